@@ -1,0 +1,61 @@
+# `make demo` and `make test` need Python 3.11, a Rust toolchain and make; they install the rest in .venv.
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test check faults soak-supervisor bench bench-peers lock clean
+demo: .stamps/build
+	$(BIN)/python -m wcsup.demo
+
+test: .stamps/build
+	cargo test --locked --quiet
+	$(BIN)/python -m pytest  # in the order of testpaths: fast, kafka, faults
+
+check: .stamps/build
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --features python -- -D warnings
+	$(BIN)/ruff format --check python tests benches
+	$(BIN)/ruff check python tests benches
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest wcsup._core
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+# One family or case by its name, such as CASE=zombie; all without.
+faults: .stamps/build
+	$(BIN)/python -m pytest -s tests/faults -k "$(CASE)"
+
+# Real workers killed a thousand times under one supervisor: counts, descriptors, memory. Takes some minutes.
+soak-supervisor: export KILLS := $(or $(KILLS),1000)
+soak-supervisor: .stamps/build
+	$(BIN)/python -m pytest -s tests/faults/test_supervised_kills.py
+
+bench: .stamps/build
+	cargo bench --locked --quiet
+	$(BIN)/python -m pytest benches
+
+# Flink and Kafka Streams are compiled with the host's JDK (17 or newer); without one they are left out, and it says so.
+ROUNDS ?= 3
+bench-peers: .stamps/build
+	$(BIN)/python -m benches.peers --rounds $(ROUNDS) $(ARGS)
+
+# The lock has hashes and no address: pip takes packages from the index it is set up with.
+lock: .stamps/venv
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.txt --upgrade
+	cargo update
+
+clean:
+	rm -rf $(VENV) .stamps target python/wcsup/_core*.so
+
+.stamps/venv: requirements.txt
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes --only-binary :all: -r requirements.txt
+	@mkdir -p .stamps && touch $@
+
+.stamps/build: .stamps/venv Cargo.toml Cargo.lock pyproject.toml README.md $(wildcard rust/*.rs rust/*/*.rs)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@

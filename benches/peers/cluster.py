@@ -1,0 +1,160 @@
+"""The broker that all systems share, the lines in it, and what is committed."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benches.peers.workloads import Truth
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
+
+from wcsup.config import Config
+from wcsup.kafka import broker, clients, topics
+
+PARTITIONS = 12
+HERE = Path(__file__).parent
+Stages = tuple[tuple[str, str], ...]
+"""The consumer groups of a system and the topics that they read, in the order of the flow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Lines in a topic, and the file of what is truly in them."""
+
+    name: str
+    prefix: str
+    truth: Truth
+    totals: Path
+
+
+class Cluster:
+    """A broker in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._data = directory / "broker"
+        running = broker.start(self._data, heap="1g")
+        self.bootstrap, self.pid, self.version = running.bootstrap, running.pid, running.version
+        self._directory = directory
+        self._admin = clients.admin(Config(bootstrap_servers=self.bootstrap))
+
+    def close(self) -> None:
+        broker.stop(self._data)
+
+    def config(self, prefix: str, name: str) -> Config:
+        """Return wcsup's configuration; its topics are those of every system."""
+        return Config(
+            bootstrap_servers=self.bootstrap,
+            app_id=name,
+            topic_prefix=prefix,
+            state_dir=self._directory / name,
+            partitions=PARTITIONS,
+        )
+
+    def feed(self, name: str, batches: Iterable[list[bytes]]) -> Input:
+        """Write lines to a new topic, spread evenly over its partitions."""
+        prefix, truth, totals = f"{name}.", Truth(), self._directory / f"{name}.totals"
+        topics.ensure(self.config(prefix, name))
+        producer = self.producer(linger=20)
+        for batch in truth.save(iter(batches), totals):
+            for partition in range(PARTITIONS):
+                left = [{"value": line} for line in batch[partition::PARTITIONS]]
+                while left:
+                    left = left[producer.produce_batch(f"{prefix}lines", left, partition=partition) :]
+                    producer.poll(0.01 if left else 0)
+        if producer.flush(60):
+            raise RuntimeError(f"the lines of {name} could not be written")
+        return Input(name, prefix, truth, totals)
+
+    def producer(self, linger: float) -> Producer:
+        return Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "compression.type": "lz4",
+                "linger.ms": linger,
+                "batch.size": 1_000_000,
+                "message.max.bytes": 1_100_000,
+            }
+        )
+
+    def renew(self, prefix: str) -> None:
+        """Have empty output topics; the lines stay, and what systems made for themselves goes."""
+        there = self._admin.list_topics(timeout=10).topics
+        own = [name for name in there if name.startswith(prefix) and name != f"{prefix}lines"]
+        self._delete({*own, *(name for name in there if "run-" in name)})
+        topics.ensure(self.config(prefix, "bench"))
+
+    def drop(self, prefix: str) -> None:
+        self._delete({name for name in self._admin.list_topics(timeout=10).topics if name.startswith(prefix)})
+
+    def _delete(self, names: set[str]) -> None:
+        """Delete topics; a set, for librdkafka 2.16 crashes on a name that is given twice."""
+        if names:
+            for future in self._admin.delete_topics(list(names)).values():
+                future.result()
+        while names & set(self._admin.list_topics(timeout=10).topics):
+            time.sleep(0.05)
+
+    def watch(self, given: Input, stages: Stages) -> "Watch":
+        return Watch(self, given, stages)
+
+    def exact(self, given: Input) -> bool:
+        """Tell whether a read_committed reader finds exactly the true totals in `counts`."""
+        halves = [range(0, PARTITIONS, 2), range(1, PARTITIONS, 2)]
+        command = [sys.executable, HERE / "exact.py", self.bootstrap, f"{given.prefix}counts", given.totals]
+        readers = [subprocess.Popen([*command, *map(str, half)], stdout=subprocess.PIPE, text=True) for half in halves]
+        found = [json.loads(reader.communicate()[0] or "[0, 0, -1]") for reader in readers]
+        distinct, words, wrong = (sum(numbers) for numbers in zip(*found, strict=True))
+        right = wrong == 0 and distinct == given.truth.distinct and words == given.truth.words
+        if not right:
+            wanted = f"{given.truth.distinct} words, {given.truth.words} in all"
+            print(f"  NOT EXACT: {distinct} words, {words} in all, {wrong} wrong; true are {wanted}", file=sys.stderr)
+        return right
+
+
+class Watch:
+    """What a system has committed; made before it starts, so that little is asked while it runs."""
+
+    def __init__(self, cluster: Cluster, given: Input, stages: Stages) -> None:
+        self._admin = clients.admin(cluster.config(given.prefix, "bench"))
+        self.stages = stages
+        self._ends: dict[tuple[str, int], int] = topics.ends(self._admin, _partitions(stages[0][1]))
+        self._counts = _partitions(f"{given.prefix}counts")
+        self._done = 0
+        """Stages that have reached their end: it can't move any more."""
+
+    def committed(self) -> int:
+        """Return up to where, over all partitions, a read_committed reader can read `counts`."""
+        return sum(topics.stable_ends(self._admin, self._counts).values())
+
+    def is_complete(self) -> bool:
+        """Tell whether output for the whole input is committed.
+
+        A later stage's input ends with a transaction's control record, which not every consumer's committed
+        offset passes. It is the last record for certain where nothing of the topic is pending.
+        """
+        try:
+            while self._done < len(self.stages):
+                group, topic = self.stages[self._done]
+                if self._done:
+                    self._ends = topics.ends(self._admin, _partitions(topic))
+                    if self._ends != topics.stable_ends(self._admin, _partitions(topic)):
+                        return False
+                if not self._at_end(group, topic, behind=min(self._done, 1)):
+                    return False
+                self._done += 1
+            return topics.ends(self._admin, self._counts) == topics.stable_ends(self._admin, self._counts)
+        except KafkaException:  # a topic or group that the system has still to make
+            return False
+
+    def _at_end(self, group: str, topic: str, behind: int) -> bool:
+        request = ConsumerGroupTopicPartitions(group, _partitions(topic))
+        answer = self._admin.list_consumer_group_offsets([request])[group].result().topic_partitions or []
+        committed = {partition.partition: max(0, partition.offset) for partition in answer}
+        return all(committed.get(p, 0) >= end - behind for (_, p), end in self._ends.items())
+
+
+def _partitions(topic: str) -> list[TopicPartition]:
+    return [TopicPartition(topic, partition) for partition in range(PARTITIONS)]

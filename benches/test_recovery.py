@@ -1,0 +1,147 @@
+"""How long after a SIGKILL a worker's partitions commit again, and whether the others pause meanwhile.
+
+The real `wcsup run` with 2 mappers and 2 reducers counts 1,000 lines a second. The groups' committed offsets
+are sampled all the time; for each kill the report has the time until every partition of the killed worker has
+moved again, and the longest pause of any other worker's partition. `WCSUP_KILLS` sets how many kills of each
+role (50 for the figures that are published).
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from application import Application, prose, wait_for
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+
+from wcsup.audit.recount import recount
+from wcsup.supervisor import request
+
+KILLS = int(os.environ.get("WCSUP_KILLS", "6"))
+RATE = 1000
+ROLES = {"map": "lines", "reduce": "words"}
+
+
+class Sampler(threading.Thread):
+    """Notes when the committed offset of each partition of a group moves."""
+
+    def __init__(self, application: Application, role: str) -> None:
+        super().__init__(daemon=True)
+        config = application.config
+        self.admin = application.admin
+        self.group = config.map_group if role == "map" else config.reduce_group
+        self.wanted = [TopicPartition(config.topic(ROLES[role]), p) for p in range(config.partitions)]
+        self.moves: dict[int, list[float]] = defaultdict(list)
+        self.ended = False
+
+    def run(self) -> None:
+        last: dict[int, int] = {}
+        asked = [ConsumerGroupTopicPartitions(self.group, self.wanted)]
+        while not self.ended:
+            answer = self.admin.list_consumer_group_offsets(asked)[self.group].result()
+            now = time.monotonic()
+            for p in answer.topic_partitions or []:
+                if p.offset != last.get(p.partition):
+                    assert p.offset >= last.get(p.partition, -1), "committed offsets never go back"
+                    last[p.partition] = p.offset
+                    self.moves[p.partition].append(now)
+            time.sleep(0.005)
+
+    def moved_after(self, partition: int, moment: float) -> float | None:
+        return min((move for move in list(self.moves[partition]) if move > moment), default=None)
+
+    def longest_pause(self, partition: int, begin: float, end: float) -> float:
+        moves = [begin, *(m for m in list(self.moves[partition]) if begin < m < end), end]
+        return max(b - a for a, b in itertools.pairwise(moves))
+
+
+def workers(application: Application) -> list[dict[str, Any]]:
+    answer: list[dict[str, Any]] = request(application.config.state, {"command": "status"})["workers"]
+    return answer
+
+
+def all_running(application: Application) -> bool:
+    return all(worker["ready"] and worker["partitions"] for worker in workers(application))
+
+
+@pytest.fixture
+def request_stop() -> Iterator[contextlib.ExitStack]:
+    """Stops what a failed bench would leave."""
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+def stop(run: subprocess.Popen[bytes]) -> None:
+    run.terminate()
+    run.wait(60)
+
+
+def test_recovery_after_a_kill(make_application: Any, benchmark: Any, request_stop: contextlib.ExitStack) -> None:
+    application = make_application()
+    config = application.config
+    seconds = KILLS * 2 * 3 + 30
+    text = prose(RATE * seconds, seed=9)
+    options = {
+        "--bootstrap-servers": config.bootstrap_servers,
+        "--app-id": config.app_id,
+        "--topic-prefix": config.topic_prefix,
+        "--state-dir": str(config.state),
+    }
+    arguments = [argument for option in options.items() for argument in option]
+    command = [sys.executable, "-m", "wcsup.cli", "run", "--mappers", "2", "--reducers", "2", *arguments]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    request_stop.callback(stop, run)
+    samplers = {role: Sampler(application, role) for role in ROLES}
+    recovered: dict[str, list[float]] = defaultdict(list)
+    paused: dict[str, list[float]] = defaultdict(list)
+    with application.feeding(text, rate=RATE):
+        wait_for("the socket is there", (config.state / "control.sock").exists)
+        wait_for("all run", lambda a=application: all_running(a))
+        for sampler in samplers.values():
+            sampler.start()
+        for kill in range(KILLS * 2):
+            role = "map" if kill % 2 else "reduce"
+            wait_for("all run", lambda a=application: all_running(a))
+            before = time.monotonic()
+            wait_for("a second has passed", lambda b=before: time.monotonic() - b > 1)
+            mine = [worker for worker in workers(application) if worker["role"] == role]
+            victim, others = mine[kill // 2 % len(mine)], [w for w in mine if w is not mine[kill // 2 % len(mine)]]
+            sampler = samplers[role]
+            moment = time.monotonic()
+            os.kill(victim["pid"], signal.SIGKILL)
+            wait_for(
+                "its partitions move",
+                lambda s=sampler, v=victim, m=moment: all(s.moved_after(p, m) for p in v["partitions"]),
+            )
+            end = time.monotonic()
+            recovered[role].append(max(sampler.moved_after(p, moment) or end for p in victim["partitions"]) - moment)
+            paused[role].append(
+                max(sampler.longest_pause(p, moment - 0.2, end) for other in others for p in other["partitions"])
+            )
+        for sampler in samplers.values():
+            sampler.ended = True
+    application.wait_counted()
+    assert application.counts() == recount(text)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(60) == 0
+
+    for role in ROLES:
+        benchmark.extra_info[role] = {
+            "kills": len(recovered[role]),
+            "recovered_median_s": round(statistics.median(recovered[role]), 3),
+            "recovered_worst_s": round(max(recovered[role]), 3),
+            "others_pause_median_s": round(statistics.median(paused[role]), 3),
+            "others_pause_worst_s": round(max(paused[role]), 3),
+        }
+    print(json.dumps(benchmark.extra_info, indent=1))
+    benchmark.pedantic(lambda: None)

@@ -1,0 +1,229 @@
+"""The Rust core. Every call takes a batch and gives a batch.
+
+`Message` stands for anything with `partition()`, `offset()`, `key()`, `value()` and `error()`, as
+`confluent_kafka.Message` has them. Partitions are those of the input topic. Words are bytes.
+
+The GIL is held while messages are read and result lists are built and released for the work on bytes in
+between, so that heartbeats and librdkafka's callbacks go on. An object belongs to one thread.
+
+A batch keeps, for each partition that it owns, the offset that is expected next. Messages below it (a fetch
+from before a seek) and messages of partitions that are not owned are passed over, so no record can be
+taken twice or by the wrong owner, whatever the consumer's queues still held. After `own` has moved an offset
+back, only messages fetched since may be added: one from before lies ahead of the offset, where compaction and
+control records leave gaps too, so it would be taken and what is between passed over.
+
+`add` takes all of its messages, or raises and takes none: TypeError or OverflowError where a message's
+partition, offset, key or value is of another type, and whatever its own methods raise.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, final
+
+from confluent_kafka import Message
+
+__all__ = ["MAX_WORD_BYTES", "Aggregator", "Changelog", "Combiner", "Known", "Top", "Totals", "partition", "tokenize"]
+
+MAX_WORD_BYTES: int
+"""Longest word that is counted: 1,000,000 bytes, which with its overhead fits a record under Kafka's default
+`max.message.bytes` of 1,048,588."""
+
+def partition(key: bytes, partitions: int) -> int:
+    """Return the partition of a key as Java's default partitioner has it: murmur2, sign bit cleared, modulo."""
+
+def tokenize(line: bytes, rule: Literal["ascii", "unicode"]) -> list[bytes]:
+    """Return the words of a line in order, folded.
+
+    ascii: runs of [a-zA-Z_] in lower case; any other byte splits. unicode: words of UAX 29 that have a letter or
+    number, case-folded; a line that is not UTF-8 is read with U+FFFD for each invalid sequence. Words may be
+    longer than MAX_WORD_BYTES here.
+    """
+
+@final
+class Combiner:
+    """A mapper's batch: equal words of many lines added up (the combiner of the MapReduce paper)."""
+
+    def __new__(cls, rule: Literal["ascii", "unicode"], partitions: int) -> Combiner:
+        """`partitions` is that of `words`; the words of the batch are grouped by it."""
+    def own(self, partition: int, offset: int) -> None:
+        """Take lines of an input partition from this offset on; -1: from whatever comes first.
+
+        The partition has not moved then (see `offsets`). Other negative numbers raise ValueError.
+        """
+    def disown(self, partition: int) -> None:
+        """Take no more lines of it. Lines taken already stay in the batch: commit or clear before."""
+    def add(self, messages: Sequence[Message]) -> list[Message]:
+        """Take messages in.
+
+        A null value is a null line: skipped and counted. A line with a word longer than MAX_WORD_BYTES is
+        rejected whole: none of its words count. An error message of kind _PARTITION_EOF (-191) moves its
+        partition's next offset to its own; messages with other errors are returned, in order.
+        """
+    def records(self, partition: int) -> list[dict[str, Any]]:
+        """Return a partition's `words` records for `Producer.produce_batch`, one for each distinct word.
+
+        They are dicts with key (the word) and value (how often the batch has it: 8 bytes, big endian, signed), in
+        byte order of the words. The batch keeps.
+        """
+    def packed(self, partition: int, limit: int) -> list[dict[str, Any]]:
+        """Return the same as records that carry many words each, with values of at most `limit` bytes.
+
+        A word that is longer by itself has a record of its own. `rust/packed.rs` has the format.
+        """
+    def offsets(self) -> list[tuple[int, int]]:
+        """Return (partition, next offset) of every owned partition whose next offset moved since `clear`."""
+    def rejected(self) -> list[tuple[Message, str]]:
+        """Return the messages of the batch that can't be processed, each with the reason."""
+    def clear(self) -> None:
+        """Forget the batch, after its commit or to drop it; what is owned and expected next stays."""
+    @property
+    def taken(self) -> int:
+        """Messages in the batch, null lines and rejected ones included."""
+    @property
+    def null_lines(self) -> int: ...
+    @property
+    def words(self) -> int:
+        """Words in the batch."""
+    @property
+    def distinct(self) -> int:
+        """Distinct words in the batch."""
+    @property
+    def bytes(self) -> int:
+        """Bytes of the lines taken."""
+    @property
+    def memory(self) -> int:
+        """Bytes that the batch holds in memory, about: its words and its rejected messages.
+
+        0 after `clear`, though the process keeps the memory of the table for the next batch.
+        """
+
+@final
+class Aggregator:
+    """A reducer's batch: `words` records added up by partition and word."""
+
+    def __new__(cls) -> Aggregator: ...
+    def own(self, partition: int, offset: int) -> None:
+        """As `Combiner.own`."""
+    def disown(self, partition: int) -> None:
+        """As `Combiner.disown`."""
+    def add(self, messages: Sequence[Message]) -> list[Message]:
+        """Take messages in: the value is how often, 8 bytes, big endian, signed; null means 1; or packed words.
+
+        A record is rejected without a key, with a key longer than MAX_WORD_BYTES, with a value of another length
+        that is not well-formed packed words, and where the counts of one of its words in the batch would not fit
+        8 bytes: packed words all or none. Errors as in `Combiner.add`.
+        """
+    def partitions(self) -> list[int]:
+        """Return the partitions that the batch has words of, in order."""
+    def words(self, partition: int) -> list[bytes]:
+        """Return the partition's distinct words in byte order, the order in which `totals` takes the old ones."""
+    def totals(self, partition: int, old: Sequence[bytes | None] | Known) -> Totals:
+        """Add the batch to old totals, given in the order of `words` or known. The batch keeps.
+
+        An old total has 8 bytes, or 4 from an older word count; None where a word is new. Raises ValueError where
+        one has another length or there are not as many as words. A sum that does not fit 8 bytes is `refused`.
+        """
+    def offsets(self) -> list[tuple[int, int]]:
+        """As `Combiner.offsets`."""
+    def rejected(self) -> list[tuple[Message, str]]:
+        """As `Combiner.rejected`."""
+    def clear(self) -> None:
+        """As `Combiner.clear`."""
+    @property
+    def taken(self) -> int: ...
+    @property
+    def counted(self) -> int:
+        """Sum of the records' counts: words of text."""
+    @property
+    def distinct(self) -> int: ...
+    @property
+    def bytes(self) -> int:
+        """Bytes of the words taken."""
+    @property
+    def memory(self) -> int:
+        """As `Combiner.memory`."""
+
+@final
+class Totals:
+    """New totals of one partition, in byte order of the words."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return `counts` records for `Producer.produce_batch`: dicts with key and value (8 bytes)."""
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """Return (word, 8-byte total), for the store; deleted words are left out."""
+    def refused(self) -> list[tuple[bytes, bytes]]:
+        """Return (word, 8-byte count of the batch) of the words whose totals would not fit; they stay as they are."""
+    def deleted(self) -> list[bytes]:
+        """Return the words to delete from the store (only a changelog has any)."""
+    @property
+    def new_words(self) -> int:
+        """By how much the number of words in the store changes."""
+    @property
+    def added(self) -> int:
+        """By how much the sum of all totals changes."""
+    def __len__(self) -> int:
+        """Return the number of totals, which leaves deleted words out."""
+
+@final
+class Known:
+    """All totals of one partition in memory: words that are not in it are new. Some 9 bytes for each."""
+
+    def __new__(cls) -> Known:
+        """No totals: those of an empty store."""
+    def merge(self, totals: Totals) -> bool:
+        """Take the new totals of an `Aggregator` in, after their commit.
+
+        Returns whether it could: False for totals below 0 or with words to delete. Then it is as it was before.
+        """
+    @property
+    def memory(self) -> int:
+        """Bytes held, about."""
+
+@final
+class Top:
+    """The most frequent words of one partition; exact as long as totals only rise."""
+
+    def __new__(cls, size: int, words: Sequence[tuple[bytes, int]] = ()) -> Top: ...
+    def merge(self, totals: Totals) -> bool:
+        """Take new totals in; return whether the list changed.
+
+        Words over 256 bytes are left out. Deleted words leave it; a listed word whose total fell is listed with
+        the total that it has now.
+        """
+    def words(self) -> list[tuple[bytes, int]]:
+        """Return (word, total), highest first, equal ones in byte order."""
+
+@final
+class Changelog:
+    """Records of `counts` folded by partition and word while a store is restored: the last one counts."""
+
+    def __new__(cls) -> Changelog: ...
+    def own(self, partition: int, offset: int) -> None:
+        """As `Combiner.own`."""
+    def disown(self, partition: int) -> None:
+        """Forget the partition and what was read of it."""
+    def add(self, messages: Sequence[Message]) -> list[Message]:
+        """Take messages in: a value of 8 or 4 bytes is a total, null deletes the word.
+
+        Others are passed over and counted in `malformed`. Errors as in `Combiner.add`.
+        """
+    def next_offset(self, partition: int) -> int:
+        """Return the offset expected next, past control records once the end was reported.
+
+        Raises ValueError for a partition that is not owned.
+        """
+    def words(self, partition: int) -> list[bytes]:
+        """Return the distinct words read of a partition in byte order, deleted ones too."""
+    def totals(self, partition: int, old: Sequence[bytes | None] | None) -> Totals:
+        """Return the partition's last totals as changes to a store, and forget them; the next offset stays.
+
+        `old` is what the store has, in the order of `words`; None: the store is empty. Raises ValueError as
+        `Aggregator.totals` does, and then forgets nothing.
+        """
+    @property
+    def taken(self) -> int:
+        """Records read since it was made, malformed ones included."""
+    @property
+    def malformed(self) -> int: ...
+    @property
+    def memory(self) -> int:
+        """Bytes that the records read hold in memory, about."""

@@ -1,0 +1,1 @@
+"""Checks for anyone: `verify` recounts, `doctor` looks at the surroundings, `chaos` breaks things on purpose."""

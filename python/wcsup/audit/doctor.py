@@ -1,0 +1,70 @@
+"""`wcsup doctor`: the surroundings of an application, looked at without changing anything."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from confluent_kafka import KafkaException
+
+from wcsup.audit import cluster, holdups, host
+from wcsup.audit.checks import Check
+from wcsup.audit.cluster import Cluster
+from wcsup.audit.holdups import OpenTransaction
+from wcsup.config import Config
+from wcsup.errors import WcsupError
+
+_CHECKS: dict[str, Callable[[Cluster], Iterator[Check]]] = {
+    "broker": cluster.brokers,
+    "features": cluster.features,
+    "topics": cluster.topics_fit,
+    "replication": cluster.replication,
+    "timeouts": cluster.timeouts,
+    "retention": cluster.retention,
+    "groups": holdups.groups,
+    "clock": holdups.clock,
+}
+
+
+class Doctor:
+    """One examination."""
+
+    def __init__(self, config: Config) -> None:
+        self.open: list[OpenTransaction] = []
+        """Transactions that were found open."""
+        self._config = config
+
+    def examine(self) -> Iterator[Check]:
+        """Make every check that can be made; yield each as it is done."""
+        config = self._config
+        yield from host.examine(config)
+        address = config.bootstrap_servers
+        if address is None:
+            address, check = host.embedded(config)
+            yield check
+        if address is None:
+            return
+        try:
+            asked = cluster.connect(replace(config, bootstrap_servers=address))
+        except WcsupError as error:
+            yield Check.failed("broker", str(error))
+            return
+        except KafkaException as error:
+            yield Check.failed("broker", f"it answers, and refuses to: {error.args[0].str()}")
+            return
+        for name, look in _CHECKS.items():
+            yield from _asking(name, partial(look, asked))
+        yield from _asking("transactions", partial(self._transactions, asked))
+
+    def _transactions(self, asked: Cluster) -> Iterator[Check]:
+        self.open = holdups.open_transactions(asked)
+        yield from holdups.transactions(asked, self.open)
+
+
+def _asking(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    """Make a check; one that a broker refuses to answer, for want of rights mostly, has failed and stops no other."""
+    try:
+        yield from look()
+    except KafkaException as error:
+        yield Check.failed(name, f"Kafka does not answer: {error.args[0].str()}")
+    except WcsupError as error:
+        yield Check.failed(name, str(error))

@@ -1,0 +1,162 @@
+"""What holds readers back or has gone wrong between groups and topics: open transactions, offsets, clocks."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin._listoffsets import OffsetSpec
+
+from wcsup.audit.checks import Check
+from wcsup.audit.cluster import Cluster
+from wcsup.audit.reading import Progress, Reader
+from wcsup.kafka import clients, topics
+
+WATCH_SECONDS = 1.0
+"""How long a transaction must have been open before it is spoken of: commits are open for milliseconds."""
+_LONG_SECONDS = 60.0
+_AHEAD_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTransaction:
+    """A transaction that holds readers of a partition back."""
+
+    topic: str
+    partition: int
+    offset: int
+    """Of its first record, where committed reading ends."""
+    behind: int
+    """Offsets from there to the end."""
+    seconds: float | None
+    """Since its first record was written, by that record's clock."""
+
+
+def open_transactions(cluster: Cluster) -> list[OpenTransaction]:
+    """Return the transactions in the application's topics that stay open while one looks."""
+    held = _held(cluster)
+    deadline = time.monotonic() + WATCH_SECONDS
+    while held and time.monotonic() < deadline:
+        time.sleep(0.1)
+        now = _held(cluster)
+        held = {where: now[where] for where, (stable, _) in held.items() if now.get(where, (-1, 0))[0] == stable}
+    return [
+        OpenTransaction(topic, partition, stable, end - stable, _age(cluster, topic, partition, stable))
+        for (topic, partition), (stable, end) in sorted(held.items())
+    ]
+
+
+def transactions(cluster: Cluster, found: list[OpenTransaction]) -> Iterator[Check]:
+    """Say which transactions hold readers back."""
+    for one in found:
+        since = "for a while" if one.seconds is None else f"for {one.seconds:,.0f} s"
+        message = (
+            f"open {since} at {one.topic}, partition {one.partition}, offset {one.offset}: readers lack {one.behind} "
+            "offsets. It ends with its producer's transaction time-out, or by kafka-transactions.sh abort "
+            f"--topic {one.topic} --partition {one.partition} --start-offset {one.offset}"
+        )
+        long = one.seconds is None or one.seconds > max(_LONG_SECONDS, cluster.config.transaction_timeout)
+        yield (Check.failed if long else Check.warning)("transactions", message)
+    if not found:
+        yield Check.ok(
+            "transactions", f"none stays open in {', '.join(map(cluster.config.topic, cluster.known)) or 'any topic'}"
+        )
+
+
+def groups(cluster: Cluster) -> Iterator[Check]:
+    """Check that the groups' offsets are of these topics and this application; count the members."""
+    config = cluster.config
+    if set(topics.NAMES) - set(cluster.known):
+        return
+    config = replace(config, partitions=len(cluster.listed.topics[config.topic("lines")].partitions))
+    identity = topics.identity(cluster.admin, config)
+    with closing(Reader(config, cluster.admin)) as reader:
+        for group, name in ((config.map_group, "lines"), (config.reduce_group, "words")):
+            progress = reader.progress(group, name, identity.topics[name], stable=False)
+            starts, ends = reader.starts(name), reader.ends(name)
+            members = topics.members(cluster.admin, group)
+            yield from _memory(cluster, identity, group, progress)
+            yield from _offsets(group, config.topic(name), progress, starts, ends)
+            if members > len(ends):
+                share = f"{members} members of {group} share {len(ends)} partitions"
+                yield Check.warning("groups", f"{share}: some have nothing to do")
+            left = sum(max(0, ends[p] - max(offset, starts[p])) for p, offset in progress.next.items())
+            yield Check.ok("groups", f"{group} has {members} members, and {left:,} records to take")
+
+
+def _memory(cluster: Cluster, identity: topics.Identity, group: str, progress: Progress) -> Iterator[Check]:
+    """Check what was committed along with the offsets, as a worker does at its start."""
+    config = cluster.config
+    rules = {memory.words for memory in progress.memories} - {config.words}
+    if rules:
+        yield Check.failed("groups", f"{group} counts {rules.pop()} words, and this is --words {config.words}")
+    if {memory.counts for memory in progress.memories} - {None, identity.topics["counts"]}:
+        yield Check.failed(
+            "groups",
+            f"{config.topic('counts')} was deleted and made again, but {group} has offsets from before: the totals are "
+            "lost; start over with wcsup del",
+        )
+
+
+def _offsets(
+    group: str, topic: str, progress: Progress, starts: dict[int, int], ends: dict[int, int]
+) -> Iterator[Check]:
+    lost = sum(max(0, starts[p] - offset) for p, offset in progress.next.items())
+    if progress.remade:
+        yield Check.warning("groups", f"{topic} was made again since {group} committed: it is read from its start")
+    elif any(offset > ends[p] for p, offset in progress.next.items()):
+        yield Check.failed(
+            "groups", f"{topic} ends before the offsets of {group}: Kafka lost records; see wcsup verify"
+        )
+    if lost:
+        yield Check.warning("groups", f"{lost:,} records of {topic} were deleted before {group} took them: not counted")
+
+
+def clock(cluster: Cluster) -> Iterator[Check]:
+    """Compare this clock with the newest record's: no request tells a broker's time, and nothing is written here."""
+    partitions = [
+        TopicPartition(cluster.config.topic(name), p)
+        for name in cluster.known
+        for p in cluster.listed.topics[cluster.config.topic(name)].partitions
+    ]
+    futures = cluster.admin.list_offsets({p: OffsetSpec.max_timestamp() for p in partitions}) if partitions else {}
+    newest, where = max(
+        ((f.result().timestamp, p) for p, f in futures.items()), default=(-1, None), key=lambda found: found[0]
+    )
+    if newest < 0 or where is None:
+        yield Check.ok("clock", "not compared: there is no record, and a broker tells its time with records alone")
+        return
+    age = time.time() - newest / 1000
+    if age < -_AHEAD_SECONDS:
+        yield Check.warning(
+            "clock",
+            f"a record of {where.topic} is {-age:,.0f} s ahead of this clock: one of the machines' clocks is wrong",
+        )
+    else:
+        yield Check.ok("clock", f"no record is ahead of it; the newest is {max(0.0, age):,.0f} s old")
+
+
+def _held(cluster: Cluster) -> dict[tuple[str, int], tuple[int, int]]:
+    """Return the last stable offset and the end of partitions where they differ."""
+    partitions = [
+        TopicPartition(cluster.config.topic(name), p)
+        for name in cluster.known
+        for p in cluster.listed.topics[cluster.config.topic(name)].partitions
+    ]
+    if not partitions:
+        return {}
+    # Ends first: read the other way round, a commit in between would look like an open transaction.
+    ends = topics.ends(cluster.admin, partitions)
+    stable = topics.stable_ends(cluster.admin, partitions)
+    return {where: (stable[where], end) for where, end in ends.items() if stable[where] < end}
+
+
+def _age(cluster: Cluster, topic: str, partition: int, offset: int) -> float | None:
+    """Return how long ago the record at an offset was written; none where it can't be read in a moment."""
+    with closing(clients.assigned_consumer(cluster.config, "read_uncommitted")) as consumer:
+        consumer.assign([TopicPartition(topic, partition, offset)])
+        message = consumer.poll(5)
+        if message is None or message.error() is not None or message.offset() != offset:
+            return None
+        return max(0.0, time.time() - message.timestamp()[1] / 1000)

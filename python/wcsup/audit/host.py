@@ -1,0 +1,102 @@
+"""The doctor's look at this machine: settings, directories, disk, the embedded Kafka."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from wcsup.audit.checks import Check
+from wcsup.config import Config
+from wcsup.errors import ConfigurationError, UsageError
+from wcsup.kafka import broker, clients
+from wcsup.kafka.broker import java
+from wcsup.state.directory import open_directory
+
+_LITTLE_BYTES = 2 << 30
+_LEAST_BYTES = 256 << 20
+
+
+def examine(config: Config) -> Iterator[Check]:
+    """Check what needs no broker."""
+    yield _settings(config)
+    yield _state(config)
+    if config.bootstrap_servers is None:
+        yield from _disk({"state": config.state, "data": config.data})
+    else:
+        yield from _disk({"state": config.state})
+
+
+def embedded(config: Config) -> tuple[str | None, Check]:
+    """Return the address of the embedded broker where it runs, and whether it does or can."""
+    running = broker.status(config.data)
+    if running:
+        return running.bootstrap, Check.ok(
+            "embedded", f"Apache Kafka {running.version} runs at {running.bootstrap} with its data in {config.data}"
+        )
+    try:
+        runtime = java.find()
+    except ConfigurationError as error:
+        return None, Check.failed("embedded", str(error))
+    return None, Check.ok(
+        "embedded", f"no Kafka runs in {config.data}; wcsup run starts one with Java {runtime.version}"
+    )
+
+
+def _settings(config: Config) -> Check:
+    """Make the clients that a worker makes: librdkafka refuses settings that it does not know."""
+    name = "settings"
+    try:
+        given = clients.read_properties(config)
+        if config.bootstrap_servers or "bootstrap.servers" in given:
+            probe = replace(config, bootstrap_servers=config.bootstrap_servers or given["bootstrap.servers"])
+        else:
+            probe = replace(config, bootstrap_servers="127.0.0.1:9")  # nobody is asked anything
+        clients.transactional_producer(probe, f"{config.app_id}-doctor", lambda _: None)
+        clients.group_consumer(probe, config.map_group, f"{config.app_id}-doctor", lambda _: None).close()
+    except UsageError as error:
+        return Check.failed(name, str(error))
+    if config.kafka_config is None:
+        return Check.ok(name, "wcsup's own, without --kafka-config")
+    return Check.ok(name, f"librdkafka takes the {len(given)} settings of {config.kafka_config}")
+
+
+def _state(config: Config) -> Check:
+    name = "state"
+    path = config.state
+    if not (path / "application.json").exists():
+        above = _existing(path)
+        if not os.access(above, os.W_OK | os.X_OK) or not above.is_dir():
+            return Check.failed(name, f"{path} can't be made: {above} is not writable; choose another --state-dir")
+        return Check.ok(name, f"{path} is made by the first wcsup run")
+    try:
+        rule = json.loads((path / "application.json").read_text()).get("words", config.words)
+        host = open_directory(replace(config, words=rule)).host
+        if rule != config.words:
+            return Check.warning(name, f"{path} was made for --words {rule}; this is {config.words}")
+    except (ConfigurationError, ValueError, OSError) as error:
+        return Check.failed(name, str(error))
+    stores = sum(1 for _ in (path / "stores").iterdir())
+    return Check.ok(name, f"{path} belongs to {config.app_id} (host {host}), {stores} stores")
+
+
+def _disk(directories: dict[str, Path]) -> Iterator[Check]:
+    for what, path in directories.items():
+        name = f"disk ({what})"
+        free = shutil.disk_usage(_existing(path)).free
+        says = f"{free / 1e9:.1f} GB free for {path}"
+        if free < _LEAST_BYTES:
+            yield Check.failed(name, f"{says}; make room or choose another --{what}-dir")
+        elif free < _LITTLE_BYTES:
+            yield Check.warning(name, f"{says}, which is little")
+        else:
+            yield Check.ok(name, says)
+
+
+def _existing(path: Path) -> Path:
+    """Return the path or the nearest directory above it that exists."""
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path

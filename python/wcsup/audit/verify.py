@@ -1,0 +1,284 @@
+"""`wcsup verify`: whether every total is what the lines say, and every store what the totals say.
+
+The application is not stopped for it, so what is proven is a bound on each total, from above and below; where nothing
+moved while it was read, the two meet, and the total is exact. In this order, which the proof needs:
+
+1. `M`, the mappers' offsets; then the lines below them are recounted, without those that are in `dead-letters`. While
+   many lines are mapped meanwhile, the step is done again for those. Let `base` be the recount.
+2. `R`, the reducers' offsets, and the end of `words`; the records between the two are added up: `pending`.
+3. `counts`, to an end that is asked for after that, and each store on the way.
+4. `M'` and `R'`, the offsets again; the lines from `M` to `M'` are recounted: `extra`.
+
+At least `base - pending`: the records that the lines below `M` became are in `words` below its end, for they were
+committed together with `M`, which was read before. Those below `R` are in the totals, which were committed together
+with `R` and read after it. The others are `pending`.
+
+At most `base + extra`: a total that was read had been committed, and so had the `words` records that it is made of,
+together with offsets that `M'` was read after. Offsets of a transaction that is being committed are waited for.
+
+Where `R' = R` in a partition, its totals are those of the records below `R`, and all records below the end of `words`
+are of lines below `M'`; so there it is `base + extra - pending` at most. With `M' = M` that is the lower bound.
+
+It holds for records that the application wrote. Records that others wrote to `words` are in no line: they disagree.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from wcsup import _core
+from wcsup.audit import stores
+from wcsup.audit.lines import Lines, Recount
+from wcsup.audit.pending import entries
+from wcsup.audit.reading import HeldBackError, Progress, Reader
+from wcsup.audit.stores import Fold, StoreCheck, StoreDifference
+from wcsup.audit.verdict import Disagreement, Verdict, short
+from wcsup.config import Config, WordRule
+from wcsup.errors import ConfigurationError
+from wcsup.kafka import clients, topics
+from wcsup.pipeline.records import readable
+
+_FEW_LINES = 1000
+"""When fewer lines than this were mapped during a recount it is not worth recounting them before going on."""
+_NEVER = 1 << 63
+_SETTLED = -1
+
+OnProgress = Callable[[str, int, int], None]
+"""Hears what is being read, how much of it was, and how much there is."""
+
+
+def verify(config: Config, *, shown: int = 20, on_progress: OnProgress = lambda *_: None) -> Verdict:
+    """Compare what was counted with the committed lines, and local stores with what was counted.
+
+    `shown` is how many disagreements are kept, of those that are counted. Raises `ConfigurationError` where nothing
+    was counted yet.
+    """
+    admin = clients.admin(config)
+    listed = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
+    for topic in map(config.topic, topics.NAMES):
+        if topic not in listed:
+            raise ConfigurationError(f"nothing was counted yet: topic {topic} does not exist; start wcsup run")
+    config = replace(config, partitions=len(listed[config.topic("lines")].partitions))
+    with closing(Reader(config, admin)) as reader:
+        return _Verification(config, reader, topics.identity(admin, config), shown, on_progress).run()
+
+
+class _Verification:
+    """The steps; they are numbered as in the module's docstring."""
+
+    def __init__(
+        self, config: Config, reader: Reader, identity: topics.Identity, shown: int, on_progress: OnProgress
+    ) -> None:
+        self._config, self._reader, self._identity, self._on_progress = config, reader, identity, on_progress
+        self._lines = Lines(config, reader)
+        self._verdict = Verdict(config.words, shown)
+        self._base, self._extra = Recount(), Recount()
+        self._pending: Counter[bytes] = Counter()
+        self._bounded = True
+        """Whether the lines that are there bound the totals from above: not where some are gone."""
+        self._suspects: dict[tuple[bytes, int], tuple[int, int]] = {}
+        """Totals that are not the recount's, with the offset of each, by word and partition."""
+
+    def run(self) -> Verdict:
+        """Make all steps; say so where one can't be ended."""
+        began, verdict = time.monotonic(), self._verdict
+        try:
+            self._verify()
+        except HeldBackError as error:
+            verdict.undecided.append(str(error))
+        for lines in (self._base, self._extra):
+            verdict.lines += lines.counted
+            verdict.null_lines += lines.null
+            verdict.rejected_lines += lines.rejected
+        verdict.finish(time.monotonic() - began)
+        return verdict
+
+    def _verify(self) -> None:
+        # Step 1
+        mapped = self._catch_up()
+        # Step 2
+        reduced = self._reduced()
+        if any(reduced.values()) and not any(mapped.values()):
+            self._lines_gone("lines has no committed offsets, though words were counted: it was deleted and made again")
+        self._read_pending(reduced)
+        # Step 3
+        self._verdict.words, self._verdict.distinct = self._base.words.total(), len(self._base.words)
+        local = stores.find(self._config)
+        for partition in range(self._config.partitions):
+            self._on_progress("counts", partition, self._config.partitions)
+            self._compare(partition, local.get(partition))
+        # Step 4
+        mapped_after, reduced_after = self._mapped(), self._reduced()
+        self._recount(mapped, mapped_after, self._extra)
+        self._verdict.words += self._extra.words.total()
+        self._verdict.distinct += sum(word not in self._base.words for word in self._extra.words)
+        still = {p for p, offset in reduced.items() if reduced_after[p] == offset}
+        if any(self._reader.starts("lines").values()):  # asked at the end: it may happen at any time
+            self._lines_gone("the first lines were deleted (retention)")
+        self._judge(still)
+        for partition, offset in self._lines.twice:
+            what = f"line {offset} of partition {partition} is in dead-letters twice"
+            self._verdict.add(Disagreement(what, None, self._config.topic("lines"), partition, offset))
+        ends = self._reader.ends("lines")
+        self._verdict.lines_waiting = sum(ends[p] - offset for p, offset in mapped_after.items())
+
+    def _mapped(self) -> dict[int, int]:
+        """Return the mappers' offsets."""
+        progress = self._reader.progress(self._config.map_group, "lines", self._identity.topics["lines"])
+        for memory in progress.memories:  # the rule that was counted by, whatever this command was told
+            self._verdict.rule = cast(WordRule, memory.words)
+        if progress.remade:
+            self._lines_gone("topic lines was deleted and made again")
+        return self._within("lines", progress)
+
+    def _reduced(self) -> dict[int, int]:
+        """Return the reducers' offsets."""
+        progress = self._reader.progress(self._config.reduce_group, "words", self._identity.topics["words"])
+        if any(memory.counts != self._identity.topics["counts"] for memory in progress.memories):
+            self._undecided("topic counts was deleted and made again, and the totals from before are lost")
+        return self._within("words", progress)
+
+    def _within(self, name: str, progress: Progress) -> dict[int, int]:
+        starts, ends = self._reader.starts(name), self._reader.ends(name)
+        if any(offset > ends[p] for p, offset in progress.next.items()):
+            self._undecided(f"{name} ends before the offsets that were committed of it: Kafka lost records")
+        return {p: min(max(offset, starts[p]), ends[p]) for p, offset in progress.next.items()}
+
+    def _lines_gone(self, why: str) -> None:
+        """Take note that lines were counted that can't be recounted."""
+        self._bounded = False
+        self._undecided(f"{why}: nothing says how high totals may be")
+
+    def _undecided(self, why: str) -> None:
+        if why not in self._verdict.undecided:
+            self._verdict.undecided.append(why)
+
+    def _catch_up(self) -> dict[int, int]:
+        """Recount what was mapped, and what was mapped meanwhile as long as that becomes less; return `M`."""
+        at = self._reader.starts("lines")
+        last = _NEVER
+        while True:
+            mapped = self._mapped()
+            todo = sum(mapped[p] - at[p] for p in at)
+            if last < _NEVER and (todo < _FEW_LINES or todo > last // 2):
+                return at
+            self._recount(at, mapped, self._base)
+            at, last = mapped, todo
+
+    def _recount(self, first: Mapping[int, int], end: Mapping[int, int], into: Recount) -> None:
+        self._lines.recount(first, end, self._verdict.rule, into, partial(self._on_progress, "lines"))
+
+    def _read_pending(self, reduced: Mapping[int, int]) -> None:
+        """Add up the records of `words` that no reducer has committed."""
+        ends = self._reader.ends("words")
+        for messages in self._reader.read("words", {p: (reduced[p], ends[p]) for p in ends}):
+            for message in messages:
+                for word, count in entries(message.key(), message.value()):
+                    self._pending[word] += count
+
+    def _compare(self, partition: int, path: Path | None) -> None:
+        """Read a partition of `counts`; compare it with the recount, and the partition's local store with it."""
+        partitions = self._config.partitions
+        check = stores.load(partition, path, self._identity, partitions) if path else StoreCheck(partition, "absent")
+        start, end = self._reader.starts("counts")[partition], self._reader.ends("counts")[partition]
+        check.place(start, end)
+        stamp = check.stamp.next_offset if check.stamp else _NEVER
+        fold: Fold = {}
+        for messages in self._reader.read("counts", {partition: (start, end)}):
+            for message in messages:
+                offset, word, value = message.offset() or 0, message.key(), message.value()
+                if offset >= stamp:
+                    self._differ(check, stores.compare(check, fold))
+                    stamp = _NEVER
+                if word is None:
+                    continue
+                if value is None:
+                    fold.pop(word, None)
+                elif len(value) in {8, 4}:
+                    fold[word] = (int.from_bytes(value, "big", signed=True), offset)
+        if stamp != _NEVER:
+            self._differ(check, stores.compare(check, fold))
+        self._differ(check, stores.resolve(check, fold))
+        self._verdict.unresolved += len(check.unresolved)
+        if path:
+            self._verdict.stores[partition] = check.result
+        if check.broken:
+            self._verdict.add(
+                Disagreement(check.broken, None, self._config.topic("counts"), partition, None, store=True)
+            )
+        self._match(partition, fold)
+
+    def _differ(self, check: StoreCheck, differences: list[StoreDifference]) -> None:
+        topic = self._config.topic("counts")
+        for one in differences:
+            check.result = "differ"
+            what = f"{short(one.word)}: {_total(one.in_store)} in the store of partition {check.partition}, "
+            what += f"{_total(one.in_counts)} in {topic}" + (
+                f" at offset {one.offset}" if one.offset is not None else ""
+            )
+            expected = one.in_counts or 0
+            self._verdict.add(
+                Disagreement(
+                    what,
+                    readable(one.word),
+                    topic,
+                    check.partition,
+                    one.offset,
+                    one.in_store,
+                    expected,
+                    expected,
+                    store=True,
+                )
+            )
+
+    def _match(self, partition: int, fold: Fold) -> None:
+        """Settle what equals the recount, which is nearly all; keep the rest for the last step."""
+        base, pending, partitions = self._base.words, self._pending, self._config.partitions
+        for word, found in fold.items():
+            if base.get(word) == found[0] and word not in pending and _core.partition(word, partitions) == partition:
+                base[word] = _SETTLED
+            else:
+                self._suspects[word, partition] = found
+
+    def _judge(self, still: set[int]) -> None:
+        """Compare what is not settled with its bounds; in the partitions `still` no reducer committed meanwhile."""
+        base, extra, pending = self._base.words, self._extra.words, self._pending
+        homes = {word: _core.partition(word, self._config.partitions) for word in pending.keys() | extra.keys()}
+        for word, home in homes.items():
+            self._verdict.loose += bool(extra[word] + (0 if home in still else pending[word]))
+        candidates = dict.fromkeys(self._suspects)
+        for word in [*pending, *(word for word, count in base.items() if count != _SETTLED)]:
+            candidates[word, _core.partition(word, self._config.partitions)] = None
+        for word, partition in candidates:
+            found = self._suspects.get((word, partition))
+            total, offset = found or (None, None)
+            home = _core.partition(word, self._config.partitions)
+            if home == partition:
+                least = base[word] - pending[word]
+                most = base[word] + extra[word] - (pending[word] if home in still else 0) if self._bounded else None
+                stray = ""
+            else:
+                least = most = 0
+                stray = f"; the word belongs in partition {home}"
+            if least <= (total or 0) and (most is None or (total or 0) <= most):
+                continue
+            topic = self._config.topic("counts")
+            what = f"{short(word)}: {_total(total)} in {topic}, partition {partition}"
+            what += "" if offset is None else f", offset {offset}"
+            what += f"; the lines have {_range(least, most)}{stray}"
+            self._verdict.add(Disagreement(what, readable(word), topic, partition, offset, total, least, most))
+
+
+def _total(total: int | None) -> str:
+    return "nothing" if total is None else f"{total:,}"
+
+
+def _range(least: int, most: int | None) -> str:
+    if most is None:
+        return f"{least:,} at least"
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"

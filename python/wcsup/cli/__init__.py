@@ -1,0 +1,78 @@
+"""The command `wcsup`."""
+
+import io
+import sys
+from collections.abc import Sequence
+
+import click
+from click.core import ParameterSource
+
+from wcsup.cli.file import META_KEY
+from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, WcsupError
+
+INTERRUPTED = 130
+"""As a shell reports a death by SIGINT."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; return the exit status, after one line on standard error where it is an error's."""
+    from wcsup.cli.app import app
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # words and file names may be more than a terminal knows
+    try:
+        return int(app.main(arguments, prog_name="wcsup", standalone_mode=False) or ExitStatus.DONE)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return ExitStatus.USAGE
+    except click.ClickException as error:
+        return _say(_usage_message(error), ExitStatus.USAGE)
+    except WcsupError as error:
+        return _say(str(error), error.status)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except Exception as error:
+        known = _kafka_error(error)
+        if known is None:
+            raise
+        return _say(str(known), known.status)
+
+
+def _say(message: str, status: int) -> int:
+    print("wcsup:", " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+def _usage_message(error: click.ClickException) -> str:
+    """Return what is wrong, where it stands if not on the command line, and where to look."""
+    message = error.format_message().rstrip(".")
+    ctx = getattr(error, "ctx", None)
+    parameter = getattr(error, "param", None)
+    if ctx is None:
+        return message
+    if parameter is not None and parameter.name:
+        match ctx.get_parameter_source(parameter.name):
+            case ParameterSource.ENVIRONMENT:
+                name = parameter.envvar or f"{ctx.auto_envvar_prefix}_{parameter.name.upper()}"
+                message += f" (from {name})"
+            case ParameterSource.DEFAULT_MAP:
+                message += f" (from {ctx.meta.get(META_KEY)})"
+    return f"{message} (see {ctx.command_path} --help)"
+
+
+def _kafka_error(error: Exception) -> WcsupError | None:
+    """Return what an error of the Kafka client means to a user; None where it is no such error."""
+    if type(error).__module__.partition(".")[0] not in {"cimpl", "confluent_kafka"}:
+        return None
+    from confluent_kafka import KafkaError, KafkaException
+
+    if not isinstance(error, KafkaException):
+        return None
+    cause = error.args[0]
+    unreachable = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT}
+    kind = WcsupError
+    if cause.code() in unreachable:
+        kind = BrokerUnreachableError
+    elif "AUTHORIZATION" in cause.name() or "AUTHENTICATION" in cause.name():
+        kind = ConfigurationError
+    return kind(f"Kafka: {cause.str()} ({cause.name()})")

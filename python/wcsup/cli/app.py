@@ -1,0 +1,72 @@
+"""The group of all commands: each is a module of `wcsup.cli.commands`, imported when it is needed."""
+
+import importlib
+import pkgutil
+from typing import ClassVar
+
+import click
+
+from wcsup import __version__
+from wcsup.cli import commands
+from wcsup.cli.command import Section
+
+
+class Commands(click.Group):
+    """The commands, found by their modules' names; a name that Python reserves ends with an underscore."""
+
+    _modules: ClassVar[dict[str, str]] = {
+        module.name.rstrip("_"): f"{commands.__name__}.{module.name}"
+        for module in pkgutil.iter_modules(commands.__path__)
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
+        """Return the names of all commands."""
+        return sorted(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return the `command` of the module of that name."""
+        if cmd_name not in self._modules:
+            return None
+        found: click.Command = importlib.import_module(self._modules[cmd_name]).command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under their sections' headings."""
+        for section in Section:
+            rows = []
+            for name in self.list_commands(ctx):
+                command = self.get_command(ctx, name)
+                if command is not None and getattr(command, "section", None) is section:
+                    rows.append((name, command.get_short_help_str(100)))
+            if rows:
+                with formatter.section(section):
+                    formatter.write_dl(rows)
+
+
+app = Commands(
+    "wcsup",
+    help="""Count words in a stream of lines, exactly once, for as long as lines keep coming.
+
+    `wcsup run` starts mappers, which split lines into words, and reducers, which add them up; Kafka
+    carries the lines, the words and the counts. Give it the address of a Kafka with
+    --bootstrap-servers, or none, and it starts one of its own on this machine.""",
+    epilog="""\b
+Examples:
+  wcsup run --input book.txt --exit-when-done    count the words of a file
+  wcsup top                                      the most frequent words
+  wcsup count whale                              how often a word was there
+\b
+Any option may also come from the environment (--app-id as WCSUP_APP_ID, run's own
+--mappers as WCSUP_RUN_MAPPERS) or from a file wcsup.toml (app-id = "books" at its
+top, mappers = 8 under [run]). The command line wins over the environment, the
+environment over the file.
+\b
+Exit status: 0 done, 1 a check failed, 2 wrong usage, 3 configuration, 4 another
+process has this one's name, 6 no broker answers; wcsup.errors has the rest.""",
+    context_settings={
+        "auto_envvar_prefix": "WCSUP",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+)
+click.version_option(__version__, prog_name="wcsup", message="%(prog)s %(version)s")(app)

@@ -1,0 +1,99 @@
+"""What every command of wcsup has: shared options, an example in its help, and how its errors end it."""
+
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wcsup.cli import options
+from wcsup.cli.file import read_file
+
+
+class Section(StrEnum):
+    """The headings of `wcsup --help`, in order."""
+
+    COUNT = "Count words"
+    LOOK = "Look at the counts"
+    STEER = "Steer a running wcsup run"
+    AROUND = "Around it"
+
+
+class Command(click.Command):
+    """A command that takes the application's configuration: its function gets it as `config`.
+
+    `offered` are the fields of `Config` that stand on its command line. With `logs` it takes the options of
+    logging, too, and its function gets a `Logging` as `log`. `example` is shown in its help, a line each.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        section: Section | None = None,
+        example: str,
+        offered: tuple[str, ...] = options.SHARED,
+        logs: bool = False,
+        **attributes: Any,
+    ) -> None:
+        super().__init__(name, **attributes)
+        self.section = section
+        self.example = example
+        self.logs = logs
+        shared = options.config_options(offered) + (options.log_options() if logs else [])
+        self.shared_names = {option.name for option in shared}
+        self.params += [*shared, _config_file()]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the function with `config`; say nothing more once nobody reads standard output."""
+        ctx.params["config"] = options.take_config(ctx.params)
+        if self.logs:
+            ctx.params["log"] = options.take_logging(ctx.params)
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The interpreter flushes once more at its end; that must not fail either.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise click.exceptions.Exit(141) from None  # as a shell reports a death by SIGPIPE
+        return result
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own options and those that commands share under headings of their own."""
+        own: list[tuple[str, str]] = []
+        shared: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                (shared if parameter.name in {*self.shared_names, "config"} else own).append(record)
+        for heading, records in (("Options", own), ("Options shared with other commands", shared)):
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the example."""
+        with formatter.section("Example" if "\n" not in self.example.strip() else "Examples"):
+            for line in self.example.strip().splitlines():
+                formatter.write(f"{'':>{formatter.current_indent}}{line.strip()}\n")
+
+
+def define(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a function a `Command`; its docstring is the help."""
+    return click.command(name, cls=Command, **attributes)
+
+
+def _config_file() -> click.Option:
+    return click.Option(
+        ["--config"],
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        envvar="WCSUP_CONFIG",
+        allow_from_autoenv=False,
+        metavar="FILE",
+        help="Take options from FILE; wcsup.toml of the current directory where none is given.",
+        is_eager=True,
+        expose_value=False,
+        callback=read_file,
+    )

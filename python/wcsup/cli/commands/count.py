@@ -1,0 +1,44 @@
+"""`wcsup count`: the total of a word."""
+
+import click
+
+from wcsup.cli.cluster import connect, quiet_clients
+from wcsup.cli.command import Section, define
+from wcsup.cli.options import SHARED
+from wcsup.cli.show import print_json, totals_json
+from wcsup.config import Config
+
+
+@define(
+    "count",
+    section=Section.LOOK,
+    offered=(*SHARED, "words"),
+    example="""
+    wcsup count whale              how often the word was there
+    wcsup count sea Ship --json    several words; upper and lower case are the same
+    """,
+)
+@click.argument("word", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help='Print [{"word": …, "count": …}, …].')
+def command(config: Config, word: tuple[str, ...], as_json: bool) -> None:
+    """Show how often each WORD was counted, 0 where it never was.
+
+    What is shown was committed before the call.
+    """
+    from wcsup.observe.figures import columns
+    from wcsup.observe.totals import count, fold
+    from wcsup.pipeline.records import readable
+
+    quiet_clients()
+    keys = []
+    for text in word:
+        key, parts = fold(config, text)
+        keys.append(key)
+        if len(parts) != 1:
+            counted_as = " and ".join(readable(part) for part in parts) or "no word"
+            click.echo(f"wcsup: {text!r} is not one word; lines have it counted as {counted_as}", err=True)
+    totals = list(zip(map(readable, keys), count(connect(config, start=False), keys), strict=True))
+    if as_json:
+        print_json(totals_json(totals))
+    else:
+        click.echo(columns(totals, "<>"))

@@ -1,0 +1,122 @@
+"""`wcsup del`: delete what an application left."""
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wcsup.cli.cluster import connect, embedded_has_data, quiet_clients
+from wcsup.cli.command import Section, define
+from wcsup.cli.options import SHARED
+from wcsup.cli.steer import ask
+from wcsup.config import Config
+from wcsup.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+STATE_NAMES = ("stores", "application.json", "control.sock", "supervisor.lock")
+"""What wcsup makes in a state directory; nothing else is deleted, whatever --state-dir names."""
+_GRACE_SECONDS = 3.0
+
+
+@define(
+    "del",
+    section=Section.AROUND,
+    offered=(*SHARED, "session_timeout"),
+    example="""
+    wcsup del
+    wcsup del --app-id books --topic-prefix books- --bootstrap-servers kafka:9092
+    """,
+)
+@click.option(
+    "--force", is_flag=True, help="Stop a wcsup run that uses this state directory, and delete while others run."
+)
+def command(config: Config, force: bool) -> None:
+    """Delete the application: its topics with all lines and counts, its consumer groups, its local state.
+
+    What is missing already is no error. It is refused while workers run; stop them first.
+    """
+    quiet_clients()
+    _stop_supervisor(config, force)
+    deleted = []
+    if config.bootstrap_servers is not None or embedded_has_data(config):
+        deleted += _delete_from_kafka(connect(config), force)
+    deleted += _delete_state(config.state)
+    for what in deleted:
+        click.echo(f"deleted {what}")
+    if not deleted:
+        click.echo("nothing was there to delete")
+
+
+def _stop_supervisor(config: Config, force: bool) -> None:
+    """Make sure that no supervisor uses the state directory."""
+    try:
+        pid = ask(config, "status")["pid"]
+    except ConfigurationError:
+        return  # none runs
+    if not force:
+        raise ConfigurationError(
+            f"wcsup run (pid {pid}) uses {config.state}: stop it first (wcsup drain --wait), or use --force"
+        )
+    click.echo(f"stopping wcsup run (pid {pid})", err=True)
+    ask(config, "drain", wait=True)
+
+
+def _delete_from_kafka(config: Config, force: bool) -> list[str]:
+    from wcsup.kafka import clients, topics
+
+    admin = clients.admin(config)
+    if not force:
+        _await_no_members(admin, config)
+    deleted = [f"topic {name}" for name in topics.delete(admin, config)]
+    if force:
+        # Workers end when their topics are gone; their membership ends with its session.
+        _await_no_members(admin, config)
+    return deleted + [f"consumer group {name}" for name in topics.delete_groups(admin, config)]
+
+
+def _await_no_members(admin: "AdminClient", config: Config) -> None:
+    """Wait for the members of workers that ended a moment ago: the broker keeps them for a session's length.
+
+    For two, where the first one's end makes a rebalance of which the others are then waited for.
+    """
+    from wcsup.kafka import topics
+
+    deadline = time.monotonic() + 2 * config.session_timeout + _GRACE_SECONDS
+    said = False
+    for group in (config.map_group, config.reduce_group):
+        while members := topics.members(admin, group):
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"{members} workers of group {group} run, here or elsewhere: stop them first, or use --force"
+                )
+            if not said:
+                click.echo(
+                    f"waiting for the sessions of workers that ended, some {config.session_timeout:.0f} s", err=True
+                )
+                said = True
+            time.sleep(0.1)
+
+
+def _delete_state(state: Path) -> list[str]:
+    """Delete local state, unless a supervisor is starting there right now."""
+    from wcsup.supervisor.lock import locked
+
+    if not any((state / name).exists() for name in STATE_NAMES):
+        return []
+    try:
+        with locked(state):
+            for name in STATE_NAMES:
+                path = state / name
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+        if not any(state.iterdir()):
+            state.rmdir()
+    except OSError as error:
+        raise ConfigurationError(f"{state} can't be deleted: {error.strerror}") from error
+    return [f"local state {state}"]

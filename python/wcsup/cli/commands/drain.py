@@ -1,0 +1,22 @@
+"""`wcsup drain`: end a run in good order."""
+
+import click
+
+from wcsup.cli.command import Section, define
+from wcsup.cli.steer import ask, slots
+from wcsup.config import Config
+
+
+@define(
+    "drain",
+    section=Section.STEER,
+    example="wcsup drain --wait",
+)
+@click.option("--wait", is_flag=True, help="Return when every worker has ended.")
+def command(config: Config, wait: bool) -> None:
+    """End the running wcsup run: mappers finish and commit what they have, then the reducers do.
+
+    Lines that nobody has read stay in Kafka; the next wcsup run goes on with them.
+    """
+    result = ask(config, "drain", wait=wait)
+    click.echo(f"drained: {slots(result)}" if wait else f"draining: {slots(result)}")

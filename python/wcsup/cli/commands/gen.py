@@ -1,0 +1,120 @@
+"""`wcsup gen`: write lines."""
+
+import os
+import signal
+import stat
+import time
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from wcsup.cli.cluster import connect, quiet_clients
+from wcsup.cli.command import Section, define
+from wcsup.cli.feedbar import FeedBar
+from wcsup.cli.options import TOPICS, Rate
+from wcsup.config import Config
+from wcsup.errors import ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from wcsup.sources import Stop
+
+OWN_RATE = 1.0
+MANY_LINES = 10_000
+"""So many take long enough to write for a word about it."""
+
+
+@define(
+    "gen",
+    section=Section.COUNT,
+    offered=TOPICS,
+    example="""
+    wcsup gen book.txt notes.txt             the lines of two files, as fast as it goes
+    zcat dump.gz | wcsup gen --rate 5000     standard input, 5,000 lines a second
+    wcsup gen                                made-up text, a line a second, until Ctrl-C
+    wcsup gen --lines 1000000 --rate 0       a million lines of it, as fast as it goes
+    """,
+)
+@click.argument("file", nargs=-1, type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True))
+@click.option(
+    "--rate",
+    type=Rate(),
+    metavar="N",
+    help="Lines a second, 0 for as fast as it goes [default: 1 for made-up text, else 0].",
+)
+@click.option("--lines", type=click.IntRange(min=0), metavar="N", help="Made-up text: end after so many lines.")
+@click.option(
+    "--seed",
+    type=int,
+    metavar="N",
+    help="Made-up text: the same lines for the same number [default: others each time].",
+)
+def command(config: Config, file: tuple[str, ...], rate: float | None, lines: int | None, seed: int | None) -> int:
+    """Write lines of text to Kafka, for a running wcsup to count.
+
+    They are the lines of each FILE (- is standard input), of standard input where that is a pipe or a file,
+    or else made up: English-like text. Each line is a record; its bytes are left as they are. Ctrl-C writes
+    what was read so far and says how much it was.
+    """
+    own = lines is not None or seed is not None
+    if own and file:
+        raise UsageError("--lines and --seed are for made-up text; leave them or the files out")
+    if not file and not own and _stdin_has_text():
+        file = ("-",)
+    if rate is None:
+        rate = 0.0 if file else OWN_RATE
+    quiet_clients()
+
+    from wcsup import prose
+    from wcsup.feed import Feeder
+    from wcsup.kafka import topics
+    from wcsup.sources import Stop, size
+
+    config = connect(config)
+    topics.ensure(config)
+    stop = Stop()
+    signals = _stop_on_signals(stop)
+    began = time.monotonic()
+    with FeedBar(known=bool(file) and size(file) is not None) as bar:
+        feeder = Feeder(config, stop, rate=rate, on_progress=bar.show, on_refused=bar.say)
+        try:
+            if file:
+                feeder.files(file)
+            else:
+                feeder.text(prose.batches(time.time_ns() if seed is None else seed, lines, feeder.batch))
+            if signals and feeder.waiting > MANY_LINES:
+                bar.say(f"writing the last {feeder.waiting:,} lines; again to give them up")
+        finally:
+            feeder.finish()
+    seconds, written = time.monotonic() - began, feeder.progress.written
+    speed = f", {written / seconds:,.0f} a second" if seconds > 1 else ""
+    click.echo(f"{written:,} lines written in {seconds:.1f} s{speed}")
+    if signals:
+        return 128 + signals[0]
+    if feeder.progress.refused:
+        click.echo(f"wcsup: {feeder.progress.refused:,} lines were left out", err=True)
+        return ExitStatus.CHECK_FAILED
+    return ExitStatus.DONE
+
+
+def _stdin_has_text() -> bool:
+    """Tell whether standard input is a pipe or a file, rather than a terminal or nothing."""
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:  # closed
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def _stop_on_signals(stop: "Stop") -> list[int]:
+    """Have the first INT or TERM ask for the end and a second one end at once; return the list of what came."""
+    came: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        stop.set()
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return came

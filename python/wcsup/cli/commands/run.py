@@ -1,0 +1,194 @@
+"""`wcsup run`: count, with as many workers as asked for."""
+
+import sys
+from collections import deque
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import click
+
+from wcsup.cli.cluster import connect
+from wcsup.cli.command import Command, Section
+from wcsup.cli.options import ALL, Logging, Pattern, Positive, Rate
+from wcsup.cli.values import Address, Processors, Size
+from wcsup.config import Config
+from wcsup.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from wcsup.observe.live import LiveView
+    from wcsup.observe.plain import PlainView
+
+WORKERS = Pattern(r"auto|\d{1,4}(\.\.\d{1,4})?", "expected a number, a range such as 1..8, or auto")
+
+
+class Run(Command):
+    """The command; once it is given an `--input`, plain arguments are further files."""
+
+    allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, and add what is left over to the files."""
+        super().parse_args(ctx, args)
+        if ctx.args and not ctx.params["input"]:
+            raise click.UsageError(f"Got unexpected extra argument ({' '.join(ctx.args)})", ctx)
+        option = next(parameter for parameter in self.params if parameter.name == "input")
+        ctx.params["input"] += option.type_cast_value(ctx, ctx.args)
+        ctx.args = []
+        return ctx.args
+
+
+@click.command(
+    "run",
+    cls=Run,
+    section=Section.COUNT,
+    offered=ALL,
+    logs=True,
+    example="""
+    wcsup run                                      as many workers as fit this machine, until Ctrl-C
+    wcsup run --mappers 4 --reducers 2             four mappers and two reducers
+    wcsup run --input book.txt --exit-when-done    count the words of a file and show the most frequent
+    wcsup run --http 127.0.0.1:9090                also a dashboard for browsers and metrics for Prometheus
+    wcsup run --mappers 1..8 --bootstrap-servers kafka:9092
+    """,
+)
+@click.option(
+    "--mappers",
+    type=WORKERS,
+    default="auto",
+    show_default=True,
+    metavar="N|N..M|auto",
+    help="How many mappers; of a range as many as the load needs, auto is what fits this machine.",
+)
+@click.option(
+    "--reducers",
+    type=WORKERS,
+    default="auto",
+    show_default=True,
+    metavar="N|N..M|auto",
+    help="How many reducers.",
+)
+@click.option(
+    "--input",
+    type=click.Path(exists=True, dir_okay=False, readable=True),
+    multiple=True,
+    metavar="FILE…",
+    help="Also write the lines of these files to Kafka, as wcsup gen does.",
+)
+@click.option(
+    "--rate", type=Rate(), default=0.0, metavar="N", help="With --input: lines a second [default: all it can]."
+)
+@click.option("--exit-when-done", is_flag=True, help="End when every line is counted, and show a summary.")
+@click.option(
+    "--drain-timeout",
+    type=Positive(),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a worker may take to finish when it is to end; then it is killed.",
+)
+@click.option(
+    "--http",
+    type=Address(),
+    metavar="HOST:PORT",
+    help="Serve a dashboard (/), metrics for Prometheus (/metrics) and health (/livez, /readyz) at this address.",
+)
+@click.option(
+    "--max-rss",
+    type=Size(),
+    metavar="SIZE",
+    help="Resident memory, such as 300M, past which a worker is drained and replaced.",
+)
+@click.option(
+    "--cpu-affinity",
+    type=Processors(),
+    default=(),
+    metavar="N,…",
+    help="Bind workers to processors, such as 0,1 or 0-3, one each, in turn.",
+)
+@click.option("--plain", is_flag=True, help="No live view on a terminal: logs, and a line about the state every 10 s.")
+def command(
+    *,
+    config: Config,
+    log: Logging,
+    mappers: str,
+    reducers: str,
+    input: tuple[str, ...],
+    rate: float,
+    exit_when_done: bool,
+    drain_timeout: float,
+    http: tuple[str, int] | None,
+    max_rss: int | None,
+    cpu_affinity: tuple[int, ...],
+    plain: bool,
+) -> ExitStatus:
+    """Count words, with a pool of workers that is kept running.
+
+    Makes the topics that are missing, starts mappers and reducers, and starts one anew that dies. A terminal
+    shows what each of them does. Ctrl-C ends it in good order: mappers, then reducers finish and commit what
+    they have. Counts stay in Kafka: the next wcsup run goes on where this one ended.
+    """
+    from wcsup.feed import FeedJob
+    from wcsup.kafka import topics
+    from wcsup.observe.http import Server
+    from wcsup.observe.lag import LagWatch
+    from wcsup.observe.outcome import Outcome
+    from wcsup.state.directory import open_directory
+    from wcsup.supervisor import Hooks, RunOptions, Snapshot, Task, Workers, automatic, run
+
+    log.start("run")
+    map_auto, reduce_auto = automatic(config.partitions)
+    options = RunOptions(
+        mappers=Workers.parse(mappers, map_auto),
+        reducers=Workers.parse(reducers, reduce_auto),
+        drain_timeout=drain_timeout,
+        max_rss=max_rss,
+        cpu_affinity=cpu_affinity,
+        log_level=log.level,
+    )
+    snapshots: deque[Snapshot] = deque(maxlen=1)
+    with ExitStack() as during:
+        # First of all: an address that can't be had is said before anything is started.
+        site = during.enter_context(Server(*http, config.app_id)) if http else None
+        config = connect(config)
+        topics.ensure(config)
+        open_directory(config)
+        watch = during.enter_context(LagWatch(config))
+        view = _view(config, plain)
+        during.enter_context(view)
+        before = watch.first()
+        outcome = Outcome(config, lambda: watch.last)
+
+        def tick(snapshot: Snapshot) -> None:
+            snapshots.append(snapshot)
+            view.show(snapshot)
+            if site:
+                site.show(snapshot)
+
+        status = run(
+            config,
+            options,
+            tasks=[Task("feed", FeedJob(config, input, rate, log.level).command())] if input else [],
+            hooks=Hooks(lag=watch.lag, on_tick=tick, done=outcome.done if exit_when_done else lambda _: False),
+        )
+        end = watch.refresh() or before
+    lines = end.lines - before.lines
+    if outcome.final:
+        click.echo(outcome.summary(lines).text())
+    else:
+        click.echo(f"{lines:,} lines were read, {end.lag.lines or 0:,} are left for the next run")
+    refused = sum(task.progress.get("refused", 0) for task in snapshots[-1].tasks)
+    if refused:
+        click.echo(f"wcsup: {refused:,} lines of the input were left out", err=True)
+        return ExitStatus.CHECK_FAILED
+    return status
+
+
+def _view(config: Config, plain: bool) -> "LiveView | PlainView":
+    """Return what shows the run: a live view on a terminal, lines of the log elsewhere."""
+    if sys.stdout.isatty() and not plain:
+        from wcsup.observe.live import LiveView
+
+        return LiveView(f"{config.app_id} on {config.bootstrap_servers}")
+    from wcsup.observe.plain import PlainView
+
+    return PlainView()

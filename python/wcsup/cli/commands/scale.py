@@ -1,0 +1,31 @@
+"""`wcsup scale`: another number of workers."""
+
+import click
+
+from wcsup.cli.command import Section, define
+from wcsup.cli.steer import ask, slots
+from wcsup.config import Config
+from wcsup.errors import UsageError
+
+COUNT = click.IntRange(min=1)
+
+
+@define(
+    "scale",
+    section=Section.STEER,
+    example="""
+    wcsup scale --mappers 6
+    wcsup scale --mappers 2 --reducers 4 --wait
+    """,
+)
+@click.option("--mappers", type=COUNT, metavar="N", help="How many mappers there are to be.")
+@click.option("--reducers", type=COUNT, metavar="N", help="How many reducers there are to be.")
+@click.option("--wait", is_flag=True, help="Return when they are at work.")
+def command(config: Config, mappers: int | None, reducers: int | None, wait: bool) -> None:
+    """Change how many workers the running wcsup run has.
+
+    New ones take over partitions of the others; those that are too many finish what they have and commit it.
+    """
+    if mappers is None and reducers is None:
+        raise UsageError("say how many: --mappers N, --reducers N or both")
+    click.echo(slots(ask(config, "scale", wait=wait, mappers=mappers, reducers=reducers)))

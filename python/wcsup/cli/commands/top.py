@@ -1,0 +1,82 @@
+"""`wcsup top`: the most frequent words."""
+
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import click
+
+from wcsup.cli.cluster import connect, quiet_clients
+from wcsup.cli.command import Section, define
+from wcsup.cli.show import print_json, totals_json
+from wcsup.config import Config
+from wcsup.errors import UsageError
+
+if TYPE_CHECKING:
+    from wcsup.observe.totals import Top, Total
+
+WATCH_SECONDS = 1.0
+
+
+@define(
+    "top",
+    section=Section.LOOK,
+    example="""
+    wcsup top                      the 20 most frequent words
+    wcsup top -n 1000 --json       the first thousand, for another program
+    wcsup top --watch              the first 20 as they change
+    """,
+)
+@click.option(
+    "-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many words."
+)
+@click.option("--watch", is_flag=True, help="Show them as they change, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help='Print [{"word": …, "count": …}, …].')
+def command(config: Config, limit: int, watch: bool, as_json: bool) -> None:
+    """Show the most frequent words with their totals.
+
+    The highest comes first, equal ones in the order of the alphabet. What is shown was committed, a second ago
+    at most. More than 100 words take longer: all counts are read for them.
+    """
+    from wcsup.observe.totals import KEPT_WORDS, Top
+
+    if watch and limit > KEPT_WORDS:
+        raise UsageError(f"--watch shows {KEPT_WORDS} words at most")
+    quiet_clients()
+    with closing(Top(connect(config, start=False), limit)) as top:
+        if watch:
+            _watch(top, as_json)
+        elif as_json:
+            print_json(totals_json(top.words()))
+        else:
+            click.echo(_table(top.words()))
+
+
+def _table(words: "Sequence[Total]") -> str:
+    from wcsup.observe.figures import columns
+
+    return columns([(rank, word, total) for rank, (word, total) in enumerate(words, 1)], "><>")
+
+
+def _watch(top: "Top", as_json: bool) -> None:
+    """Show the words whenever they have changed, once a second at most: in place on a terminal."""
+    shown: Sequence[Total] | None = None
+    due = 0.0
+    in_place = sys.stdout.isatty() and not as_json
+    try:
+        while True:
+            top.refresh()
+            words = top.words()
+            if words == shown or time.monotonic() < due:
+                continue
+            if in_place:
+                click.clear()
+            if as_json:
+                print_json(totals_json(words))
+            else:
+                click.echo(_table(words))
+            shown, due = words, time.monotonic() + WATCH_SECONDS
+    except KeyboardInterrupt:
+        return  # that is how it ends

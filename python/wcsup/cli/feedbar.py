@@ -1,0 +1,62 @@
+"""How far feeding has come, on a terminal; elsewhere nothing but what must be said."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from wcsup.feed import Progress
+
+
+class FeedBar:
+    """A count of lines, and where the bytes are `known` a bar with the time to go."""
+
+    def __init__(self, *, known: bool) -> None:
+        self._bar = None
+        self._task: TaskID | None = None
+        if sys.stderr.isatty():
+            # Imported where it is needed: it takes longer than most commands' work.
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+            bar = (BarColumn(), TransferSpeedColumn(), TimeRemainingColumn()) if known else ()
+            self._bar = Progress(
+                TextColumn("{task.fields[source]}", markup=False),
+                TextColumn("{task.fields[lines]} lines"),
+                *bar,
+                console=Console(stderr=True),
+                transient=True,
+            )
+
+    def __enter__(self) -> "FeedBar":
+        """Show the bar."""
+        if self._bar:
+            self._task = self._bar.add_task("", source="", lines="0", total=None)
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+
+    def show(self, progress: "Progress") -> None:
+        """Take in how far it has come."""
+        if self._bar and self._task is not None:
+            self._bar.update(
+                self._task,
+                total=progress.bytes_known,
+                completed=progress.bytes_read,
+                source=click.format_filename(progress.source, shorten=True) if progress.source else "made-up text",
+                lines=f"{progress.written:,}",
+            )
+
+    def say(self, line: str) -> None:
+        """Say something above the bar."""
+        if self._bar:
+            self._bar.console.print(f"wcsup: {line}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(f"wcsup: {line}", err=True)

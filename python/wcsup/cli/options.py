@@ -1,0 +1,195 @@
+"""Click options made from `Config`'s fields: one declaration serves command line, environment and file."""
+
+import math
+import re
+from dataclasses import Field, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import click
+
+from wcsup import logs
+from wcsup.config import Config
+from wcsup.errors import UsageError
+
+SHARED = ("bootstrap_servers", "app_id", "topic_prefix", "state_dir", "data_dir", "kafka_config")
+"""What every command takes on its command line: where the application is."""
+TOPICS = (*SHARED, "partitions")
+"""For commands that make the topics."""
+ALL = tuple(field.name for field in fields(Config))
+"""For commands that work: how the application counts, too."""
+
+
+class Positive(click.ParamType[float]):
+    """A number above zero; not infinite, not NaN."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number or fail with one line."""
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        if not (math.isfinite(number) and number > 0):
+            self.fail(f"{value} is not above 0", param, ctx)
+        return number
+
+
+class Rate(click.ParamType[float]):
+    """Lines a second; 0 means as fast as it goes."""
+
+    name = "rate"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the rate or fail with one line."""
+        try:
+            rate = float(str(value))
+        except ValueError:
+            rate = -1.0
+        if not 0 <= rate < float("inf"):
+            self.fail(f"{value!r} is not a number from 0 on", param, ctx)
+        return rate
+
+
+class Pattern(click.ParamType[str]):
+    """A text that matches a pattern as a whole."""
+
+    name = "text"
+
+    def __init__(self, pattern: str, wanted: str) -> None:
+        self.pattern = re.compile(pattern)
+        self.wanted = wanted
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text or fail with what is wanted; wcsup.toml may have a plain number."""
+        text = value if isinstance(value, str) else str(value)
+        if not self.pattern.fullmatch(text):
+            self.fail(f"{text!r}: {self.wanted}", param, ctx)
+        return text
+
+
+_TEXTS = {
+    "bootstrap_servers": Pattern(
+        r"[^\s,:]+(:\d{1,5})?(,[^\s,:]+(:\d{1,5})?)*|(\[[0-9a-fA-F:]+\](:\d{1,5})?,?)+",
+        "expected HOST:PORT, several with commas between",
+    ),
+    # Both become parts of topic, group and file names.
+    "app_id": Pattern(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", "expected letters, digits, '.', '_' or '-'"),
+    "topic_prefix": Pattern(r"[A-Za-z0-9._-]{0,200}", "expected letters, digits, '.', '_' or '-'"),
+}
+
+
+class FromElsewhere(click.Option):
+    """An option that this command takes from the environment and the file, and not on its command line."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        """Leave the parser as it is: on the command line the option does not exist."""
+
+
+def _type(field: Field[Any], kind: Any) -> click.ParamType[Any]:
+    if field.metadata["choices"]:
+        return click.Choice(field.metadata["choices"])
+    if kind is int:
+        return click.IntRange(min=1)
+    if kind is float:
+        return Positive()
+    if kind == Path | None:
+        if field.metadata["metavar"] == "FILE":
+            return click.Path(exists=True, dir_okay=False, path_type=Path)
+        return click.Path(file_okay=False, path_type=Path)
+    return _TEXTS[field.name]
+
+
+def config_options(offered: tuple[str, ...]) -> list[click.Option]:
+    """Return an option for each field of `Config`; those not `offered` exist in environment and file alone."""
+    kinds = get_type_hints(Config)
+    return [
+        (click.Option if field.name in offered else FromElsewhere)(
+            [flag(field.name)],
+            type=_type(field, kinds[field.name]),
+            default=field.default,
+            show_default=field.default not in {None, ""},
+            help=field.metadata["help"],
+            metavar=field.metadata["metavar"],
+            envvar=f"WCSUP_{field.name.upper()}",
+            allow_from_autoenv=False,
+            hidden=field.name not in offered,
+        )
+        for field in fields(Config)
+    ]
+
+
+def flag(name: str) -> str:
+    """Return the option that sets a field."""
+    return "--" + name.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    """How a command that goes on working is to log."""
+
+    form: logs.LogFormat
+    level: str
+    file: Path | None
+
+    def start(self, slot: str) -> None:
+        """Begin to log as `slot`."""
+        try:
+            logs.configure(slot, self.form, self.level, self.file)
+        except OSError as error:
+            raise UsageError(f"--log-file {self.file} can't be written: {error.strerror}") from error
+
+
+def log_options() -> list[click.Option]:
+    """Return the options of commands that go on working and log while they do."""
+
+    def option(name: str, **attributes: Any) -> click.Option:
+        return click.Option([flag(name)], envvar=f"WCSUP_{name.upper()}", allow_from_autoenv=False, **attributes)
+
+    return [
+        option(
+            "log_format",
+            type=click.Choice(["text", "json"]),
+            default="text",
+            show_default=True,
+            help="Logs as lines for a reader or as JSON objects, one a line.",
+        ),
+        option(
+            "log_level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            default="info",
+            show_default=True,
+            help="The least important events to log.",
+        ),
+        option(
+            "log_file",
+            type=click.Path(dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Where logs go [default: standard error]; SIGUSR1 opens it anew.",
+        ),
+    ]
+
+
+def take_logging(values: dict[str, Any]) -> Logging:
+    """Take the values of `log_options` out of a command's values."""
+    return Logging(values.pop("log_format"), values.pop("log_level"), values.pop("log_file"))
+
+
+def take_config(values: dict[str, Any]) -> Config:
+    """Take the fields of `Config` out of a command's values and make a configuration of them."""
+    return Config(**{field.name: values.pop(field.name) for field in fields(Config)})
+
+
+def file_options(command: click.Command) -> dict[str, click.Option]:
+    """Return a command's options by the name that `wcsup.toml` has for each, with underscores for dashes."""
+    return {
+        parameter.name: parameter
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.name not in {None, "help", "config"}
+    }
+
+
+def is_shared(option: click.Option) -> bool:
+    """Tell whether an option means the same for every command that has it."""
+    return not option.allow_from_autoenv

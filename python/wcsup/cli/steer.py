@@ -1,0 +1,25 @@
+"""Talking to the supervisor of a state directory, as `status`, `scale`, `restart` and `drain` do."""
+
+from typing import Any
+
+from wcsup.config import Config
+
+_ANSWER_SECONDS = 10.0
+_WAIT_SECONDS = 24 * 3600.0
+
+
+def ask(config: Config, command: str, *, wait: bool = False, **arguments: Any) -> Any:
+    """Send a command to the supervisor and return its result; with `wait` once what was asked for is done.
+
+    Raises `ConfigurationError` where no supervisor runs there, `UsageError` where it refuses.
+    """
+    from wcsup.supervisor.control import request
+
+    timeout = _WAIT_SECONDS if wait else _ANSWER_SECONDS
+    return request(config.state, {"command": command, "wait": wait, **arguments}, timeout)
+
+
+def slots(result: dict[str, Any]) -> str:
+    """Return the slots of a reply and what they do, in one line."""
+    found = sorted(result["slots"].items(), key=lambda item: (item[0].partition("-")[0], len(item[0]), item[0]))
+    return ", ".join(f"{slot} {state}" for slot, state in found) or "no workers are left"

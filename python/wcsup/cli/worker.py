@@ -1,0 +1,37 @@
+"""`wcsup map` and `wcsup reduce`: one worker in the foreground."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wcsup.cli.cluster import connect
+from wcsup.cli.command import Section, define
+from wcsup.cli.options import ALL, Logging, Pattern
+from wcsup.config import Config
+from wcsup.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from wcsup.pipeline.report import Role
+
+
+def worker_command(name: str, role: "Role", text: str, example: str) -> click.Command:
+    """Return the command that runs a worker of a role; `text` is its help."""
+
+    def run(config: Config, slot: str, log: Logging) -> ExitStatus:
+        from wcsup.kafka import topics
+        from wcsup.pipeline.report import Job
+        from wcsup.pipeline.worker import work
+
+        # `map-0` is how logs and status call slot 0 of the mappers.
+        job = Job(role, slot.removeprefix(f"{role}-"), config)
+        log.start(job.name)
+        config = connect(config)
+        topics.ensure(config)
+        return work(Job(job.role, job.slot, config))
+
+    run.__doc__ = text
+    decorate: Callable[[Any], Any] = click.argument(
+        "slot", metavar="NAME", type=Pattern(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", "expected letters and digits")
+    )
+    return define(name, section=Section.COUNT, offered=ALL, logs=True, example=example)(decorate(run))

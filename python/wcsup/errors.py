@@ -1,0 +1,76 @@
+"""Exit statuses and the errors that carry them: the one list for commands and workers alike."""
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What a process of wcsup ends with, and what its supervisor concludes from it."""
+
+    DONE = 0
+    """Finished, or drained on request."""
+    CHECK_FAILED = 1
+    """The check that the command makes did not hold (`verify`, `doctor`, `gen` with refused lines)."""
+    USAGE = 2
+    """Unknown option or value."""
+    CONFIGURATION = 3
+    """Topics, state directory or settings do not fit; starting again cannot help, so nobody does."""
+    FENCED = 4
+    """Another process runs under this one's name. It wins; this one is not restarted."""
+    STORE_BROKEN = 5
+    """A local store is unreadable. Its directory was discarded; a new start rebuilds it from `counts`."""
+    BROKER_UNREACHABLE = 6
+    """No broker answered at the address."""
+    RETRY = 7
+    """An outcome is unknown or a client is unusable: a new process settles it in `init_transactions`."""
+    GAVE_UP = 8
+    """The supervisor stopped because workers keep dying; the reason is on standard error."""
+    ORPHANED = 9
+    """A worker ended because its supervisor vanished."""
+
+
+class WcsupError(Exception):
+    """An error whose message tells a user what happened and what to do, in one line."""
+
+    status = ExitStatus.RETRY
+
+
+class UsageError(WcsupError):
+    """The command line, environment or configuration file says something that cannot be meant."""
+
+    status = ExitStatus.USAGE
+
+
+class ConfigurationError(WcsupError):
+    """Topics, state or settings do not fit each other."""
+
+    status = ExitStatus.CONFIGURATION
+
+
+class FencedError(WcsupError):
+    """Another instance runs under this name."""
+
+    status = ExitStatus.FENCED
+
+
+class StoreBrokenError(WcsupError):
+    """A local RocksDB store cannot be read."""
+
+    status = ExitStatus.STORE_BROKEN
+
+
+class BrokerUnreachableError(WcsupError):
+    """No broker answered."""
+
+    status = ExitStatus.BROKER_UNREACHABLE
+
+
+class RetryError(WcsupError):
+    """This process must end; a new one can go on where it stopped."""
+
+    status = ExitStatus.RETRY
+
+
+class GaveUpError(WcsupError):
+    """The supervisor cannot keep its workers alive."""
+
+    status = ExitStatus.GAVE_UP

@@ -1,0 +1,1 @@
+"""Kafka: clients, topics, the kinds of failures, and the embedded broker."""

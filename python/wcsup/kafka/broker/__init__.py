@@ -1,0 +1,9 @@
+"""The embedded broker: a real single-node Apache Kafka of a data directory.
+
+`ensure` is what commands call; `start`, `stop` and `status` are `wcsup broker`. A broker belongs to its data
+directory, not to the process that started it, and outlives it.
+"""
+
+from wcsup.kafka.broker.lifecycle import DEFAULT_HEAP, Broker, ensure, start, status, stop
+
+__all__ = ["DEFAULT_HEAP", "Broker", "ensure", "start", "status", "stop"]

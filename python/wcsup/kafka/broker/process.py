@@ -1,0 +1,161 @@
+"""The broker's process: its command line, its start apart from everything, its end, and why it ended."""
+
+import base64
+import re
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from wcsup.errors import ConfigurationError
+from wcsup.kafka.broker import archive, ports, settings
+from wcsup.kafka.broker.java import Java
+from wcsup.kafka.broker.record import PROPERTIES
+
+OUTPUT = "broker.out"
+"""What the Java runtime itself prints, under the data directory; the broker writes `settings.LOG_FILE`."""
+_ARCHIVE_OUTPUT = "archive.out"
+_LOG4J = "log4j2.properties"
+_FORMATTING = "formatting"
+_PAUSE = 0.02
+
+# Starts a program and ends: it is no child of ours, so it is no zombie either when it dies before us.
+_SHELL = '"$@" </dev/null >"$0" 2>&1 & echo $!'
+
+_JVM = (
+    "-XX:+IgnoreUnrecognizedVMOptions",  # the host's Java may be another one than OpenJDK
+    "-XX:+UseG1GC",
+    # The second compiler is left out. Tried on two cores shared with the clients: it took 5 s of processor time
+    # in the first seconds of load, and after a minute produced, consumed and committed no faster.
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-XX:-UsePerfData",
+    "-XX:ErrorFile=hs_err.log",
+    "-Djava.awt.headless=true",
+    "-Djava.net.preferIPv4Stack=true",
+    f"-Dlog4j2.configurationFile={_LOG4J}",
+)
+
+_NO_RUNTIME = "Error occurred during initialization of VM"
+"""The line of Java that only announces the line after it."""
+_ERROR = re.compile(
+    rf"^(?:.* (?:ERROR|FATAL) |Error: |{_NO_RUNTIME}|Exception in thread |Terminating due to (?:java\.lang\.)?"
+    r"|# (?=A fatal error|There is insufficient memory))"
+)
+_EXCEPTION = re.compile(r"^(?:Caused by: )?(?:[a-z][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error)\b(?:: )?")
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """What runs one of Kafka's programs on a data directory."""
+
+    data: Path
+    java: Java
+    class_path: Sequence[Path]
+
+    def command(self, *program: str | Path, options: Sequence[str] = ()) -> list[str | Path]:
+        """Return the command of a Java class and its arguments; it is to be run in the data directory."""
+        class_path = ":".join(map(str, self.class_path))
+        return [self.java.program, *_JVM, *archive.use(self.java), *options, "-cp", class_path, *program]
+
+
+def prepare(kafka: Kafka) -> None:
+    """Write what every program needs, and make the log directory of a new cluster, whole or not at all.
+
+    A log directory that is there is left as it is. Raises ConfigurationError with what Kafka's tool said.
+    """
+    (kafka.data / _LOG4J).write_text(settings.log4j())
+    if (kafka.data / settings.LOGS).exists():
+        return
+    properties = kafka.data / f"{_FORMATTING}.properties"
+    properties.write_text(settings.server(port=1, controller_port=2, logs=_FORMATTING))
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    tool = kafka.command("kafka.tools.StorageTool", "format", "--ignore-formatted")
+    form = [*tool, f"--cluster-id={cluster}", "--config", properties]
+    done = subprocess.run(form, cwd=kafka.data, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = decisive(done.stderr) or done.stderr.strip().rpartition("\n")[2]
+        raise ConfigurationError(f"{kafka.data} can't be made a Kafka data directory: {said}")
+    (kafka.data / _FORMATTING).rename(kafka.data / settings.LOGS)
+    properties.unlink()
+
+
+def spawn(kafka: Kafka, *, port: int, heap: str) -> int:
+    """Start the broker detached from this process, its terminal and its files; return its pid."""
+    properties = kafka.data / PROPERTIES
+    properties.write_text(settings.server(port=port, controller_port=ports.find_free(but=port)))
+    _set_old_output_aside(kafka.data)
+    options = [f"-Xmx{heap}", *archive.record(kafka.java)]
+    return _detached(kafka.command("kafka.Kafka", properties, options=options), kafka.data, OUTPUT)
+
+
+def _set_old_output_aside(data: Path) -> None:
+    """Give a program files of its own for its output: an error in them is then this program's."""
+    for name in (settings.LOG_FILE, OUTPUT):
+        with suppress(FileNotFoundError):
+            (data / name).replace(data / f"{name}.previous")
+
+
+def make_archive(kafka: Kafka) -> None:
+    """Let the archive of the broker's classes be made beside us, if this start listed them."""
+    listed = kafka.data / archive.CLASS_LIST
+    with suppress(OSError):  # a cache that can't be written costs a second at every start, nothing else
+        if listed.exists():
+            classes = listed.read_text()
+            listed.unlink()
+            _detached(archive.making(kafka.java, classes), kafka.data, _ARCHIVE_OUTPUT)
+
+
+def _detached(command: Sequence[str | Path], data: Path, output: str) -> int:
+    shell = ["/bin/sh", "-c", _SHELL, output, *command]
+    started = subprocess.run(shell, cwd=data, start_new_session=True, stdout=subprocess.PIPE, check=True)
+    return int(started.stdout)
+
+
+def end(pid: int, running: Callable[[], bool], *, patience: float) -> None:
+    """End the broker: SIGTERM, at which it flushes and closes, then SIGKILL after `patience` seconds.
+
+    Raises ConfigurationError where it is another user's.
+    """
+    deadline = time.monotonic() + patience
+    try:
+        process = psutil.Process(pid)
+        process.terminate()
+        while running():
+            if time.monotonic() > deadline:
+                process.kill()
+            time.sleep(_PAUSE)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied as error:
+        raise ConfigurationError(f"the broker (pid {pid}) is another user's: it can't be stopped by you") from error
+
+
+def reason_of_end(data: Path) -> tuple[str, Path]:
+    """Return the line of the broker's last output that says why it ended, and the file that it is in."""
+    log = data / settings.LOG_FILE
+    for file in (data / OUTPUT, log):
+        with suppress(FileNotFoundError):
+            if line := decisive(file.read_text(errors="replace")):
+                return line, file
+    return "it gave no reason, so it was killed", log
+
+
+def decisive(output: str) -> str | None:
+    """Return the deepest cause of the last error in the output of a Java program, None where it has no error."""
+    lines = output.splitlines()
+    errors = [number for number, line in enumerate(lines) if _ERROR.search(line)]
+    if not errors:
+        return None
+    after = lines[errors[-1] + 1 :]
+    if lines[errors[-1]].startswith(_NO_RUNTIME) and after:
+        return after[0]
+    trace = [line for line in after if _EXCEPTION.match(line)]
+    causes = [line for line in trace if line.startswith("Caused by: ")]
+    line = (causes or trace[:1] or [_ERROR.sub("", lines[errors[-1]])])[-1]
+    return _EXCEPTION.sub("", line).strip() or line

@@ -1,0 +1,117 @@
+"""What the embedded broker is told: its server.properties and its log4j2.properties.
+
+The broker runs in its data directory and names its files relative to it: nothing in a path has to be escaped.
+"""
+
+NODE = 1
+LOGS = "kafka"
+"""Kafka's log.dirs under the data directory: topics, offsets, metadata."""
+LOG_FILE = "broker.log"
+"""Where the broker's log4j2 writes under the data directory."""
+
+# The order is that of the reader's questions: who, where, durability, application, size.
+_SERVER = """\
+# Written by wcsup at every start of the broker.
+process.roles=broker,controller
+node.id={node}
+controller.quorum.voters={node}@127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={logs}
+
+# One node holds the only replica of everything.
+default.replication.factor=1
+min.insync.replicas=1
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+
+# wcsup creates its topics itself; a mistyped name is an error, not a new topic.
+auto.create.topics.enable=false
+# Few partitions of the internal topics are created in a moment; 8 spread more groups than one host has.
+offsets.topic.num.partitions=8
+transaction.state.log.num.partitions=8
+# A group's first members need not wait for more: they are rebalanced cooperatively when more come.
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=500
+# KIP-848 groups take their times from the broker alone; its defaults let a dead member keep its
+# partitions for 45 s and move them one heartbeat of 5 s at a time.
+group.consumer.session.timeout.ms=6000
+group.consumer.min.session.timeout.ms=1000
+group.consumer.heartbeat.interval.ms=500
+group.consumer.min.heartbeat.interval.ms=100
+# A dead producer's transaction ends within a second of its time-out; readers wait for that.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+
+# A stalled broker (a stopped process, a disk that hangs) must not lose its partitions: nobody else can have them.
+broker.session.timeout.ms=60000
+# After a kill the open segment of each partition is read through: 128 MB take a fraction of a second.
+log.segment.bytes=134217728
+# A laptop's broker, not a server's: fewer threads, no 128 MB buffer for compaction, no JMX.
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+group.coordinator.threads=2
+log.cleaner.dedupe.buffer.size=33554432
+metric.reporters=
+# An idle broker need not write (and fsync) an empty metadata record twice a second.
+metadata.max.idle.interval.ms=5000
+"""
+
+_LOG4J = """\
+# Written by wcsup at every start of the broker.
+appender.file.type=RollingFile
+appender.file.name=file
+appender.file.fileName={log}
+appender.file.filePattern={log}.%i
+appender.file.layout.type=PatternLayout
+appender.file.layout.pattern=%d %p %m (%c{{1}})%n
+appender.file.policies.type=Policies
+appender.file.policies.size.type=SizeBasedTriggeringPolicy
+appender.file.policies.size.size=10MB
+appender.file.strategy.type=DefaultRolloverStrategy
+appender.file.strategy.max=3
+rootLogger.level=WARN
+rootLogger.appenderRef.file.ref=file
+# Asked for a coordinator again while its topic is being created, it warns that the topic exists already.
+logger.internal.name=org.apache.kafka.server.DefaultAutoTopicCreationManager
+logger.internal.level=ERROR
+# While it starts, its transaction coordinator tries 20 times a second to reach the broker itself.
+logger.itself.name=org.apache.kafka.clients.NetworkClient
+logger.itself.level=ERROR
+logger.start.name=kafka.server.KafkaRaftServer
+logger.start.level=INFO
+logger.recovery.name=org.apache.kafka.storage.internals.log.LogManager
+logger.recovery.level=INFO
+"""
+
+
+_CONTROLLER = """\
+# Written by wcsup for the recovery from a kill.
+process.roles=controller
+node.id={node}
+controller.quorum.voters={node}@127.0.0.1:{controller_port}
+controller.listener.names=CONTROLLER
+listeners=CONTROLLER://127.0.0.1:{controller_port}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT
+log.dirs={logs}
+"""
+
+
+def server(*, port: int, controller_port: int, logs: str = LOGS) -> str:
+    """Return server.properties of a KRaft node that is broker and controller, on loopback only."""
+    return _SERVER.format(node=NODE, port=port, controller_port=controller_port, logs=logs)
+
+
+def controller(controller_port: int) -> str:
+    """Return the properties of the same node as a controller alone."""
+    return _CONTROLLER.format(node=NODE, controller_port=controller_port, logs=LOGS)
+
+
+def log4j() -> str:
+    """Return log4j2.properties: warnings, starts and stops, and recoveries, at most 40 MB of them."""
+    return _LOG4J.format(log=LOG_FILE)

@@ -1,0 +1,214 @@
+"""How wcsup's Kafka clients are set up; every client of the program is made here."""
+
+import logging
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from wcsup.config import Config
+from wcsup.errors import BrokerUnreachableError, UsageError
+
+log = logging.getLogger("wcsup.kafka")
+
+REACH_SECONDS = 10.0
+"""How long a broker may take to answer the first request before it counts as unreachable."""
+
+MAX_RECORD_BYTES = 3_000_000
+"""librdkafka's own bound on a record; above the broker's default, so that the broker's is the one that counts."""
+
+COMMITTED: Final = "read_committed"
+
+Settings = dict[str, Any]
+Client = TypeVar("Client")
+Answer = TypeVar("Answer")
+
+
+def read_properties(config: Config) -> Settings:
+    """Return the librdkafka settings of `--kafka-config`: `key=value` lines, `#` starts a comment."""
+    if config.kafka_config is None:
+        return {}
+    try:
+        lines = config.kafka_config.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--kafka-config {config.kafka_config} can't be read: {error}") from error
+    settings = {}
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"{config.kafka_config}:{number}: expected key=value, found {text!r}")
+        settings[key.strip()] = value.strip()
+    return settings
+
+
+def settings(config: Config, **own: Any) -> Settings:
+    """Return what all clients share, under `own` settings (underscores for dots), under the user's file."""
+    if config.bootstrap_servers is None:
+        raise ValueError("the broker's address is resolved before clients are made")
+    return {
+        "bootstrap.servers": config.bootstrap_servers,
+        "client.id": config.app_id,
+        "logger": log,
+        # A restarted broker is found again at once; the default backs off to 10 s.
+        "reconnect.backoff.ms": 20,
+        "reconnect.backoff.max.ms": 500,
+        "topic.metadata.refresh.interval.ms": 30_000,
+        # The default forgets all brokers when none is connected, but not in the cache of coordinators: the next
+        # send_offsets_to_transaction() then waits for good for a broker that is no more (librdkafka#5511), and
+        # list_offsets() fails at once ("No leaders found") instead of waiting.
+        "metadata.recovery.strategy": "none",
+        **{key if key == "error_cb" else key.replace("_", "."): value for key, value in own.items()},
+        **read_properties(config),
+    }
+
+
+def _make(kind: Callable[[Settings], Client], values: Settings) -> Client:
+    try:
+        return kind(values)
+    except KafkaException as error:
+        raise UsageError(f"librdkafka refuses the settings: {error.args[0].str()}") from error
+
+
+def admin(config: Config, **own: Any) -> AdminClient:
+    """Return an admin client, with settings of its own where it has any."""
+    return _make(AdminClient, settings(config, **own))
+
+
+class _Listener:
+    """A logger for librdkafka that hears of failed connections.
+
+    The error callback tells of none to a transaction coordinator; the log tells of all, as facility FAIL.
+    """
+
+    def __init__(self, on_failure: Callable[[str], None]) -> None:
+        self._on_failure = on_failure
+
+    def log(self, level: int, text: str, *arguments: object) -> None:
+        """Take a line of librdkafka's log."""
+        if arguments[0] == "FAIL":
+            self._on_failure(text % arguments)
+        log.log(level, text, *arguments)
+
+
+def transactional_producer(config: Config, name: str, on_failure: Callable[[str], None]) -> Producer:
+    """Return a producer whose `transactional.id` is `name`; whoever starts with it next fences this one.
+
+    `on_failure` hears of failed connections; it is called from within calls of the producer.
+    """
+    timeout = int(config.transaction_timeout * 1000)
+    return _make(
+        Producer,
+        settings(
+            config,
+            logger=_Listener(on_failure),
+            transactional_id=name,
+            transaction_timeout_ms=timeout,
+            message_timeout_ms=timeout,
+            message_max_bytes=MAX_RECORD_BYTES,
+            compression_type="lz4",
+            batch_size=1_000_000,
+            # A batch is produced at once and flushed by its commit: waiting for more only adds latency.
+            linger_ms=0,
+            queue_buffering_max_messages=1_000_000,
+            queue_buffering_max_kbytes=131_072,
+            partitioner="murmur2_random",
+        )
+        | {"log_level": 6},  # not the user's to lower: `_Listener` has to hear
+    )
+
+
+def _reader(config: Config, isolation: str = COMMITTED, **own: Any) -> Settings:
+    return settings(
+        config,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level=isolation,
+        enable_partition_eof=True,
+        fetch_queue_backoff_ms=5,
+        fetch_message_max_bytes=4_000_000,
+        receive_message_max_bytes=100_000_000,
+        **own,
+    )
+
+
+def group_consumer(config: Config, group: str, name: str, on_error: Callable[[KafkaError], None]) -> Consumer:
+    """Return a worker's consumer in `group`, a static member under `name` with the classic protocol.
+
+    A static member that is started again has its partitions back at once and fences its predecessor
+    (KIP-345). Under KIP-848 it is the new one that is refused until the old one's session ends, so members are
+    dynamic there and the `transactional.id` alone fences. `queued.max.messages.kbytes` bounds a worker's memory.
+    """
+    own: Settings = {
+        "group_id": group,
+        "group_protocol": config.group_protocol,
+        "queued_min_messages": 20_000,
+        "queued_max_messages_kbytes": 32_768,
+        "fetch_wait_max_ms": 100,
+        "fetch_max_bytes": 8_000_000,
+        "error_cb": on_error,
+    }
+    if config.group_protocol == "classic":  # KIP-848 has the broker decide on these and refuses them
+        session = int(config.session_timeout * 1000)
+        own |= {
+            "group_instance_id": name,
+            "partition_assignment_strategy": "cooperative-sticky",
+            "session_timeout_ms": session,
+            "heartbeat_interval_ms": max(100, min(1000, session // 6)),
+        }
+    return _make(Consumer, _reader(config, **own))
+
+
+def assigned_consumer(config: Config, isolation: Literal["read_committed", "read_uncommitted"] = COMMITTED) -> Consumer:
+    """Return a consumer that reads by `assign()` and never joins its group nor commits."""
+    return _make(
+        Consumer,
+        _reader(
+            config,
+            isolation,
+            group_id=f"{config.app_id}-reader",
+            queued_min_messages=200_000,
+            queued_max_messages_kbytes=65_536,
+            fetch_wait_max_ms=10,
+        ),
+    )
+
+
+@lru_cache(maxsize=4)
+def offsets_reader(config: Config, group: str) -> Consumer:
+    """Return a consumer to ask for the committed offsets of a group that it never joins.
+
+    An admin client could be asked, too, but its requests to a coordinator abort the whole process when they run into
+    their time-out, as they do while the broker is down (librdkafka#3663, #4605).
+    """
+    return _make(
+        Consumer, settings(config, group_id=group, enable_auto_commit=False, isolation_level="read_uncommitted")
+    )
+
+
+def check_reachable(config: Config, asking: AdminClient | None = None) -> None:
+    """Raise `BrokerUnreachableError` where no broker answers within `REACH_SECONDS`."""
+    asked = asking or admin(config)
+    unreachable(config, lambda: asked.list_topics(timeout=REACH_SECONDS))
+
+
+def unreachable(config: Config, ask: Callable[[], Answer]) -> Answer:
+    """Return what `ask` returns; a request that no broker answered becomes `BrokerUnreachableError`."""
+    try:
+        return ask()
+    except KafkaException as error:
+        if error.args[0].code() in {
+            KafkaError._TRANSPORT,
+            KafkaError._TIMED_OUT,
+            KafkaError._ALL_BROKERS_DOWN,
+            KafkaError._RESOLVE,
+        }:
+            raise BrokerUnreachableError(
+                f"no Kafka broker answered at {config.bootstrap_servers} within {REACH_SECONDS:.0f} s; "
+                "check the address (--bootstrap-servers) and that it runs (wcsup broker status)"
+            ) from error
+        raise

@@ -1,0 +1,110 @@
+"""Figures for people: speeds made from one snapshot after the other, and how numbers are written."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wcsup.supervisor import Snapshot
+
+WINDOW_SECONDS = 3.0
+"""Workers commit once a second at least: a window of three evens that out."""
+HISTORY = 60
+"""Half seconds that the sparkline can show."""
+
+_WIDEST = 48
+"""A longer word pushes its own row's columns to the right, and no other row's."""
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class Rate:
+    """How fast a counter rises, over the last few seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def take(self, at: float, count: int) -> float:
+        """Take in the counter's value; return its rise a second."""
+        self._seen.append((at, count))
+        while len(self._seen) > 2 and self._seen[1][0] <= at - WINDOW_SECONDS:
+            self._seen.popleft()
+        first_at, first = self._seen[0]
+        # A worker that was killed takes what it had not yet reported with it: no reason to count backwards.
+        return max(0.0, (count - first) / (at - first_at)) if at > first_at else 0.0
+
+
+@dataclass(slots=True)
+class Rates:
+    """The speed of a run and of each of its workers."""
+
+    lines: float = 0.0
+    words: float = 0.0
+    by_slot: dict[str, float] = field(default_factory=dict)
+    """Input records a second: lines of a mapper, `words` records of a reducer."""
+    lines_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    words_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
+    _rates: dict[str, Rate] = field(default_factory=dict)
+
+    def take(self, snapshot: "Snapshot") -> None:
+        """Take in the next snapshot."""
+        at = snapshot.uptime
+        names = {worker.slot for worker in snapshot.workers} | {"", " "}
+        self._rates = {name: self._rates.get(name) or Rate() for name in names}
+        for worker in snapshot.workers:
+            self.by_slot[worker.slot] = self._rates[worker.slot].take(at, worker.counters.records)
+        self.lines = self._rates[""].take(at, snapshot.totals["map"].records)
+        self.words = self._rates[" "].take(at, snapshot.totals["reduce"].words)
+        self.lines_history.append(self.lines)
+        self.words_history.append(self.words)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Return the last values as bars, the highest of them full."""
+    shown = list(values)[-width:]
+    highest = max(shown, default=0.0)
+    if highest <= 0:
+        return _BARS[0] * len(shown)
+    return "".join(_BARS[min(len(_BARS) - 1, int(value / highest * len(_BARS)))] for value in shown)
+
+
+def top_words(snapshot: "Snapshot", limit: int) -> list[tuple[str, int]]:
+    """Return the most frequent words of all reducers here; each word is in one partition, so in one list."""
+    words = [word for worker in snapshot.workers for word in worker.top]
+    return sorted(words, key=lambda word: (-word[1], word[0]))[:limit]
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for a reader, such as `120 MB`."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def partition_list(partitions: Iterable[int]) -> str:
+    """Return partitions in short, such as `0-3,8`."""
+    runs: list[list[int]] = []
+    for partition in sorted(partitions):
+        if runs and runs[-1][-1] == partition - 1:
+            runs[-1][1:] = [partition]
+        else:
+            runs.append([partition])
+    return ",".join("-".join(map(str, run)) for run in runs)
+
+
+def span(seconds: float) -> str:
+    """Return a length of time for a reader, such as `2 h 3 min`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def columns(rows: Iterable[Sequence[object]], align: str) -> str:
+    """Return rows as lines of aligned columns; `align` has `<` or `>` for each, numbers get thousands' commas."""
+    texts = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    widths = [min(_WIDEST, max(map(len, column))) for column in zip(*texts, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)).rstrip()
+        for row in texts
+    )

@@ -1,0 +1,250 @@
+"""HTTP beside a run: health, metrics and a dashboard, all made from the newest snapshot.
+
+Threads answer. A snapshot is never changed once it is made, so they need no lock, and no client, however slow,
+holds the supervisor's loop.
+"""
+
+import errno
+import html
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from socketserver import TCPServer
+from typing import Any, Self
+
+from prometheus_client.exposition import choose_encoder
+
+from wcsup.errors import ConfigurationError
+from wcsup.observe.figures import partition_list
+from wcsup.observe.metrics import registry
+from wcsup.supervisor import Snapshot, WorkerView
+
+log = logging.getLogger("wcsup.http")
+
+STALL_SECONDS = 10.0
+"""Without a turn of the supervisor's loop for so long it is stuck: it turns twice a second."""
+START_SECONDS = 300.0
+"""How long it may take until the loop turns for the first time: an embedded broker may have to be fetched."""
+
+_CLIENT_SECONDS = 10.0
+"""How long a client may take to send a bit of its request or to take a bit of the answer."""
+_MOST_CLIENTS = 32
+_POLL_SECONDS = 0.2
+"""How long the end of the run may have to wait for the listener."""
+_DASHBOARD, _GRAFANA = "dashboard.html", "grafana.json"
+_TITLE = "APPLICATION"
+"""What stands in the dashboard for the application's name."""
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'"
+"""The page has all that it needs in itself and asks nobody but this server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client is sent."""
+
+    status: HTTPStatus
+    kind: str
+    """The content type."""
+    body: bytes
+
+    @classmethod
+    def text(cls, text: str, status: HTTPStatus = HTTPStatus.OK) -> Self:
+        """Return an answer of plain text, a newline added."""
+        return cls(status, "text/plain; charset=utf-8", f"{text}\n".encode())
+
+
+class Site:
+    """What is answered under each path."""
+
+    def __init__(self, application: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._newest: tuple[float, Snapshot | None] = clock(), None
+        self._metrics = registry(application, lambda: self._newest[1])
+        page = _package_file(_DASHBOARD).decode()
+        self._dashboard = page.replace(_TITLE, html.escape(application)).encode()
+        self._pages: dict[str, Callable[[str], Answer]] = {
+            "/": self._page,
+            "/livez": self._live,
+            "/readyz": self._ready,
+            "/metrics": self._scrape,
+            "/status.json": self._status,
+            "/grafana.json": lambda _: Answer(HTTPStatus.OK, "application/json", _package_file(_GRAFANA)),
+        }
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Answer from this snapshot from now on."""
+        self._newest = self._clock(), snapshot
+
+    def answer(self, path: str, accept: str = "") -> Answer:
+        """Return what is under a path, in the form that the client accepts."""
+        page = self._pages.get(path.partition("?")[0])
+        if page is None:
+            return Answer.text(f"nothing is here; there are {' '.join(self._pages)}", HTTPStatus.NOT_FOUND)
+        return page(accept)
+
+    def _page(self, _accept: str) -> Answer:
+        return Answer(HTTPStatus.OK, "text/html; charset=utf-8", self._dashboard)
+
+    def _live(self, _accept: str) -> Answer:
+        at, snapshot = self._newest
+        still = self._clock() - at
+        if still > (STALL_SECONDS if snapshot else START_SECONDS):
+            return Answer.text(f"the supervisor's loop stands still for {still:.0f} s", HTTPStatus.SERVICE_UNAVAILABLE)
+        return Answer.text("alive" if snapshot else "starting")
+
+    def _ready(self, accept: str) -> Answer:
+        """Say what is not ready, a line each."""
+        snapshot = self._newest[1]
+        alive = self._live(accept)
+        if alive.status is not HTTPStatus.OK:
+            return alive
+        if snapshot is None:
+            return Answer.text("starting", HTTPStatus.SERVICE_UNAVAILABLE)
+        if snapshot.stopping:
+            return Answer.text(f"ending: {snapshot.stopping}", HTTPStatus.SERVICE_UNAVAILABLE)
+        if snapshot.ready:
+            return Answer.text("ready")
+        missing = [_missing(worker) for worker in snapshot.workers if not worker.ready]
+        return Answer.text("\n".join(missing) or "no workers", HTTPStatus.SERVICE_UNAVAILABLE)
+
+    def _scrape(self, accept: str) -> Answer:
+        try:
+            encode, kind = choose_encoder(accept)
+        except TypeError:  # the client library trips over a version that is no number
+            encode, kind = choose_encoder("")
+        return Answer(HTTPStatus.OK, kind, encode(self._metrics))
+
+    def _status(self, _accept: str) -> Answer:
+        snapshot = self._newest[1]
+        if snapshot is None:
+            return Answer.text("starting", HTTPStatus.SERVICE_UNAVAILABLE)
+        return Answer(HTTPStatus.OK, "application/json", json.dumps(snapshot.to_json()).encode())
+
+
+def _package_file(name: str) -> bytes:
+    return files("wcsup.observe").joinpath(name).read_bytes()
+
+
+def _missing(worker: WorkerView) -> str:
+    """Return why a slot is not ready, in a line."""
+    said = f"{worker.slot}: {worker.failed or worker.state}"
+    todo = sum(todo for _, todo in worker.restoring.values())
+    if todo:
+        done = sum(done for done, _ in worker.restoring.values())
+        said += f", {100 * done // todo} % of {todo:,} records for partitions {partition_list(worker.restoring)}"
+    return said
+
+
+class Server:
+    """Listens at one address and answers from a `Site`, in threads that end with the process."""
+
+    def __init__(self, host: str, port: int, application: str) -> None:
+        """Listen at once: an address that can't be had is found here, and raises `ConfigurationError`."""
+        self._site = Site(application)
+        self.show = self._site.show
+        try:
+            self._listener = _Listener(host, port, self._site)
+        except OSError as error:
+            why = (
+                "is taken by another process" if error.errno == errno.EADDRINUSE else f"can't be had: {error.strerror}"
+            )
+            raise ConfigurationError(f"--http {_joined(host, port)} {why}") from error
+        self.url = f"http://{_joined(host, self._listener.server_address[1])}/"
+        self._thread = threading.Thread(
+            target=self._listener.serve_forever, args=[_POLL_SECONDS], name="http", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        """Begin to answer."""
+        self._thread.start()
+        log.info("the dashboard is at %s, metrics at %smetrics", self.url, self.url)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Answer no more."""
+        self._listener.shutdown()
+        self._listener.server_close()
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Listener(ThreadingHTTPServer):
+    """Takes a bounded number of connections: each costs a thread and a descriptor that workers may need."""
+
+    request_queue_size = _MOST_CLIENTS
+
+    def __init__(self, host: str, port: int, site: Site) -> None:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self.address_family, _, _, _, address = found[0]
+        self.site = site
+        self._room = threading.BoundedSemaphore(_MOST_CLIENTS)
+        super().__init__((str(address[0]), port), _Handler)
+
+    def server_bind(self) -> None:
+        """Bind, without asking DNS for this host's full name as `HTTPServer` does."""
+        TCPServer.server_bind(self)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, or hang up where all are busy."""
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread can be started
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as the library has it
+        """Note what went wrong; most often a client went away."""
+        log.debug("no answer to %s", client_address, exc_info=True)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Listener
+    timeout = _CLIENT_SECONDS
+
+    def do_GET(self) -> None:
+        self._send(self.server.site.answer(self.path, self.headers.get("Accept", "")))
+
+    do_HEAD = do_GET  # noqa: N815 - as the library has it
+
+    def version_string(self) -> str:
+        return "wcsup"
+
+    def _refuse(self) -> None:
+        self._send(Answer.text("only GET and HEAD are served", HTTPStatus.METHOD_NOT_ALLOWED))
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815 - as the library has it
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.kind)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Content-Security-Policy", _POLICY)
+        if answer.status is HTTPStatus.METHOD_NOT_ALLOWED:
+            self.send_header("Allow", "GET, HEAD")
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(answer.body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        log.debug("%s " + format, self.address_string(), *args)

@@ -1,0 +1,99 @@
+"""How far the consumer groups are behind, asked from Kafka by a thread: a supervisor's loop never waits for it."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from wcsup.config import Config
+from wcsup.errors import BrokerUnreachableError, WcsupError
+from wcsup.kafka import clients, topics
+from wcsup.supervisor import Lag
+
+log = logging.getLogger("wcsup.lag")
+
+INTERVAL_SECONDS = 0.5
+PATIENCE_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What Kafka said."""
+
+    asked: float
+    """When the question was put, in seconds of `time.monotonic`: the answer is no older."""
+    lag: Lag
+    lines: int
+    """How many lines the mappers have behind them, ever."""
+
+
+class LagWatch:
+    """Asks twice a second, in a thread that ends with the block or the process."""
+
+    def __init__(self, config: Config) -> None:
+        self.last: Sample | None = None
+        self._config = config
+        self._admin = clients.admin(config)
+        self._answered = threading.Condition()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="lag", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Begin to ask."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Ask no more."""
+        self._end.set()
+
+    def lag(self) -> Lag | None:
+        """Return the latest answer; none where there is none yet."""
+        return self.last.lag if self.last else None
+
+    def first(self) -> Sample:
+        """Wait for an answer; raise `BrokerUnreachableError` where none comes."""
+        with self._answered:
+            self._answered.wait_for(lambda: self.last is not None, PATIENCE_SECONDS)
+        if self.last is None:
+            raise BrokerUnreachableError(f"the consumer groups' offsets could not be read for {PATIENCE_SECONDS:.0f} s")
+        return self.last
+
+    def refresh(self) -> Sample | None:
+        """Wait a moment for the answer to a question that is put from now on; return the latest that there is."""
+        now = time.monotonic()
+        with self._answered:
+            self._answered.wait_for(lambda: self.last is not None and self.last.asked >= now, 4 * INTERVAL_SECONDS)
+        return self.last
+
+    def _work(self) -> None:
+        while not self._end.is_set():
+            asked = time.monotonic()
+            try:
+                sample = Sample(asked, read_lag(self._admin, self._config), self._lines())
+            except (KafkaException, WcsupError) as error:
+                # A topic that was made this moment, a broker that restarts: it is asked again anyway.
+                log.debug("the lag is not known for now: %s", error)
+            else:
+                with self._answered:
+                    self.last = sample
+                    self._answered.notify_all()
+            self._end.wait(INTERVAL_SECONDS)
+
+    def _lines(self) -> int:
+        topic = self._config.topic("lines")
+        wanted = [TopicPartition(topic, partition) for partition in range(self._config.partitions)]
+        offsets = topics.committed(self._config, self._config.map_group, topic, self._config.partitions)
+        start = topics.starts(self._admin, wanted)
+        return sum(max(offset, start[topic, partition]) for partition, offset in offsets.items())
+
+
+def read_lag(admin: AdminClient, config: Config) -> Lag:
+    """Return the lag of both groups. Lines are asked for first: where they are none, all `words` are there."""
+    lines = topics.group_lag(admin, config, config.map_group, config.topic("lines"))
+    words = topics.group_lag(admin, config, config.reduce_group, config.topic("words"))
+    return Lag(sum(lines), sum(words), dict(enumerate(lines)), dict(enumerate(words)))

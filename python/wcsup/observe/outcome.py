@@ -1,0 +1,137 @@
+"""When a run's input is wholly counted, and what came of it."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from wcsup.config import Config
+from wcsup.observe.figures import columns, top_words
+from wcsup.observe.lag import Sample
+from wcsup.observe.totals import Reader, highest, totals
+from wcsup.supervisor import Snapshot, WorkerView
+
+_TOP_WORDS = 10
+_SETTLE_SECONDS = 5.0
+"""How long partitions that no reducer here has may be on their way between two of them; after that they are
+taken for those of other machines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run counted."""
+
+    lines: int
+    words: int
+    distinct: int
+    """Different words, of all that was ever counted."""
+    total: int
+    """Words, of all that was ever counted."""
+    seconds: float
+    top: list[tuple[str, int]]
+
+    def text(self) -> str:
+        """Return the summary for a reader."""
+        before = self.total - self.words
+        rows: list[tuple[object, ...]] = [
+            ("lines", self.lines, f"{self.lines / self.seconds:,.0f} a second"),
+            ("words", self.words, f"{self.total:,} with those of earlier runs" if before else ""),
+            ("distinct words", self.distinct, ""),
+            ("seconds", f"{self.seconds:.1f}", ""),
+        ]
+        words = columns([(word, count) for word, count in self.top], "<>")
+        return f"{columns(rows, '<><')}\n\nmost frequent words\n{words}"
+
+
+class Outcome:
+    """Follows a run's snapshots until everything is counted, and keeps the one that says so."""
+
+    def __init__(
+        self, config: Config, last_sample: Callable[[], Sample | None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.final: Snapshot | None = None
+        self._config = config
+        self._last_sample = last_sample
+        self._clock = clock
+        self._began = clock()
+        self._ended = self._began
+        self._fed_at: float | None = None
+        self._before: list[WorkerView] = []
+        self._total_before: int | None = None
+
+    def done(self, snapshot: Snapshot) -> bool:
+        """Tell whether all is counted: the feeder has ended, and after that Kafka said that nothing is left.
+
+        Reports are behind Kafka by a moment: every worker has to have made one since, and it tells of nothing
+        new, so that the snapshot has the final numbers.
+        """
+        self._note_beginning(snapshot)
+        if any(task.running for task in snapshot.tasks):
+            return False
+        if self._fed_at is None:
+            self._fed_at = self._clock()
+        sample = self._last_sample()
+        if sample is None or sample.asked < self._fed_at or sample.lag.lines != 0 or sample.lag.words != 0:
+            self._before = []
+            return False
+        workers = [worker for worker in snapshot.workers if not worker.failed]
+        before, self._before = self._before, workers
+        if not before:
+            self._ended = self._clock()
+        elif len(before) == len(workers) and all(map(_is_quiet, before, workers)):
+            # A reducer that ends between two owners of a partition could not publish its top words.
+            settled = self._stores(snapshot) is not None or self._clock() - self._ended > _SETTLE_SECONDS
+            self.final = snapshot if settled else None
+        return self.final is not None
+
+    def summary(self, lines: int) -> Summary:
+        """Return what was counted, where the run came so far; `lines` the number of them."""
+        if self.final is None:
+            raise ValueError("the run ended before everything was counted")
+        here = self._stores(self.final)
+        if here is None:  # other machines have some of the words, or partitions are moving
+            distinct, total, top = self._read()
+        else:
+            distinct, total = sum(worker.distinct for worker in here), sum(worker.total for worker in here)
+            top = top_words(self.final, _TOP_WORDS)
+        words = self.final.totals["reduce"].words
+        if self._total_before is not None:  # a worker that died in between took what it had not reported with it
+            words = total - self._total_before
+        return Summary(lines, words, distinct, total, self._ended - self._began, top)
+
+    def _note_beginning(self, snapshot: Snapshot) -> None:
+        """Keep the sum of all totals from before the run, once every store is open somewhere here."""
+        here = self._stores(snapshot)
+        if self._total_before is None and here is not None and snapshot.ready:
+            self._total_before = sum(worker.total - worker.counters.words for worker in here)
+
+    def _stores(self, snapshot: Snapshot) -> list[WorkerView] | None:
+        """Return the reducers, where they have every partition between them."""
+        reducers = [worker for worker in snapshot.workers if worker.role == "reduce"]
+        owned = {partition for worker in reducers for partition in worker.partitions}
+        return reducers if len(owned) == self._config.partitions else None
+
+    def _read(self) -> tuple[int, int, list[tuple[str, int]]]:
+        """Return the number of different words, the sum of their totals, and the highest of these."""
+        distinct = total = 0
+
+        def counted(pairs: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+            nonlocal distinct, total
+            for word, count in pairs:
+                distinct += 1
+                total += count
+                yield word, count
+
+        with closing(Reader(self._config, "counts")) as reader:
+            top = highest(counted(totals(reader, reader.partitions)), _TOP_WORDS)
+        return distinct, total, top
+
+
+def _is_quiet(before: WorkerView, now: WorkerView) -> bool:
+    """Tell whether a worker has reported anew and nothing new."""
+    return (
+        (before.slot, before.pid, before.counters.records, before.total)
+        == (now.slot, now.pid, now.counters.records, now.total)
+        and now.ready
+        and now.beat > before.beat
+    )

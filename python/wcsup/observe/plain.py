@@ -1,0 +1,45 @@
+"""What a run looks like where its output is no terminal: a line of its log now and then."""
+
+import logging
+from typing import Self
+
+from wcsup.observe.figures import Rates
+from wcsup.supervisor import Snapshot
+
+log = logging.getLogger("wcsup.run")
+
+STATUS_SECONDS = 10.0
+
+
+class PlainView:
+    """Logs the state of a run every ten seconds."""
+
+    def __init__(self) -> None:
+        self._rates = Rates()
+        self._due = STATUS_SECONDS
+
+    def __enter__(self) -> Self:
+        """Begin; there is nothing to do."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """End; there is nothing to do."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Take in a snapshot; log it where it is time to."""
+        self._rates.take(snapshot)
+        if snapshot.uptime < self._due:
+            return
+        self._due = snapshot.uptime + STATUS_SECONDS
+        ready = sum(worker.ready for worker in snapshot.workers)
+        left = "unknown" if snapshot.lines_lag is None else f"{snapshot.lines_lag:,} lines"
+        if snapshot.words_lag:
+            left += f" and {snapshot.words_lag:,} words records"
+        log.info(
+            "%d of %d workers ready, %s lines/s, %s words/s, left to count: %s",
+            ready,
+            len(snapshot.workers),
+            f"{self._rates.lines:,.0f}",
+            f"{self._rates.words:,.0f}",
+            left,
+        )

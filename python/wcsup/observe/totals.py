@@ -1,0 +1,177 @@
+"""Reading what was counted: the topics `counts` and `top`, by anyone, without a worker's help."""
+
+import heapq
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import closing
+
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
+
+from wcsup import _core
+from wcsup.config import Config
+from wcsup.errors import BrokerUnreachableError, ConfigurationError
+from wcsup.kafka import clients, topics
+from wcsup.pipeline.records import readable
+
+KEPT_WORDS = 100
+"""How many of its words a partition has in the topic `top`; more are found in `counts` alone."""
+_BATCH_RECORDS = 50_000
+_WAIT_SECONDS = 0.2
+_SILENT_TURNS = 150
+"""Turns of waiting without any message after which the brokers count as gone: 30 s."""
+
+Total = tuple[str, int]
+
+
+class Reader:
+    """Reads whole partitions of a topic up to their present ends, committed records alone."""
+
+    def __init__(self, config: Config, name: str) -> None:
+        """Find the topic; raise `ConfigurationError` where nothing was counted yet."""
+        self.topic = config.topic(name)
+        self._config = config
+        self._consumer = clients.assigned_consumer(config)
+        listed = clients.unreachable(
+            config, lambda: self._consumer.list_topics(self.topic, timeout=clients.REACH_SECONDS)
+        )
+        found = listed.topics[self.topic]
+        if found.error is not None:
+            self.close()
+            if found.error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
+                raise ConfigurationError(f"nothing was counted yet: topic {self.topic} does not exist; start wcsup run")
+            raise ConfigurationError(f"topic {self.topic} can't be read: {found.error.str()}")
+        self.partitions = sorted(found.partitions)
+
+    def close(self) -> None:
+        """Let go of the client."""
+        self._consumer.close()
+
+    def read(self, partitions: Collection[int]) -> Iterator[list[Message]]:
+        """Yield the messages of partitions from their start, until each has reported its end."""
+        self._consumer.assign([TopicPartition(self.topic, p, OFFSET_BEGINNING) for p in partitions])
+        waiting = set(partitions)
+        silent = 0
+        while waiting:
+            messages = self._next()
+            silent = 0 if messages else silent + 1
+            if silent == _SILENT_TURNS:
+                raise BrokerUnreachableError(f"{self.topic} can't be read to its end: the brokers fell silent")
+            waiting -= _ended(messages)
+            yield messages
+
+    def follow(self) -> Iterator[list[Message]]:
+        """Yield what comes after that, without end; an empty list where nothing came for a moment."""
+        while True:
+            messages = self._next()
+            _ended(messages)
+            yield messages
+
+    def nonempty(self) -> list[int]:
+        """Return the partitions that have had records."""
+        wanted = [TopicPartition(self.topic, partition) for partition in self.partitions]
+        ends = topics.ends(clients.admin(self._config), wanted)
+        return [partition for partition in self.partitions if ends[self.topic, partition]]
+
+    def _next(self) -> list[Message]:
+        # `consume` waits for all its records or its whole time-out, so `poll` waits for the first.
+        first = self._consumer.poll(_WAIT_SECONDS)
+        return [] if first is None else [first, *self._consumer.consume(_BATCH_RECORDS, 0)]
+
+
+def _ended(messages: list[Message]) -> set[int]:
+    """Return the partitions that have reported their end."""
+    ended = set()
+    for message in messages:
+        error = message.error()
+        if error is None:
+            continue
+        if error.code() == KafkaError._PARTITION_EOF:
+            ended.add(message.partition() or 0)
+        elif error.fatal() or not error.retriable():
+            raise KafkaException(error)
+    return ended
+
+
+def totals(reader: Reader, partitions: Collection[int]) -> Iterator[tuple[bytes, int]]:
+    """Yield (word, total) of every word in partitions of `counts`."""
+    changelog = _core.Changelog()
+    for partition in partitions:
+        changelog.own(partition, -1)
+    for messages in reader.read(partitions):
+        changelog.add(messages)
+    for partition in partitions:
+        for word, total in changelog.totals(partition, None).pairs():
+            yield word, int.from_bytes(total, "big", signed=True)
+        changelog.disown(partition)
+
+
+def count(config: Config, words: Sequence[bytes]) -> list[int]:
+    """Return the total of each word, which is folded already; 0 for one that never came."""
+    with closing(Reader(config, "counts")) as reader:
+        partitions = sorted({_core.partition(word, len(reader.partitions)) for word in words})
+        wanted = set(words)
+        found = {word: total for word, total in totals(reader, partitions) if word in wanted}
+    return [found.get(word, 0) for word in words]
+
+
+def fold(config: Config, word: str) -> tuple[bytes, list[bytes]]:
+    """Return the key under which a word is counted, and the words that it is by the application's rule.
+
+    A word of the command line may be any bytes: Python keeps those that are no text as surrogates.
+    """
+    raw = os.fsencode(word)
+    parts = _core.tokenize(raw, config.words)
+    return (parts[0] if len(parts) == 1 else raw.lower()), parts
+
+
+def highest(pairs: Iterable[tuple[bytes, int]], limit: int) -> list[Total]:
+    """Return (word, total), highest first, equal ones in the order of the words."""
+    found = heapq.nsmallest(limit, pairs, key=lambda pair: (-pair[1], pair[0]))
+    return [(readable(word), total) for word, total in found]
+
+
+class Top:
+    """The most frequent words of the application, kept up with the topic `top`."""
+
+    def __init__(self, config: Config, limit: int) -> None:
+        """Read what there is; a limit above `KEPT_WORDS` has all of `counts` read, at each call of `words`."""
+        self._config = config
+        self._limit = limit
+        self._reader = Reader(config, "counts" if limit > KEPT_WORDS else "top")
+        self._words: dict[int, list[Total]] = {}
+        if limit <= KEPT_WORDS:
+            for messages in self._reader.read(self._reader.partitions):
+                self._take(messages)
+            self._take_unpublished()
+        self._news = self._reader.follow()
+
+    def close(self) -> None:
+        """Let go of the client."""
+        self._reader.close()
+
+    def refresh(self) -> None:
+        """Take in what came meanwhile, waiting a moment for it."""
+        if self._limit <= KEPT_WORDS:
+            self._take(next(self._news))
+
+    def words(self) -> list[Total]:
+        """Return (word, total), highest first, equal ones in the order of the words."""
+        if self._limit > KEPT_WORDS:
+            return highest(totals(self._reader, self._reader.partitions), self._limit)
+        found = [pair for words in self._words.values() for pair in words]
+        return heapq.nsmallest(self._limit, found, key=lambda pair: (-pair[1], pair[0]))
+
+    def _take(self, messages: list[Message]) -> None:
+        for message in messages:
+            key, value = message.key(), message.value()
+            if message.error() is None and key is not None:
+                words = json.loads(value)["words"] if value else []
+                self._words[int(key)] = [(word, total) for word, total in words]
+
+    def _take_unpublished(self) -> None:
+        """Read what `top` does not have: partitions whose reducer was killed before it published any."""
+        with closing(Reader(self._config, "counts")) as reader:
+            for partition in reader.nonempty():
+                if partition not in self._words:
+                    self._words[partition] = highest(totals(reader, [partition]), KEPT_WORDS)

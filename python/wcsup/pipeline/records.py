@@ -1,0 +1,60 @@
+"""The formats of the five topics that Python writes; the rest is in the Rust core."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Message
+
+from wcsup import _core
+
+Record = dict[str, Any]
+"""What `Producer.produce_batch` takes: `key` and `value`."""
+
+LETTER_BYTES = 2_900_000
+"""Longest value of a dead letter; what is longer is cut, which a header says. `dead-letters` takes 3 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record that can't be processed, as it goes to `dead-letters`."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, str | bytes | None]]
+
+    @classmethod
+    def of(cls, message: Message, error: str) -> "Letter":
+        """Return the dead letter of a consumed message: as the record had it, headers say what and where."""
+        place = message.topic() or "", message.partition() or 0, message.offset() or 0
+        return cls.at(place, error, message.key(), message.value())
+
+    @classmethod
+    def at(cls, place: tuple[str, int, int], error: str, key: bytes | None, value: bytes | None) -> "Letter":
+        """Return a dead letter of what stands at a place, or came up to there: topic, partition, offset."""
+        topic, partition, offset = place
+        headers: list[tuple[str, str | bytes | None]] = [
+            ("topic", topic),
+            ("partition", str(partition)),
+            ("offset", str(offset)),
+            ("error", error),
+        ]
+        size = len(key or b"") + len(value or b"")
+        if size > LETTER_BYTES:
+            # A stranger's key may be too long by itself, where the cluster lets `words` take such records.
+            headers.append(("cut-from-bytes", str(size)))
+            key = key and key[:LETTER_BYTES]
+            value = value and value[: LETTER_BYTES - len(key or b"")]
+        return cls(key, value, headers)
+
+
+def readable(word: bytes) -> str:
+    """Return a word as text; bytes that are not UTF-8 become escapes."""
+    return word.decode("utf-8", "backslashreplace")
+
+
+def top_record(partition: int, top: _core.Top) -> Record:
+    """Return the record of topic `top` for a partition of `counts`."""
+    words = [[readable(word), total] for word, total in top.words()]
+    value = json.dumps({"words": words}, ensure_ascii=False, separators=(",", ":"))
+    return {"key": str(partition).encode(), "value": value.encode()}

@@ -1,0 +1,184 @@
+"""What a worker is told at its start and what it says while it works: one JSON line each.
+
+A supervised worker is `python -m wcsup.pipeline`. Its first line of standard input is a `Job`; the
+pipe then stays open, and its end means that the supervisor is gone. Reports go down the pipe whose
+descriptor the job names. Logs are JSON lines on standard error (see `wcsup.logs`).
+"""
+
+import json
+from bisect import bisect_left
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from wcsup.config import Config
+
+Role = Literal["map", "reduce"]
+
+
+class Phase(StrEnum):
+    """What the work loop is doing; the supervisor has a deadline for each."""
+
+    STARTING = "starting"
+    """Making clients, `init_transactions`."""
+    JOINING = "joining"
+    """Waiting for the group to assign partitions."""
+    RESTORING = "restoring"
+    """Opening stores; partitions that are open already are worked on meanwhile."""
+    RUNNING = "running"
+    COMMITTING = "committing"
+    DRAINING = "draining"
+    """Asked to stop: the last commit, closing stores, leaving the group."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a new process is to be: its role, the slot that it fills, the application."""
+
+    role: Role
+    slot: str
+    """The slot's name within its role, such as `0`; stable over restarts."""
+    config: Config
+    report_fd: int | None = None
+    """Open descriptor for reports; none in the foreground."""
+    log_level: str = "info"
+
+    @property
+    def name(self) -> str:
+        """The name that users see and type, such as `map-0`."""
+        return f"{self.role}-{self.slot}"
+
+    def to_json(self) -> str:
+        """Return the line that the worker reads."""
+        return json.dumps(
+            {
+                "role": self.role,
+                "slot": self.slot,
+                "report_fd": self.report_fd,
+                "log_level": self.log_level,
+                "config": self.config.to_json(),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """Read what `to_json` wrote."""
+        job = json.loads(line)
+        return cls(job["role"], job["slot"], Config.from_json(job["config"]), job["report_fd"], job["log_level"])
+
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Upper bounds for histograms of durations."""
+SIZES = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
+"""Upper bounds for histograms of batch sizes."""
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Observations counted by size, the way Prometheus does."""
+
+    bounds: tuple[float, ...]
+    counts: list[int] = field(default_factory=list)
+    """How many were at most each bound (and above the one before); the last is those above all."""
+    sum: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.counts:
+            self.counts = [0] * (len(self.bounds) + 1)
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any]) -> Self:
+        """Read what `asdict` made, and JSON of its tuple."""
+        return cls(tuple(values["bounds"]), values["counts"], values["sum"])
+
+    def __add__(self, other: "Histogram") -> "Histogram":
+        counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
+        return Histogram(self.bounds, counts, self.sum + other.sum)
+
+
+@dataclass(slots=True)
+class Counters:
+    """Committed work of one process since its start; each only rises."""
+
+    records: int = 0
+    """Input records of committed batches: lines of a mapper, `words` records of a reducer."""
+    words: int = 0
+    """Words in them."""
+    bytes: int = 0
+    """Bytes of their values (mapper) or keys (reducer)."""
+    written: int = 0
+    """Records written to `words` or `counts`."""
+    null_lines: int = 0
+    dead_letters: int = 0
+    commits: int = 0
+    commit_seconds: float = 0.0
+    """Time spent inside commits; divided by `commits` it is the mean."""
+    restored: int = 0
+    """Records of `counts` read while opening stores."""
+    aborts: dict[str, int] = field(default_factory=dict)
+    """Transactions given up and done again, by the name of the error."""
+    batch_records: Histogram = field(default_factory=lambda: Histogram(SIZES))
+    """Input records of each commit."""
+    step_seconds: dict[str, Histogram] = field(default_factory=dict)
+    """Time of each step of the commits (`produce`, `offsets`, `commit`, `store`), by its name."""
+
+    def __add__(self, other: "Counters") -> "Counters":
+        total = Counters()
+        for name in self.__slots__:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(total, name, _merge(mine, theirs) if isinstance(mine, dict) else mine + theirs)
+        return total
+
+    @classmethod
+    def from_mapping(cls, values: dict[str, Any]) -> Self:
+        """Read what `asdict` made."""
+        values["batch_records"] = Histogram.from_mapping(values["batch_records"])
+        values["step_seconds"] = {step: Histogram.from_mapping(one) for step, one in values["step_seconds"].items()}
+        return cls(**values)
+
+
+def _merge(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    both = {key: mine[key] + theirs[key] for key in mine.keys() & theirs.keys()}
+    return {**mine, **theirs, **both}
+
+
+@dataclass(slots=True)
+class Report:
+    """One heartbeat of a work loop, sent a few times a second by the loop itself."""
+
+    phase: Phase = Phase.STARTING
+    beat: int = 0
+    """Rises with every turn of the loop: a worker whose beat stands still is stuck."""
+    ready: bool = False
+    """Joined, assigned (maybe nothing), every store open."""
+    partitions: list[int] = field(default_factory=list)
+    restoring: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Stores being opened: offsets read and offsets to read, by partition."""
+    counters: Counters = field(default_factory=Counters)
+    distinct: int = 0
+    """Reducer: distinct words in its open stores."""
+    total: int = 0
+    """Reducer: sum of all totals in its open stores."""
+    top: list[tuple[str, int]] = field(default_factory=list)
+    """Reducer: most frequent words of its partitions with their totals."""
+    state_bytes: int = 0
+    """Reducer: size of its open stores on disk."""
+
+    def to_json(self) -> str:
+        """Return the report's line, without its newline."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Self:
+        """Read what `to_json` wrote."""
+        values = json.loads(line)
+        values["phase"] = Phase(values["phase"])
+        values["counters"] = Counters.from_mapping(values["counters"])
+        values["restoring"] = {int(p): (done, todo) for p, (done, todo) in values["restoring"].items()}
+        values["top"] = [(word, count) for word, count in values["top"]]
+        return cls(**values)

@@ -1,0 +1,69 @@
+"""What a mapper and a reducer each bring to the loop that they share."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from confluent_kafka import Message
+
+from wcsup.pipeline.report import Report
+from wcsup.pipeline.transaction import Outbox, Written
+from wcsup.state.restore import Committed
+
+
+class Stage(Protocol):
+    """One step of the pipeline: takes records of its input in, gives what one commit writes."""
+
+    input: str
+    """Plain name of the input topic."""
+
+    def own(self, partition: int, offset: int) -> None:
+        """Take records of a partition from `offset` on."""
+
+    def disown(self, partition: int) -> None:
+        """Take no more of a partition and let go of its state; its batch was committed or dropped."""
+
+    def begin(self, partition: int) -> None:
+        """Start opening what the partition needs."""
+
+    def opened(self, committed: Committed) -> dict[int, int]:
+        """Go on opening; return the partitions that are open now, and the input offset that each goes on from."""
+
+    def add(self, messages: Sequence[Message]) -> list[Message]:
+        """Take messages in; return those with errors."""
+
+    @property
+    def taken(self) -> int:
+        """Records in the batch."""
+
+    @property
+    def taken_bytes(self) -> int:
+        """Bytes of the records in the batch."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the batch is at its bound and should be committed."""
+
+    def offsets(self) -> list[tuple[int, int]]:
+        """Return (partition, next offset) of what moved since the last commit."""
+
+    @property
+    def owing(self) -> bool:
+        """Whether something is left to publish although there is no new input."""
+
+    def idle_work(self) -> bool:
+        """Whether that is due now."""
+
+    def outbox(self, *, last: bool = False) -> Outbox:
+        """Return what the batch's commit writes, without the offsets; `last`: with all that is still owed."""
+
+    def committed(self, written: Written) -> None:
+        """Keep the batch for good: its commit succeeded. Also clears it."""
+
+    def clear(self) -> None:
+        """Drop the batch."""
+
+    def tell(self, report: Report) -> None:
+        """Add the stage's own figures to a report."""
+
+    def close(self) -> None:
+        """Close what is open."""

@@ -1,0 +1,291 @@
+"""The exactly-once commit, for mapper and reducer alike."""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+
+from wcsup.config import Config
+from wcsup.crash import point
+from wcsup.errors import ConfigurationError, FencedError, RetryError
+from wcsup.kafka import clients
+from wcsup.kafka.failures import Failure, classify
+from wcsup.pipeline.records import Letter, Record
+
+log = logging.getLogger("wcsup.transaction")
+
+Result = TypeVar("Result")
+
+_RETRY_PAUSE = 0.1
+_QUICK_STARTS = 4
+_QUICK_START_SECONDS = 0.1
+_QUEUE_PAUSE = 0.02
+_QUEUED = 50_000
+"""Records in the producer's queue above which a commit waits before it gives it more: they are 300 bytes each."""
+
+
+class AbortedError(Exception):
+    """The transaction was given up: its batch is to be dropped and read again from the committed offsets."""
+
+    def __init__(self, error: KafkaError) -> None:
+        super().__init__(error.str())
+        self.reason = error.name()
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What one commit writes."""
+
+    records: Iterable[tuple[str, int, list[Record]]] = ()
+    """Topic, partition, records; gone through once."""
+    letters: list[Letter] = field(default_factory=list)
+    offsets: list[TopicPartition] = field(default_factory=list)
+    """The next input offsets; never empty, so that each commit is fenced by the group's generation."""
+
+
+Written = dict[tuple[str, int], int]
+"""The highest offset that a commit wrote, by topic and partition."""
+
+
+def generation(metadata: bytes) -> int:
+    """Return the generation in a consumer's group metadata, -1 for a member that has not joined.
+
+    librdkafka serializes it as `CGMDv2:` and an int32 in native order (`rd_kafka_consumer_group_metadata_write`).
+    """
+    magic = b"CGMDv2:"
+    if not metadata.startswith(magic):
+        raise RetryError(f"group metadata of an unknown version: {metadata[:8]!r}")
+    return int.from_bytes(metadata[len(magic) : len(magic) + 4], sys.byteorder, signed=True)
+
+
+class Transactions:
+    """A transactional producer and the protocol around it."""
+
+    def __init__(
+        self,
+        config: Config,
+        name: str,
+        alive: Callable[[], None] = lambda: None,
+        timed: Callable[[str, float], None] = lambda _step, _seconds: None,
+    ) -> None:
+        """`name` becomes the `transactional.id`.
+
+        `alive` is called where a wait is long, `timed` with the name and the seconds of each step of a commit.
+        """
+        self._config = config
+        self._name = name
+        self._alive = alive
+        self._timed = timed
+        self._disturbed = False
+        self._began: float | None = None
+        """When the open transaction was begun; none where none is open."""
+        self._producer: Producer | None = None
+
+    def start(self) -> None:
+        """Make the producer and fence whoever ran under the name; transactions it left open are settled.
+
+        While the broker aborts such a transaction it answers CONCURRENT_TRANSACTIONS, and librdkafka asks again
+        only after 500 ms (`rd_kafka_idemp_pid_timer_restart`). A new producer asks at once.
+        """
+        self._began = None
+        for _ in range(_QUICK_STARTS):
+            self._producer = clients.transactional_producer(self._config, self._name, self._hear)
+            try:
+                self._producer.init_transactions(_QUICK_START_SECONDS)
+            except KafkaException as failed:
+                if classify(failed.args[0]) is not Failure.RETRIABLE:
+                    self._raise(failed.args[0])
+            else:
+                self._disturbed = False
+                return
+        self._call(self._running().init_transactions, clients.REACH_SECONDS)
+        self._disturbed = False
+
+    def commit(self, outbox: Outbox, metadata: bytes, retained: Callable[[Written], None]) -> None:
+        """Commit one batch exactly once.
+
+        1. The batch is complete: the outbox's offsets are those of the records that were handed to Rust, and
+           `metadata` was read after the poll that ended the batch. A generation below 0 is not committed: the
+           broker would not fence it.
+        2. Begin the transaction only now: it is open for milliseconds, so it never holds readers back, and a
+           crash between two commits leaves none open.
+        3. Produce. A full queue means wait and go on with what was not accepted.
+        4. Send the offsets to the transaction, and commit it.
+        5. On clean success alone, call `retained` with the highest offsets written: the reducer writes its store.
+
+        Raises `AbortedError` where the batch is to be read again, `FencedError`, and `RetryError` where the outcome
+        is unknown: then nothing was retained, and the next process's `init_transactions` settles it.
+        """
+        # Step 1
+        if generation(metadata) < 0:
+            raise AbortedError(KafkaError(KafkaError.ILLEGAL_GENERATION))
+        producer = self._running()
+        producer.poll(0)  # what the last commit's connection went through is only heard of in a call like this
+        if self._disturbed:
+            self._renew()
+            producer = self._running()
+        written: Written = {}
+        point("before-begin")
+        try:
+            # Step 2
+            self._began = time.monotonic()
+            self._call(producer.begin_transaction)
+            point("after-begin")
+            # Step 3
+            with self._step("produce"):
+                for topic, partition, records in outbox.records:
+                    self._produce(producer, topic, partition, records, written)
+                for letter in outbox.letters:
+                    self._post(producer, letter)
+            point("after-produce")
+            # Step 4
+            with self._step("offsets"):
+                self._call(producer.send_offsets_to_transaction, outbox.offsets, metadata)
+            point("after-send-offsets")
+            with self._step("commit"):
+                self._call(producer.commit_transaction, -1)
+            self._began = None
+            point("after-commit")
+        except AbortedError as aborted:
+            log.warning("transaction given up, its batch is read again: %s", aborted)
+            self._abort(producer)
+            raise
+        # Step 5
+        with self._step("store"):
+            retained(written)
+        point("after-store-write")
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a transaction is open beyond its time-out: Kafka itself fences its producer then."""
+        return self._began is not None and time.monotonic() - self._began > self._config.transaction_timeout
+
+    def superseded(self, topic: str, metadata: bytes) -> bool:
+        """Return whether somebody else has the name now; a transaction that is opened and aborted tells."""
+        producer = self._running()
+        try:
+            self._call(producer.begin_transaction)
+            with suppress(AbortedError):  # what the group thinks of the member is not the question
+                self._call(producer.send_offsets_to_transaction, [TopicPartition(topic, 0, 0)], metadata)
+            self._abort(producer)
+        except FencedError:
+            return True
+        except RetryError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """Drop the producer; no transaction is open between commits."""
+        self._producer = None
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._timed(name, time.monotonic() - began)
+
+    def _produce(self, producer: Producer, topic: str, partition: int, records: list[Record], to: Written) -> None:
+        if not records:
+            return
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                to[topic, partition] = message.offset() or 0
+
+        # What is delivered stays in memory until its report is served.
+        producer.poll(0)
+        while len(producer) > _QUEUED:
+            self._alive()
+            producer.poll(_QUEUE_PAUSE)
+        # The last record's offset is the highest: the producer is idempotent, so the order stands.
+        records[-1]["callback"] = delivered
+        while records:
+            taken = producer.produce_batch(topic, records, partition=partition)
+            if taken == len(records):
+                return
+            left = [record for record in records if "_error" in record]
+            for record in left:
+                error = record.pop("_error")
+                if error.code() != KafkaError._QUEUE_FULL:
+                    self._refused(error)
+            records = left
+            self._alive()
+            producer.poll(_QUEUE_PAUSE)
+
+    def _post(self, producer: Producer, letter: Letter) -> None:
+        while True:
+            try:
+                producer.produce(self._config.topic("dead-letters"), letter.value, letter.key, headers=letter.headers)
+            except BufferError:
+                self._alive()
+                producer.poll(_QUEUE_PAUSE)
+            except KafkaException as failed:
+                self._refused(failed.args[0])
+            else:
+                return
+
+    def _refused(self, error: KafkaError) -> None:
+        """Raise what it means that librdkafka did not take a record."""
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self._raise(error)
+        # The transaction failed already; the abort tells whether the producer did, too.
+        raise AbortedError(error)
+
+    def _abort(self, producer: Producer) -> None:
+        """Abort; a failed abort leaves the outcome to the next process."""
+        try:
+            self._call(producer.abort_transaction, -1)
+        except AbortedError as error:
+            raise RetryError(f"the abort of a transaction failed: {error}") from error
+        self._began = None
+
+    def _renew(self) -> None:
+        """Replace a producer whose last commit saw a transport error.
+
+        librdkafka does not bump the epoch per transaction (KIP-890, librdkafka#5423), so a delayed answer to one
+        transaction can hit the next; a new epoch is proof against it.
+        """
+        log.info("the connection failed during a commit: starting with a new producer epoch")
+        self.close()
+        self.start()
+
+    def _call(self, call: Callable[..., Result], *arguments: object) -> Result:
+        """Make a call of the protocol, again for as long as its error is retriable."""
+        while True:
+            try:
+                return call(*arguments)
+            except KafkaException as failed:
+                error = failed.args[0]
+                if classify(error) is not Failure.RETRIABLE:
+                    self._raise(error)
+                log.warning("%s, trying again: %s", getattr(call, "__name__", "call"), error.str())
+                self._disturbed = True
+                self._alive()
+                time.sleep(_RETRY_PAUSE)
+
+    def _raise(self, error: KafkaError) -> None:
+        """Raise what an error means."""
+        match classify(error):
+            case Failure.ABORT:
+                raise AbortedError(error)
+            case Failure.FENCED:
+                raise FencedError(
+                    f"another process was started as {self._name} and has taken over; this one ends ({error.str()})"
+                )
+        if error.code() in {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
+            raise ConfigurationError(f"Kafka refuses a record: {error.str()}")
+        raise RetryError(f"transaction ended with unknown outcome: {error.str()}")
+
+    def _hear(self, _failure: str) -> None:
+        """Take note of a failed connection; called from within producer calls, so it never raises."""
+        self._disturbed = True
+
+    def _running(self) -> Producer:
+        if self._producer is None:
+            raise RuntimeError("commit before start")
+        return self._producer

@@ -1,0 +1,347 @@
+"""The loop that mapper and reducer share: poll, hand to Rust, commit; rebalances in between."""
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from wcsup import logs
+from wcsup.config import Config
+from wcsup.crash import name_worker, point
+from wcsup.errors import ConfigurationError, ExitStatus, FencedError, RetryError
+from wcsup.kafka import clients, topics
+from wcsup.kafka.failures import Failure, classify
+from wcsup.pipeline.mapper import Mapper
+from wcsup.pipeline.memory import Memory
+from wcsup.pipeline.reducer import Reducer
+from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Report
+from wcsup.pipeline.stage import Stage
+from wcsup.pipeline.transaction import AbortedError, Transactions
+from wcsup.state.directory import open_directory
+
+log = logging.getLogger("wcsup.worker")
+
+POLL_RECORDS = 20_000
+POLL_BYTES = 2 << 20
+"""About the most that one turn of the loop takes, so that a batch is seen to be full in time."""
+IDLE_SECONDS = 0.1
+"""How long one poll waits for input."""
+DRY_SECONDS = 0.005
+"""How long the input must be dry before a batch is committed ahead of the interval."""
+QUIET_SECONDS = 0.2
+"""How long after the last commit work without new input is committed: an end past control records, top words."""
+REPORT_SECONDS = 0.2
+_MOST_PAUSE = 5.0
+
+
+class Worker:
+    """One mapper or reducer from its start to its drain."""
+
+    def __init__(self, job: Job, send: Callable[[Report], None] = lambda _: None) -> None:
+        """`send` takes a report a few times a second; it must not block."""
+        self._config: Config = job.config
+        self._send = send
+        self._report = Report()
+        self._sent = 0.0
+        self._draining = False
+        self._deferred: BaseException | None = None
+        self._owned: set[int] = set()
+        self._opening: set[int] = set()
+        self._positions: dict[int, int] = {}
+        """Committed offsets of the open partitions."""
+        self._joined = False
+        self._replaced = False
+        self._most = POLL_RECORDS // 100
+        self._aborts_in_row = 0
+        self._last_commit = time.monotonic()
+
+        config = self._config
+        directory = open_directory(config)
+        admin = clients.admin(config)
+        clients.check_reachable(config, admin)
+        identity = topics.identity(admin, config)
+        name = directory.name(config, job.role, job.slot)
+        self._stage: Stage
+        if job.role == "map":
+            self._stage, group = Mapper(config), config.map_group
+            self._memory = Memory(config.words, identity.topics["lines"])
+        else:
+            self._stage, group = Reducer(config, directory, admin, identity), config.reduce_group
+            self._memory = Memory(config.words, identity.topics["words"], identity.topics["counts"])
+        self._topic = config.topic(self._stage.input)
+        self._transactions = Transactions(config, name, self._beat, self._timed)
+        self._consumer: Consumer = clients.group_consumer(config, group, name, self._hear)
+
+    def run(self) -> None:
+        """Work until drained. Raises the `WcsupError` that ends it otherwise."""
+        try:
+            # The fencing of a predecessor comes before the first poll: whatever it had open is settled then.
+            self._transactions.start()
+            self._enter(Phase.JOINING)
+            self._beat(now=True)
+            self._consumer.subscribe(
+                [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+            while not self._draining:
+                self._turn()
+            self._drain()
+        except FencedError as fenced:
+            if self._has_successor():
+                raise
+            raise RetryError(
+                "fenced by the time-out of a transaction, a broker's restart or a late request of its own, since "
+                f"nobody else has its name; a new process goes on ({fenced})"
+            ) from fenced
+        finally:
+            self._stage.close()
+            self._transactions.close()
+
+    def _has_successor(self) -> bool:
+        """Return whether another process has this one's name, as far as can be known.
+
+        A process that takes over fences both the producer and the group's member. One of the two alone may be fenced by
+        a request of this very process that was late, by Kafka's own time-out of a transaction, or by a broker's
+        restart; so each verdict is held against the other. (KIP-848 refuses the new member instead.)
+        """
+        if not self._joined:
+            return True
+        if self._transactions.overdue:
+            return False  # both may be fenced for that
+        if self._replaced:
+            return self._transactions.superseded(self._topic, self._consumer.consumer_group_metadata())
+        if self._config.group_protocol == "consumer":
+            return True
+        self._stage.clear()  # callbacks have nothing to commit any more
+        deadline = time.monotonic() + max(1.0, self._config.session_timeout / 2)
+        while time.monotonic() < deadline:
+            self._beat()
+            message = self._consumer.poll(IDLE_SECONDS)
+            error = None if message is None else message.error()
+            if error is not None and classify(error) is Failure.FENCED:
+                return True
+        return False
+
+    def drain(self) -> None:
+        """Ask the loop to end after a last commit; safe to call from a signal handler."""
+        self._draining = True
+
+    def _turn(self) -> None:
+        dry = self._poll()
+        if self._opening:
+            self._open()
+        if self._due(dry):
+            self._commit()
+        self._beat()
+
+    def _poll(self) -> bool:
+        """Hand what the consumer has to the stage; return whether it had nothing."""
+        # `poll` serves a rebalance without returning for it, hence the short wait until the first one.
+        soon = self._opening or self._stage.taken or not self._joined
+        wait = DRY_SECONDS if soon else IDLE_SECONDS
+        # `consume` alone waits for all its records or its whole time-out, so `poll` waits for the first.
+        first = self._consumer.poll(wait)
+        messages = [] if first is None else [first, *self._consumer.consume(self._most, 0)]
+        if self._deferred is not None:
+            raise self._deferred
+        before = self._stage.taken_bytes
+        for message in self._stage.add(messages):
+            self._judge(message)
+        if messages:
+            mean = (self._stage.taken_bytes - before) // len(messages) + 1
+            self._most = min(POLL_RECORDS, POLL_BYTES // mean + 1)
+        return not messages
+
+    def _judge(self, message: Message) -> None:
+        error = message.error()
+        if error is None:
+            return
+        match classify(error):
+            case Failure.FENCED:
+                self._replaced = True
+                raise FencedError(f"another process joined under this name; this one ends ({error.str()})")
+            case Failure.FATAL if error.code() == KafkaError._FATAL:
+                raise RetryError(f"the consumer failed: {error.str()}")
+        if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
+            raise ConfigurationError(f"topic {self._topic} is gone: {error.str()}")
+        log.warning("consumer: %s", error.str())
+
+    def _due(self, dry: bool) -> bool:
+        stage, since = self._stage, time.monotonic() - self._last_commit
+        if stage.taken:
+            return dry or stage.full or since >= self._config.commit_interval
+        return dry and since >= QUIET_SECONDS and (stage.idle_work() or bool(stage.offsets()))
+
+    def _commit(self, *, last: bool = False) -> None:
+        stage = self._stage
+        self._enter(Phase.COMMITTING)
+        self._beat()
+        began = time.monotonic()
+        outbox = stage.outbox(last=last)
+        # Where no offset moved (top words alone) the last ones are sent again: they fence the commit.
+        moved = stage.offsets() or list(self._positions.items())
+        outbox.offsets = self._memory.commit(self._topic, moved)
+        counters, records = self._report.counters, stage.taken
+        try:
+            self._transactions.commit(outbox, self._consumer.consumer_group_metadata(), stage.committed)
+        except AbortedError as aborted:
+            counters.aborts[aborted.reason] = counters.aborts.get(aborted.reason, 0) + 1
+            self._rewind()
+        else:
+            self._aborts_in_row = 0
+            self._positions.update(moved)
+            counters.commits += 1
+            counters.batch_records.observe(records)
+            counters.commit_seconds += time.monotonic() - began
+        self._last_commit = time.monotonic()
+        self._enter(Phase.RESTORING if self._opening else Phase.RUNNING)
+
+    def _rewind(self) -> None:
+        """Drop the batch and open every partition anew from its committed offset; a row of aborts slows down."""
+        self._stage.clear()
+        for partition in self._owned:
+            self._stage.disown(partition)
+        self._start_opening(self._owned)
+        self._aborts_in_row += 1
+        if self._aborts_in_row > 1:
+            time.sleep(min(_MOST_PAUSE, 0.05 * 2**self._aborts_in_row))
+
+    def _start_opening(self, partitions: set[int]) -> None:
+        if not partitions:
+            return
+        self._consumer.pause([TopicPartition(self._topic, p) for p in partitions])
+        for partition in sorted(partitions):
+            self._stage.begin(partition)
+        self._opening |= partitions
+        self._enter(Phase.RESTORING)
+
+    def _open(self) -> None:
+        """Go on opening what is assigned; partitions that are open now are read from their committed offset."""
+        opened = self._stage.opened(lambda wanted: self._memory.committed(self._consumer, self._topic, wanted))
+        for partition, offset in opened.items():
+            self._stage.own(partition, offset)
+            self._positions[partition] = offset
+            self._seek(TopicPartition(self._topic, partition, offset))
+            self._consumer.resume([TopicPartition(self._topic, partition)])
+            self._opening.discard(partition)
+        if not self._opening:
+            self._enter(Phase.RUNNING)
+
+    def _seek(self, to: TopicPartition) -> None:
+        """Seek; a partition that was assigned this moment refuses it until its fetcher has started."""
+        for _ in range(100):
+            try:
+                self._consumer.seek(to)
+            except KafkaException as error:
+                if error.args[0].code() not in {KafkaError._STATE, KafkaError._TIMED_OUT}:
+                    raise RetryError(f"seek to {to.offset} of {to.topic} failed: {error}") from error
+                time.sleep(0.01)
+            else:
+                return
+        raise RetryError(f"partition {to.partition} of {to.topic} refuses to seek")
+
+    # Rebalance callbacks run within `poll` and `consume`, which throw away what they hold when one raises: so
+    # they keep their errors for the loop (`_poll`).
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            consumer.incremental_assign(partitions)
+            new = {p.partition for p in partitions}
+            self._owned |= new
+            self._joined = True
+            self._start_opening(new)
+            if not self._opening:
+                self._enter(Phase.RUNNING)
+            self._report.partitions = sorted(self._owned)
+            if new:
+                log.info("assigned partitions %s of %s", sorted(new), self._topic)
+            point("joined")
+        except BaseException as error:  # noqa: BLE001 - see above
+            self._deferred = error
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Commit before letting go: until `incremental_unassign` nobody else is given the partitions."""
+        try:
+            if (self._stage.taken or self._stage.owing) and self._deferred is None:
+                self._commit(last=True)
+        except BaseException as error:  # noqa: BLE001 - see above
+            self._deferred = error
+        self._release(consumer, partitions, "revoked")
+
+    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Drop the batch: others may have the partitions already."""
+        self._stage.clear()
+        self._release(consumer, partitions, "lost")
+
+    def _release(self, consumer: Consumer, partitions: list[TopicPartition], why: str) -> None:
+        try:
+            gone = {p.partition for p in partitions}
+            for partition in gone & self._owned:
+                self._stage.disown(partition)
+                self._positions.pop(partition, None)
+            self._owned -= gone
+            self._opening -= gone
+            self._report.partitions = sorted(self._owned)
+            log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
+            consumer.incremental_unassign(partitions)
+        except BaseException as error:  # noqa: BLE001 - see above
+            self._deferred = self._deferred or error
+
+    def _hear(self, error: KafkaError) -> None:
+        """Take note of a connection error: it heals by itself, and what is fatal comes as a message, too."""
+        log.debug("consumer: %s", error.str())
+
+    def _enter(self, phase: Phase) -> None:
+        self._report.phase = phase
+        logs.enter(phase)
+
+    def _timed(self, step: str, seconds: float) -> None:
+        self._report.counters.step_seconds.setdefault(step, Histogram(SECONDS)).observe(seconds)
+
+    def _beat(self, *, now: bool = False) -> None:
+        """Report that the loop goes round; called wherever it may spend a while."""
+        self._report.beat += 1
+        clock = time.monotonic()
+        if not now and clock - self._sent < REPORT_SECONDS:
+            return
+        self._sent = clock
+        self._report.ready = self._joined and not self._opening
+        self._stage.tell(self._report)
+        self._send(self._report)
+
+    def _drain(self) -> None:
+        self._enter(Phase.DRAINING)
+        self._beat(now=True)
+        log.info("draining")
+        if self._stage.taken or self._stage.owing or self._stage.offsets():
+            self._commit(last=True)
+        self._enter(Phase.DRAINING)
+        self._beat(now=True)
+        self._stage.close()
+        self._consumer.close()
+
+
+def work(job: Job, send: Callable[[Report], None] = lambda _: None) -> ExitStatus:
+    """Run one worker in this process until a signal drains it; return `DONE`.
+
+    Raises the `WcsupError` that ends it otherwise.
+    """
+    name_worker(job.name)
+    worker: Worker | None = None
+    asked = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        if worker is not None:
+            worker.drain()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    worker = Worker(job, send)
+    if asked:
+        worker.drain()
+    worker.run()
+    return ExitStatus.DONE

@@ -1,0 +1,1 @@
+"""What stays on this host: the state directory, a RocksDB store for each partition, and its restore."""

@@ -1,0 +1,293 @@
+"""Opening stores: the five steps between being assigned a partition and working on it.
+
+1. Take the store's lock; the previous owner may be closing it, so the wait is bounded, not refused.
+2. Read the group's committed offset of the input, waiting for pending transactions, and only then the
+   uncommitted end of `counts`: totals of every commit that the offset tells of are below that end.
+3. Check the stamp: a store of another cluster, topic or partition count, or with a stamp outside of
+   `counts`, is discarded.
+4. Read `counts` from the stamp to that end: until the partition's EOF is reported there or past it,
+   since control records and compaction leave gaps where a "last record" is waited for in vain.
+5. Hand the store over with the input offset to go on from.
+
+Nothing here blocks for long: the work loop calls `step` between its polls, so that heartbeats, rebalances
+and the partitions that are open already go on.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from wcsup import _core
+from wcsup.config import Config
+from wcsup.crash import point
+from wcsup.errors import RetryError, StoreBrokenError
+from wcsup.kafka import clients, topics
+from wcsup.state.directory import StateDirectory
+from wcsup.state.store import Cached, Stamp, Store, StoreLockedError, discard
+
+log = logging.getLogger("wcsup.restore")
+
+TOP_WORDS = 100
+"""How many words of a partition are kept for `top`."""
+
+LOCK_SECONDS = 20.0
+"""How long another process may keep a store's lock before this one gives up and is started anew."""
+
+_PAUSE_SECONDS = 0.2
+"""How long to wait before the broker is asked again what it did not answer."""
+
+_BATCH_RECORDS = 50_000
+_FOLD_BYTES = 64 << 20
+
+
+@dataclass(slots=True)
+class Open:
+    """A store that is up to date, and where its input goes on."""
+
+    store: Store
+    stamp: Stamp
+    top: _core.Top
+    input_offset: int
+
+
+class _Step(Enum):
+    LOCK = auto()
+    COMPARE = auto()
+    READ = auto()
+
+
+@dataclass(slots=True)
+class _Opening:
+    partition: int
+    step: _Step
+    since: float
+    store: Store | None = None
+    stamp: Stamp | None = None
+    top: _core.Top | None = None
+    input_offset: int = 0
+    first: int = 0
+    end: int = 0
+
+
+Committed = Callable[[list[int]], dict[int, int] | None]
+"""Reads the group's committed offsets of input partitions; None where the broker has no stable answer yet."""
+
+
+class Restore:
+    """The stores of one reducer that are being opened."""
+
+    def __init__(
+        self,
+        config: Config,
+        directory: StateDirectory,
+        admin: AdminClient,
+        identity: topics.Identity,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config = config
+        self._directory = directory
+        self._admin = admin
+        self._identity = identity
+        self._clock = clock
+        self._cached = Cached()
+        self._topic = config.topic("counts")
+        self._openings: dict[int, _Opening] = {}
+        self._changelog = _core.Changelog()
+        self._consumer: Consumer | None = None
+        self._ask_again = 0.0
+        self.read = 0
+        """Records of `counts` read so far."""
+
+    def begin(self, partition: int) -> None:
+        """Start opening the store of an assigned partition."""
+        self._openings[partition] = _Opening(partition, _Step.LOCK, self._clock())
+
+    def abandon(self, partition: int) -> None:
+        """Stop opening a store: its partition is gone. What was restored so far stays on disk and is right."""
+        opening = self._openings.pop(partition, None)
+        if opening is None:
+            return
+        if opening.store is not None:
+            opening.store.close()
+        if opening.step is _Step.READ:
+            self._changelog.disown(partition)
+            self._assign()
+
+    @property
+    def pending(self) -> bool:
+        """Whether any store is not open yet."""
+        return bool(self._openings)
+
+    def progress(self) -> dict[int, tuple[int, int]]:
+        """Return by partition how many offsets of `counts` were read, of how many."""
+        done = {}
+        for partition, opening in self._openings.items():
+            at = self._changelog.next_offset(partition) if opening.step is _Step.READ else opening.first
+            done[partition] = (at - opening.first, opening.end - opening.first)
+        return done
+
+    def step(self, committed: Committed) -> dict[int, Open]:
+        """Do a bounded piece of work; return the stores that are open now, by partition."""
+        self._lock()
+        opened = self._compare(committed)
+        if any(o.step is _Step.READ for o in self._openings.values()):
+            opened |= self._read()
+        for partition in opened:
+            del self._openings[partition]
+        if not self._openings and self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+        return opened
+
+    def close(self) -> None:
+        """Give up what is not open yet."""
+        for partition in list(self._openings):
+            self.abandon(partition)
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    # Step 1
+    def _lock(self) -> None:
+        broken: StoreBrokenError | None = None
+        for opening in self._at(_Step.LOCK):
+            path = self._directory.store(opening.partition)
+            try:
+                opening.store = Store.open(path, self._cached)
+            except StoreLockedError as error:
+                if self._clock() - opening.since > LOCK_SECONDS:
+                    raise RetryError(f"store {path} is held by another process since {LOCK_SECONDS:.0f} s") from error
+                continue
+            except StoreBrokenError as error:
+                broken = error  # the others are opened first, so that one new start rebuilds all damaged ones
+                continue
+            opening.step = _Step.COMPARE
+            point("open-lock")
+        if broken is not None:
+            raise broken
+
+    # Steps 2 and 3
+    def _compare(self, committed: Committed) -> dict[int, Open]:
+        openings = self._at(_Step.COMPARE)
+        if not openings or self._clock() < self._ask_again:
+            return {}
+        offsets = committed([o.partition for o in openings])
+        if offsets is None:
+            return {}
+        point("open-compare")
+        wanted = [TopicPartition(self._topic, o.partition) for o in openings]
+        try:
+            stable = topics.stable_ends(self._admin, wanted)  # before `end`: `Stamp.missed` relies on it
+            end = topics.ends(self._admin, wanted)
+            start = topics.starts(self._admin, wanted)
+        except KafkaException as error:
+            log.warning("the end of %s can't be read, trying again: %s", self._topic, error)
+            self._ask_again = self._clock() + _PAUSE_SECONDS
+            return {}
+        opened = {}
+        for opening in openings:
+            first, last = start[self._topic, opening.partition], end[self._topic, opening.partition]
+            opening.input_offset = offsets[opening.partition]
+            self._check(opening, first, last)
+            assert opening.stamp is not None  # noqa: S101 - set by _check
+            if opening.stamp.missed(last, stable[self._topic, opening.partition]) <= 0:
+                opened[opening.partition] = self._opened(opening)
+                continue
+            opening.step = _Step.READ
+            opening.first, opening.end = opening.stamp.next_offset, last
+            self._changelog.own(opening.partition, opening.first)
+        if len(opened) < len(openings):
+            self._assign()
+        return opened
+
+    def _check(self, opening: _Opening, start: int, end: int) -> None:
+        fresh = Stamp(self._identity.cluster, self._identity.topics["counts"], self._config.partitions, start)
+        store = opening.store
+        assert store is not None  # noqa: S101 - opened in step 1
+        stamp = store.stamp
+        fits = stamp is not None and (
+            (stamp.cluster, stamp.topic, stamp.partitions) == (fresh.cluster, fresh.topic, fresh.partitions)
+            and start <= stamp.next_offset <= end
+        )
+        if not fits:
+            if not store.empty:
+                log.warning("store %s is of another topic, time or version and is rebuilt", store.path)
+                store.close()
+                discard(store.path)
+                opening.store = Store.open(store.path, self._cached)
+            stamp = fresh
+        opening.stamp = stamp
+        opening.top = top_of(stamp or fresh)
+
+    # Step 4
+    def _read(self) -> dict[int, Open]:
+        assert self._consumer is not None  # noqa: S101 - made by _assign
+        before = self._changelog.taken
+        for message in self._changelog.add(self._consumer.consume(_BATCH_RECORDS, 0.05)):
+            log.warning("reading %s: %s", self._topic, message.error())
+        self.read += self._changelog.taken - before
+        point("open-read")
+        opened = {}
+        for opening in self._at(_Step.READ):
+            done = self._changelog.next_offset(opening.partition) >= opening.end
+            if done or self._changelog.memory > _FOLD_BYTES:
+                self._write(opening)
+            if done:
+                self._changelog.disown(opening.partition)
+                opened[opening.partition] = self._opened(opening)
+        if opened:
+            self._assign(without=opened)
+        return opened
+
+    def _write(self, opening: _Opening) -> None:
+        store, stamp, top = opening.store, opening.stamp, opening.top
+        assert store is not None and stamp is not None and top is not None  # noqa: S101 - set by steps 1 to 3
+        words = self._changelog.words(opening.partition)
+        old = store.lookup(words) if stamp.distinct else None
+        totals = self._changelog.totals(opening.partition, old)
+        top.merge(totals)
+        opening.stamp = replace(
+            stamp,
+            next_offset=self._changelog.next_offset(opening.partition),
+            own=False,
+            distinct=stamp.distinct + totals.new_words,
+            total=stamp.total + totals.added,
+            top=latin(top),
+        )
+        store.write(totals, opening.stamp)
+
+    # Step 5
+    def _opened(self, opening: _Opening) -> Open:
+        assert opening.store is not None and opening.stamp is not None and opening.top is not None  # noqa: S101
+        return Open(opening.store, opening.stamp, opening.top, opening.input_offset)
+
+    def _at(self, step: _Step) -> list[_Opening]:
+        return [opening for opening in self._openings.values() if opening.step is step]
+
+    def _assign(self, without: Iterable[int] = ()) -> None:
+        """Have the restoring consumer read the partitions that are at step 4, each from where it is."""
+        if self._consumer is None:
+            self._consumer = clients.assigned_consumer(self._config)
+        self._consumer.assign(
+            [
+                TopicPartition(self._topic, o.partition, self._changelog.next_offset(o.partition))
+                for o in self._at(_Step.READ)
+                if o.partition not in without
+            ]
+        )
+
+
+def latin(top: _core.Top) -> tuple[tuple[str, int], ...]:
+    """Return the words of `top` as a stamp keeps them."""
+    return tuple((word.decode("latin-1"), total) for word, total in top.words())
+
+
+def top_of(stamp: Stamp) -> _core.Top:
+    """Return the top words that a stamp keeps."""
+    return _core.Top(TOP_WORDS, [(word.encode("latin-1"), total) for word, total in stamp.top])

@@ -1,0 +1,261 @@
+"""A reducer's store of one partition: RocksDB, and the stamp that says how much of `counts` is in it."""
+
+import fcntl
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from rocksdict import AccessType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+
+from wcsup.errors import ConfigurationError, StoreBrokenError
+
+if TYPE_CHECKING:
+    from wcsup._core import Totals
+
+log = logging.getLogger("wcsup.store")
+
+FORMAT = 1
+
+_META = "meta"
+"""Column family of the stamp: words may be any bytes, so no key of theirs is free for it."""
+
+_STAMP = b"stamp"
+
+_WRITE_BUFFER_BYTES = 2 << 20
+_BLOCK_CACHE_BYTES = 32 << 20
+
+
+class StoreLockedError(Exception):
+    """Another process, or another store of this one, has the directory open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Which prefix of which `counts` partition a store is the fold of; written with the data, in one batch."""
+
+    cluster: str
+    topic: str
+    """Topic id of `counts`."""
+    partitions: int
+    next_offset: int
+    """The first offset of `counts` whose record is not in the store."""
+    own: bool = False
+    """The records just below `next_offset` came from this host's own clean commit: then the one offset that
+    follows them is the commit's control record, and nothing was missed where the partition ends behind it."""
+    distinct: int = 0
+    total: int = 0
+    top: tuple[tuple[str, int], ...] = ()
+    """Most frequent words (bytes as Latin-1 text, so that any word can stand in JSON) with their totals."""
+    format: int = FORMAT
+
+    def missed(self, end: int, stable: int) -> int:
+        """Return how many offsets below `end` have to be read.
+
+        `stable` is the last stable offset from before `end` was read. Where it is lower, the one offset behind an
+        own commit may be a record of somebody else's: the coordinator writes our commit's control record late
+        where the partition's leader was out of its reach.
+        """
+        own_marker_only = self.own and end == stable == self.next_offset + 1
+        return 0 if own_marker_only else end - self.next_offset
+
+
+class Cached:
+    """What the stores of one process share: the block cache, so that memory does not grow with partitions."""
+
+    def __init__(self) -> None:
+        self.blocks = Cache(_BLOCK_CACHE_BYTES)
+
+    def options(self) -> Options:
+        """Return options for point look-ups of small values by sorted keys."""
+        table = BlockBasedOptions()
+        table.set_block_cache(self.blocks)
+        table.set_bloom_filter(10, False)
+        table.set_cache_index_and_filter_blocks(True)
+        table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.create_missing_column_families(True)
+        # Data and stamp reach the disk together even where the write-ahead log is lost: else the stamp's own flush
+        # could leave it ahead of the totals that it vouches for.
+        options.set_atomic_flush(True)
+        options.set_block_based_table_factory(table)
+        options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
+        options.set_max_write_buffer_number(2)
+        options.set_compression_type(DBCompressionType.lz4())
+        options.set_keep_log_file_num(2)
+        options.set_max_open_files(64)
+        return options
+
+
+class Store:
+    """An open store. One process, one directory: RocksDB's own lock sees to it."""
+
+    def __init__(self, path: Path, database: Rdict, stamp: Stamp | None, *, empty: bool) -> None:
+        self.path = path
+        self.stamp = stamp
+        """None for a new store, and for one that another version of wcsup wrote."""
+        self.empty = empty
+        self._database = database
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path, cached: Cached) -> Self:
+        """Open or make the store in directory `path`.
+
+        Raises `StoreLockedError` where it is open elsewhere, `StoreBrokenError` where it is damaged (the directory is
+        discarded then) and `ConfigurationError` where the directory can't be used.
+        """
+        try:
+            database = Rdict(str(path), cached.options(), column_families={_META: cached.options()})
+            family = database.get_column_family(_META)
+            raw = family.get(_STAMP)
+        except Exception as error:
+            raise _meaning(error, path) from error
+        try:
+            stamp = _decode(raw) if raw is not None else None
+        except (ValueError, TypeError, KeyError) as error:
+            database.close()
+            raise _meaning(Exception(f"Corruption: {error}"), path) from error
+        return cls(path, database, stamp, empty=raw is None)
+
+    def lookup(self, words: Sequence[bytes]) -> list[bytes | None]:
+        """Return the stored totals of `words`, in their order."""
+        try:
+            return self._database[list(words)]  # type: ignore[return-value]
+        except Exception as error:
+            raise _meaning(error, self.path, self) from error
+
+    def write(self, totals: "Totals | None", stamp: Stamp) -> None:
+        """Write new totals and the stamp that they make true, in one RocksDB batch."""
+        batch = WriteBatch(raw_mode=True)
+        if totals is not None:
+            put = batch.put
+            for word, total in totals.pairs():
+                put(word, total)
+            for word in totals.deleted():
+                batch.delete(word)
+        family = self._database.get_column_family_handle(_META)
+        batch.put(_STAMP, json.dumps(asdict(stamp)).encode(), family)
+        try:
+            self._database.write(batch)
+        except Exception as error:
+            raise _meaning(error, self.path, self) from error
+        self.stamp = stamp
+
+    def items(self) -> "list[tuple[bytes, bytes]]":
+        """Return all (word, total) in byte order of the words."""
+        try:
+            return list(_entries(self._database))
+        except Exception as error:
+            raise _meaning(error, self.path, self) from error
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, without what is only in the write-ahead log."""
+        return self._database.property_int_value("rocksdb.total-sst-files-size") or 0
+
+    def close(self) -> None:
+        """Flush and unlock; again, it does nothing.
+
+        An error must not hide the one that the store is closed for, and costs nothing: what is not flushed is in the
+        write-ahead log, or is read from `counts` again.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._database.close()
+        except Exception as error:  # noqa: BLE001 - rocksdict has no class of its own
+            log.warning("closing store %s: %s", self.path, error)
+
+
+def peek(path: Path) -> tuple[Stamp | None, dict[bytes, bytes]]:
+    """Return the stamp and the totals of a store that is not open, without touching it.
+
+    RocksDB reads it through links from elsewhere: even for reading alone, rocksdict writes a file where it opens. The
+    store's lock is held meanwhile, so that no worker changes what is read. Raises `StoreLockedError` where a worker
+    has it and `StoreBrokenError` where the store can't be read.
+    """
+    lock = -1
+    try:
+        lock = os.open(path / "LOCK", os.O_RDWR | os.O_CLOEXEC)
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kind of lock that RocksDB takes
+        with tempfile.TemporaryDirectory(prefix="wcsup-") as links:
+            for file in path.resolve().iterdir():
+                if file.name not in {"LOCK", "LOG", "rocksdict-config.json"}:
+                    (Path(links) / file.name).symlink_to(file)
+            return _read(links)
+    except BlockingIOError as error:
+        raise StoreLockedError(f"store {path} is open in another process") from error
+    except Exception as error:  # rocksdict has no class of its own
+        raise StoreBrokenError(f"store {path} can't be read: {error}") from error
+    finally:
+        if lock >= 0:
+            os.close(lock)
+
+
+def _read(directory: str) -> tuple[Stamp | None, dict[bytes, bytes]]:
+    options = Options(raw_mode=True)
+    database = Rdict(directory, options, column_families={_META: options}, access_type=AccessType.read_only())
+    try:
+        raw = database.get_column_family(_META).get(_STAMP)
+        totals = dict(_entries(database))
+    finally:
+        database.close()
+    return (None if raw is None else _decode(raw)), totals
+
+
+def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:
+    """Yield all (word, total); raise at a damaged block, which for rocksdict's `items()` is the end of the data."""
+    entries = database.iter()
+    entries.seek_to_first()
+    while entries.valid():
+        yield entries.key(), entries.value()
+        entries.next()
+    entries.status()
+
+
+def discard(path: Path) -> None:
+    """Delete a store that is not open.
+
+    Raises `ConfigurationError` where something of it stays: it would be taken for a store again.
+    """
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"store {path} can't be used and can't be deleted: {error}") from error
+
+
+def _decode(raw: bytes) -> Stamp | None:
+    values = json.loads(raw)
+    if values.get("format") != FORMAT:
+        return None
+    stamp = Stamp(**values)
+    return replace(stamp, top=tuple((word, total) for word, total in stamp.top))
+
+
+def _meaning(error: Exception, path: Path, store: Store | None = None) -> Exception:
+    """Return what a RocksDB error asks for; a damaged store is discarded on the way."""
+    text = str(error)
+    # The whole phrases: paths stand in the text, too.
+    if "While lock file: " in text or "lock hold by current process" in text:
+        return StoreLockedError(text)
+    if "No space left" in text:
+        return ConfigurationError(f"no space is left on the device of {path}; make room and start again")
+    if "Permission denied" in text or "Read-only file system" in text:
+        return ConfigurationError(f"store {path} can't be written: {text}")
+    if "Too many open files" in text:
+        return ConfigurationError(f"store {path} can't be opened: {text}; raise the limit (ulimit -n)")
+    if store is not None:
+        store.close()
+    discard(path)
+    return StoreBrokenError(f"store {path} is damaged and was discarded; a new start rebuilds it: {text}")

@@ -1,0 +1,106 @@
+"""How many workers of a role there should be, within a range: a pure function of lag, work and time.
+
+The measure is the backlog in seconds: how long the records that wait would take at the present rate. It must be
+high (or low) all the time for a while, and a change is given time to show before the next one; the two bounds lie
+far apart. So load that goes up and down within seconds changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import psutil
+
+from wcsup.supervisor.options import Workers
+from wcsup.supervisor.snapshot import WorkerView
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one role has to do and does."""
+
+    at: float
+    workers: int
+    """How many there are now."""
+    lag: int
+    """Records that wait."""
+    rate: float
+    """Records a second that all workers of the role commit."""
+    cpu_percent: float
+    """Mean of the role's workers, of one processor each."""
+    host_percent: float
+    """The host's processors, all together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Since when the load has been high or low, and when the last change was."""
+
+    high_since: float | None = None
+    low_since: float | None = None
+    changed_at: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """The bounds."""
+
+    high_backlog: float = 10.0
+    low_backlog: float = 1.0
+    low_cpu: float = 60.0
+    """Workers may go where those that stay would be busy for less than this percentage."""
+    full_host: float = 90.0
+    """Past this the host has nothing to give to another worker."""
+    high_for: float = 10.0
+    low_for: float = 60.0
+    pause: float = 20.0
+
+    def decide(self, load: Load, memory: Memory, limits: Workers) -> tuple[Memory, int, str]:
+        """Return what to remember, how many workers there should be, and why if that is a change."""
+        backlog = load.lag / load.rate if load.rate > 0 else (float("inf") if load.lag else 0.0)
+        high = backlog > self.high_backlog and load.host_percent < self.full_host
+        stay_busy = load.cpu_percent * load.workers / max(1, load.workers - 1)
+        low = backlog < self.low_backlog and stay_busy < self.low_cpu
+        memory = replace(
+            memory,
+            high_since=(load.at if memory.high_since is None else memory.high_since) if high else None,
+            low_since=(load.at if memory.low_since is None else memory.low_since) if low else None,
+        )
+        wanted = min(max(load.workers, limits.low), limits.high)
+        why = f"there are to be {limits.low} to {limits.high}"
+        if load.at - memory.changed_at >= self.pause and wanted == load.workers:
+            if memory.high_since is not None and load.at - memory.high_since >= self.high_for:
+                wanted = min(load.workers + 1, limits.high)
+                waits = "and nothing is committed" if load.rate <= 0 else f"or {backlog:.0f} s of work"
+                why = f"{load.lag} records wait, {waits}, for {load.at - memory.high_since:.0f} s"
+            elif memory.low_since is not None and load.at - memory.low_since >= self.low_for:
+                wanted = max(load.workers - 1, limits.low)
+                why = f"workers are busy for {load.cpu_percent:.0f} %, for {load.at - memory.low_since:.0f} s"
+        if wanted == load.workers:
+            return memory, wanted, ""
+        return Memory(changed_at=load.at), wanted, why
+
+
+class Autoscaler:
+    """Makes a role's `Load` of what the pool and Kafka's observer say, and remembers."""
+
+    def __init__(self, limits: Workers, scaling: Scaling) -> None:
+        self._limits, self._scaling = limits, scaling
+        self._memory = Memory()
+        self._before: tuple[float, int] | None = None
+
+    def look(self, at: float, workers: Sequence[WorkerView], records: int, lag: int | None) -> tuple[int, str] | None:
+        """Return how many workers there should be and why, if that is a change."""
+        before, self._before = self._before, (at, records)
+        if lag is None or before is None or at <= before[0] or not all(worker.ready for worker in workers):
+            return None  # while partitions move, numbers say nothing
+        busy = [worker.cpu_percent for worker in workers if worker.cpu_percent is not None]
+        load = Load(
+            at=at,
+            workers=len(workers),
+            lag=lag,
+            rate=(records - before[1]) / (at - before[0]),
+            cpu_percent=sum(busy) / max(1, len(busy)),
+            host_percent=psutil.cpu_percent(),
+        )
+        self._memory, wanted, why = self._scaling.decide(load, self._memory, self._limits)
+        return (wanted, why) if wanted != load.workers else None

@@ -1,0 +1,48 @@
+"""Looks at the run: what each process uses, and everything together as a `Snapshot`."""
+
+import os
+from collections.abc import Callable
+
+from wcsup.supervisor.policy import Clock
+from wcsup.supervisor.pool import Pool
+from wcsup.supervisor.resources import Usage, Watch
+from wcsup.supervisor.snapshot import Lag, Snapshot, view
+from wcsup.supervisor.tasks import Tasks
+
+
+class Observer:
+    """The run as it looks now."""
+
+    def __init__(self, pool: Pool, tasks: Tasks, lag: Callable[[], Lag | None], clock: Clock) -> None:
+        self._pool, self._tasks, self._lag, self._clock = pool, tasks, lag, clock
+        self._began = clock.monotonic()
+        self._own = Watch(os.getpid())
+        self._own_usage: Usage | None = None
+        self._watches: dict[int, Watch | None] = {}
+
+    def measure(self) -> None:
+        """Look at what every process uses."""
+        slots = {slot.child.pid: slot for slot in self._pool.slots.values() if slot.child}
+        self._watches = {pid: self._watches.get(pid) or Watch.of(pid) for pid in slots}
+        for pid, watch in self._watches.items():
+            slots[pid].measured(watch.look() if watch else None)
+            self._pool.outgrown(slots[pid])
+        self._own_usage = self._own.look()
+
+    def look(self) -> Snapshot:
+        """Return the run as it is now."""
+        now = self._clock.monotonic()
+        pool = self._pool
+        return Snapshot(
+            pid=os.getpid(),
+            uptime=now - self._began,
+            ready=pool.ready,
+            stopping=pool.stop.reason if pool.stop else None,
+            workers=[view(slot, now) for slot in pool.in_order()],
+            tasks=[task.view() for task in self._tasks.running],
+            spares=[spare.pid for spare in pool.spares],
+            lag=self._lag() or Lag(),
+            totals=pool.totals(),
+            restarts=dict(pool.restarts),
+            supervisor=self._own_usage,
+        )

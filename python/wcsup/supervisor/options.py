@@ -1,0 +1,64 @@
+"""How a run is to be: what the command line says beyond the application's `Config`."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Self
+
+from wcsup.errors import UsageError
+from wcsup.pipeline.report import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """How many workers of a role: a number, or a range to scale within."""
+
+    low: int
+    high: int
+
+    @classmethod
+    def parse(cls, text: str, automatic: int) -> Self:
+        """Read `4`, `1..8`, or `auto`, which means what fits the host."""
+        if text == "auto":
+            return cls(automatic, automatic)
+        match = re.fullmatch(r"(\d{1,4})(?:\.\.(\d{1,4}))?", text)
+        if not match:
+            raise UsageError(f"{text!r} is not a number of workers: expected 4, a range 1..8, or auto")
+        low, high = int(match[1]), int(match[2] or match[1])
+        if not 1 <= low <= high:
+            raise UsageError(f"{text!r} is not a number of workers: at least 1, and a range rises")
+        return cls(low, high)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether it is a range."""
+        return self.low < self.high
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Everything that a supervisor is told beside the application's configuration."""
+
+    mappers: Workers = Workers(1, 1)
+    reducers: Workers = Workers(1, 1)
+    drain_timeout: float = 30.0
+    """Seconds from asking a worker to drain to killing it; above the transaction time-out."""
+    max_rss: int | None = None
+    """Bytes of resident memory past which a worker is drained and replaced."""
+    cpu_affinity: tuple[int, ...] = ()
+    """Processors to bind workers to, one each, in turn; none means wherever the kernel likes."""
+    spares: int = 1
+    """Processes kept ready, everything imported, to take the place of a worker that dies."""
+    log_level: str = "info"
+    """What workers log; the supervisor's own logging is set up by who calls it."""
+
+    def of(self, role: Role) -> Workers:
+        """Return how many workers of a role."""
+        return self.mappers if role == "map" else self.reducers
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A child beside the workers, such as one that feeds a file; where it fails, the run fails."""
+
+    name: str
+    command: tuple[str, ...] = field(default=())

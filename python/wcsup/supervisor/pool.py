@@ -1,0 +1,294 @@
+"""The slots together: starting, replacing, scaling, rolling restarts, and draining in order."""
+
+import logging
+import random
+import signal
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import get_args
+
+from wcsup.config import Config
+from wcsup.errors import ExitStatus, UsageError
+from wcsup.pipeline.report import Counters, Job, Role
+from wcsup.supervisor.options import RunOptions
+from wcsup.supervisor.policy import Clock, Death, LeaveDown, Policy, Restart, StopAll
+from wcsup.supervisor.processes import Child
+from wcsup.supervisor.slot import Deadlines, Slot
+
+log = logging.getLogger(__name__)
+
+ROLES: tuple[Role, ...] = get_args(Role)
+"""In the order of draining: reducers finish what the mappers' last commits gave them to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """That the run is ending, and with what."""
+
+    status: ExitStatus
+    reason: str
+
+
+class Pool:
+    """The slots of a run. It starts processes by `launch`, and is told how each ends; it never waits."""
+
+    def __init__(
+        self,
+        config: Config,
+        options: RunOptions,
+        launch: Callable[[], Child],
+        release: Callable[[Child], None],
+        *,
+        policy: Policy,
+        deadlines: Deadlines,
+        clock: Clock,
+        chance: random.Random,
+    ) -> None:
+        self.slots: dict[str, Slot] = {}
+        self.spares: deque[Child] = deque()
+        self.stop: Stop | None = None
+        self.was_ready = False
+        self.restarts: Counter[str] = Counter()
+        self._config, self._options = config, options
+        self._launch, self._release = launch, release
+        self._policy, self._deadlines, self._clock, self._chance = policy, deadlines, clock, chance
+        self._retired: dict[Role, Counters] = {role: Counters() for role in ROLES}
+        self._rolling: deque[tuple[str, str]] = deque()
+        self._rolled: str | None = None
+        self._spare_from, self._spare_by = 0.0, clock.monotonic() + 10
+
+    @property
+    def ready(self) -> bool:
+        """Whether every slot is."""
+        return bool(self.slots) and all(slot.ready for slot in self.slots.values())
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was to end and every worker has."""
+        return self.stop is not None and not self.slots
+
+    @property
+    def rolling(self) -> bool:
+        """Whether a rolling restart is under way."""
+        return bool(self._rolled or self._rolling)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every slot is what it is to be: at work, or failed."""
+        return all(slot.wanted and (slot.ready or slot.failed) for slot in self.slots.values())
+
+    def of(self, role: Role) -> list[Slot]:
+        """Return the slots of a role by number."""
+        return sorted((slot for slot in self.slots.values() if slot.role == role), key=lambda slot: slot.number)
+
+    def in_order(self) -> list[Slot]:
+        """Return every slot: mappers, then reducers, by number."""
+        return [slot for role in ROLES for slot in self.of(role)]
+
+    def count(self, role: Role) -> int:
+        """Return how many slots of a role are wanted."""
+        return sum(slot.wanted for slot in self.of(role))
+
+    def totals(self) -> dict[Role, Counters]:
+        """Return the work of every process there ever was."""
+        return {role: sum((slot.counters for slot in self.of(role)), self._retired[role]) for role in ROLES}
+
+    def scale(self, role: Role, count: int) -> None:
+        """Have so many slots of a role: new ones start, the highest drain."""
+        for number in range(count):
+            slot = self.slots.setdefault(f"{role}-{number}", Slot(role, number))
+            slot.wanted = True
+            if slot.child is None and slot.retry_at is None and not slot.failed:
+                self._start(slot)
+        for slot in self.of(role)[count:]:
+            slot.wanted = False
+            if slot.child is None:
+                self._remove(slot)
+            else:
+                self._drain(slot, "scaled")
+
+    def restart(self, names: Iterable[str], cause: str = "requested") -> list[str]:
+        """Restart slots one after another: drain one, fill it, wait until it is ready, then the next."""
+        names = list(names)
+        for name in names:
+            if name not in self.slots:
+                raise UsageError(f"no slot {name!r}; there are {', '.join(self.slots)}")
+        queued = {name for name, _ in self._rolling}
+        self._rolling.extend((name, cause) for name in names if name not in queued)
+        # A spare has imported the code of its own start, which may be why the restart is asked for.
+        for spare in self.spares:
+            self._release(spare)
+        self.spares.clear()
+        self._spare_from = self._spare_by = 0.0
+        return names
+
+    def drain(self, reason: str, status: ExitStatus = ExitStatus.DONE) -> None:
+        """End the run: mappers drain, then reducers. The first reason stays."""
+        if self.stop is None:
+            log.log(logging.ERROR if status else logging.INFO, "stopping: %s", reason)
+            self.stop = Stop(status, reason)
+            self._rolling.clear()
+
+    def kill(self) -> None:
+        """End every process now."""
+        for slot in self.slots.values():
+            if slot.child:
+                slot.child.send(signal.SIGKILL)
+
+    def outgrown(self, slot: Slot) -> None:
+        """Replace a worker that uses too much memory; not right after its start, where that would be all it does."""
+        limit, now = self._options.max_rss, self._clock.monotonic()
+        if limit is None or slot.usage is None or slot.usage.rss_bytes <= limit or not slot.ready or self.stop:
+            return
+        if (slot.ready_for(now) or 0) >= self._policy.healthy_after and slot.name not in dict(self._rolling):
+            log.warning("%s uses %d MB, more than --max-rss; it is replaced", slot.name, slot.usage.rss_bytes >> 20)
+            self._rolling.append((slot.name, "max_rss"))
+
+    def tick(self) -> None:
+        """Do what is due by now."""
+        now = self._clock.monotonic()
+        for slot in list(self.slots.values()):
+            if reason := slot.overdue(now, self._deadlines):
+                self._dump(slot, reason, now)
+            elif slot.kill_due(now) and slot.child:
+                slot.child.send(signal.SIGKILL)
+            elif slot.retry_at is not None and now >= slot.retry_at and self.stop is None:
+                self._start(slot)
+        if self.stop:
+            self._drain_in_order()
+            return
+        if not self.was_ready and self.slots and self.settled:
+            self.was_ready = True
+            log.info("ready: %d workers", sum(slot.ready for slot in self.slots.values()))
+        self._roll()
+        self._keep_spares(now)
+
+    def next_event(self) -> float:
+        """Return when `tick` is next due though nothing happens."""
+        return min((slot.next_event() for slot in self.slots.values()), default=float("inf"))
+
+    def ended(self, slot: Slot, code: int) -> None:
+        """Bury a slot's process and decide what follows."""
+        now = self._clock.monotonic()
+        asked, why = slot.drain_until is not None, slot.last_error
+        pid = slot.child.pid if slot.child else None
+        death = slot.ended(code, now)
+        expected = asked and code == ExitStatus.DONE
+        said = {"slot": slot.name, "pid": pid}
+        log.log(logging.INFO if expected else logging.WARNING, "ended: %s", slot.last_exit, extra=said)
+        if self.stop or not slot.wanted:
+            self._remove(slot)
+        elif asked and (expected or death.from_outside or death.hung):
+            self._replace(slot, slot.cause, 0.0)
+        else:
+            self._follow(slot, death, why)
+
+    def spare_ended(self, spare: Child) -> None:
+        """Take note that a spare died; the next one waits a while."""
+        self.spares.remove(spare)
+        self._spare_from = self._spare_by = self._clock.monotonic() + 5
+
+    def _follow(self, slot: Slot, death: Death, why: str | None) -> None:
+        slot.deaths.append(death)
+        living = {name: one.deaths for name, one in self.slots.items() if not one.failed}
+        match self._policy.decide(slot.name, living, self.was_ready, self._chance):
+            case Restart(delay):
+                self._replace(slot, death.cause, delay)
+            case LeaveDown(reason):
+                slot.failed = reason
+                log.error("left down: %s", reason, extra={"slot": slot.name})
+                if all(one.failed for one in self.slots.values()):
+                    self.drain(f"every worker is down; {slot.name}: {reason}", ExitStatus(death.code))
+            case StopAll(status, reason):
+                slot.failed = reason
+                self.drain(f"{reason}: {why}" if why else reason, status)
+
+    def _replace(self, slot: Slot, cause: str, delay: float) -> None:
+        slot.restarts += 1
+        self.restarts[cause] += 1
+        slot.drain_until = None
+        if delay:
+            log.info("starts again in %.1f s", delay, extra={"slot": slot.name})
+            slot.retry_at = self._clock.monotonic() + delay
+        else:
+            self._start(slot)
+
+    def _start(self, slot: Slot) -> None:
+        now = self._clock.monotonic()
+        try:
+            child = self._fill(slot)
+        except OSError as error:  # no process or descriptor left on the host: as good as a death
+            log.warning("can't start a process: %s", error, extra={"slot": slot.name})
+            self._follow(slot, Death(now, ExitStatus.RETRY), str(error))
+        else:
+            slot.started(child, now)
+            log.info("started", extra={"slot": slot.name, "pid": child.pid})
+
+    def _fill(self, slot: Slot) -> Child:
+        """Give the slot's job to a spare, or to a new process."""
+        now = self._clock.monotonic()
+        self._spare_from, self._spare_by = now, now + 1
+        while True:
+            spare = self.spares.popleft() if self.spares else None
+            child = spare or self._launch()
+            if processors := self._options.cpu_affinity:
+                offset = self._options.mappers.high if slot.role == "reduce" else 0
+                child.pin(processors[(offset + slot.number) % len(processors)])
+            job = Job(slot.role, str(slot.number), self._config, child.report_fd, self._options.log_level)
+            if child.assign(job) or not spare:  # a new process that is dead already is buried like any other
+                return child
+            self._release(spare)
+
+    def _keep_spares(self, now: float) -> None:
+        """Start the next spare once the workers are up: before, it would take processor time from them."""
+        settled = all(slot.ready for slot in self.slots.values() if slot.child)
+        if len(self.spares) < self._options.spares and now >= (self._spare_from if settled else self._spare_by):
+            try:
+                self.spares.append(self._launch())
+            except OSError as error:
+                log.warning("can't start a spare process: %s", error)
+                self._spare_from = self._spare_by = now + 5
+
+    def _drain(self, slot: Slot, cause: str) -> None:
+        if slot.child and slot.drain_until is None:
+            slot.draining(self._clock.monotonic() + self._deadlines.drain, cause)
+            slot.child.send(signal.SIGTERM)
+
+    def _dump(self, slot: Slot, reason: str, now: float) -> None:
+        """Ask a hung process for its stacks; faulthandler writes them to its log even from within a C call."""
+        assert slot.child  # noqa: S101 - overdue means that there is one
+        log.error("%s; its stacks follow, then it is killed", reason, extra={"slot": slot.name, "pid": slot.child.pid})
+        slot.dumped(reason, now + self._deadlines.dump)
+        slot.child.send(signal.SIGUSR2)
+
+    def _drain_in_order(self) -> None:
+        for role in ROLES:
+            for slot in self.of(role):
+                if slot.child is None:
+                    self._remove(slot)
+                else:
+                    self._drain(slot, "stopping")
+            if self.of(role):
+                return
+
+    def _roll(self) -> None:
+        slot = self.slots.get(self._rolled or "")
+        if slot and not slot.failed and not slot.ready:
+            return
+        self._rolled = None
+        while self._rolling and not self._rolled:
+            name, cause = self._rolling.popleft()
+            slot = self.slots.get(name)
+            if slot is None or not slot.wanted:
+                continue
+            self._rolled = name
+            if slot.child:
+                self._drain(slot, cause)
+            else:  # waiting or left down: there is nothing to drain, and its past is not held against it
+                slot.deaths.clear()
+                self._replace(slot, cause, 0.0)
+
+    def _remove(self, slot: Slot) -> None:
+        self._retired[slot.role] += slot.counters
+        del self.slots[slot.name]

@@ -1,0 +1,195 @@
+"""One slot: a name that a worker process fills, and what is known of the process that does."""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from wcsup.config import Config
+from wcsup.pipeline.report import Counters, Phase, Report, Role
+from wcsup.supervisor.policy import Death
+from wcsup.supervisor.processes import Child
+from wcsup.supervisor.resources import Usage
+
+
+class State(StrEnum):
+    """What users see of a slot."""
+
+    STARTING = "starting"
+    RESTORING = "restoring"
+    RUNNING = "running"
+    DRAINING = "draining"
+    BACKOFF = "backoff"
+    """No process: the next one comes when the wait is over."""
+    FAILED = "failed"
+    """No process, and none will come unless `restart` asks for one."""
+
+
+_SHOWN = {
+    Phase.STARTING: State.STARTING,
+    Phase.JOINING: State.STARTING,
+    Phase.RESTORING: State.RESTORING,
+    Phase.RUNNING: State.RUNNING,
+    Phase.COMMITTING: State.RUNNING,
+    Phase.DRAINING: State.DRAINING,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a work loop may stand still in each phase, in seconds.
+
+    Where Kafka may keep a call waiting by right (`init_transactions`, a commit while a broker restarts), the
+    transaction time-out and something on top; while stores are opened, as long as a disk may take over one call;
+    elsewhere the loop turns several times a second.
+    """
+
+    starting: float = 60.0
+    restoring: float = 60.0
+    committing: float = 30.0
+    turning: float = 10.0
+    drain: float = 30.0
+    dump: float = 1.0
+    """Between asking a hung worker for its stacks and killing it."""
+
+    @classmethod
+    def fitting(cls, config: Config, drain: float) -> Self:
+        """Return deadlines that leave a transaction the time that Kafka gives it."""
+        return cls(starting=config.transaction_timeout + 50, committing=config.transaction_timeout + 20, drain=drain)
+
+    def of(self, phase: Phase) -> float:
+        """Return the deadline of a phase; that of draining is the drain's own."""
+        match phase:
+            case Phase.STARTING:
+                return self.starting
+            case Phase.RESTORING:
+                return self.restoring
+            case Phase.COMMITTING:
+                return self.committing
+            case _:
+                return self.turning
+
+
+class Slot:
+    """A slot and its process. Everything that happens to it is told to it with the time of the happening."""
+
+    def __init__(self, role: Role, number: int) -> None:
+        self.role = role
+        self.number = number
+        self.name = f"{role}-{number}"
+        self.wanted = True
+        """Whether a new process follows when this one has drained."""
+        self.child: Child | None = None
+        self.report = Report()
+        self.usage: Usage | None = None
+        self.restarts = 0
+        self.deaths: deque[Death] = deque(maxlen=16)  # the policy looks no further back
+        self.last_exit: str | None = None
+        self.last_error: str | None = None
+        """The last error that the process logged: why it is about to exit."""
+        self.failed: str | None = None
+        self.retry_at: float | None = None
+        self.drain_until: float | None = None
+        self.cause = ""
+        """Why the present process drains, in a word."""
+        self.hung: str | None = None
+        self.started_at = 0.0
+        self._kill_at: float | None = None
+        self._beat_at = 0.0
+        self._ready_at: float | None = None
+        self._past = Counters()
+        self._cpu = self._past_cpu = 0.0
+
+    @property
+    def state(self) -> State:
+        """What the slot shows."""
+        if self.failed:
+            return State.FAILED
+        if self.child is None:
+            return State.BACKOFF
+        return State.DRAINING if self.drain_until is not None else _SHOWN[self.report.phase]
+
+    @property
+    def ready(self) -> bool:
+        """Joined, assigned, every store open, and not on its way out."""
+        return self.child is not None and self.drain_until is None and self.report.ready
+
+    @property
+    def counters(self) -> Counters:
+        """Work of all processes that ever filled the slot."""
+        return self._past + self.report.counters
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of all processes that ever filled the slot, as far as it was looked at."""
+        return self._past_cpu + self._cpu
+
+    def ready_for(self, now: float) -> float | None:
+        """Return the seconds since the process was ready, or none where it never was."""
+        return None if self._ready_at is None else now - self._ready_at
+
+    def started(self, child: Child, now: float) -> None:
+        """Take a process that was given the slot's job."""
+        self.child = child
+        self.report = Report()
+        self.usage = self.failed = self.retry_at = self.drain_until = self.hung = self.last_error = None
+        self._kill_at = self._ready_at = None
+        self.started_at = self._beat_at = now
+
+    def measured(self, usage: Usage | None) -> None:
+        """Take what the process uses; none where it is gone and is to be buried."""
+        self.usage = usage
+        if usage:
+            self._cpu = usage.cpu_seconds
+
+    def heard(self, report: Report, now: float) -> None:
+        """Take a heartbeat. One without progress is none: a loop that stands still is stuck, whoever sent it."""
+        if (report.beat, report.phase) != (self.report.beat, self.report.phase):
+            self._beat_at = now
+        if report.ready and self._ready_at is None:
+            self._ready_at = now
+        self.report = report
+
+    def forgive(self, seconds: float) -> None:
+        """Leave out of account a time in which the supervisor itself did not run, and so heard nobody."""
+        self._beat_at += seconds
+
+    def draining(self, until: float, cause: str) -> None:
+        """Note that the process was asked to drain, and for what a new one follows it."""
+        self.drain_until, self.cause = until, cause
+
+    def overdue(self, now: float, deadlines: Deadlines) -> str | None:
+        """Return why the process has to be taken for hung, once."""
+        if self.child is None or self.hung:
+            return None
+        if self.drain_until is not None:
+            return f"did not drain in {deadlines.drain:.0f} s" if now >= self.drain_until else None
+        still = now - self._beat_at
+        if still <= deadlines.of(self.report.phase):
+            return None
+        return f"stood still for {still:.0f} s while {self.report.phase} (beat {self.report.beat})"
+
+    def dumped(self, reason: str, kill_at: float) -> None:
+        """Note that a hung process was asked for its stacks."""
+        self.hung, self._kill_at = reason, kill_at
+
+    def kill_due(self, now: float) -> bool:
+        """Whether a hung process has had its time to dump; true once."""
+        if self._kill_at is None or now < self._kill_at:
+            return False
+        self._kill_at = None
+        return True
+
+    def ended(self, code: int, now: float) -> Death:
+        """Bury the process: keep what it has done, and how it ended."""
+        death = Death(now, code, self.ready_for(now), self.report.counters.commits > 0, self.hung is not None)
+        self._past = self.counters
+        self._past_cpu, self._cpu = self.cpu_seconds, 0.0
+        self.last_exit = f"{death.describe()}: {self.hung}" if self.hung else death.describe()
+        self.child, self.usage, self.report = None, None, Report()
+        return death
+
+    def next_event(self) -> float:
+        """Return when this slot next needs the loop though nothing happens; infinity where it does not."""
+        times = (self.retry_at, self._kill_at, None if self.hung else self.drain_until)
+        return min((time for time in times if time is not None), default=float("inf"))

@@ -1,0 +1,129 @@
+"""Everything that is shown of a run, frozen: `status`, the live view, metrics and health are made from it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from wcsup.pipeline.report import Counters, Phase, Role
+from wcsup.supervisor.resources import Usage
+from wcsup.supervisor.slot import Slot, State
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Records that wait to be processed, as an observer of Kafka last saw them; none where it has not yet."""
+
+    lines: int | None = None
+    words: int | None = None
+    lines_by_partition: Mapping[int, int] = field(default_factory=dict)
+    words_by_partition: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One slot."""
+
+    role: Role
+    slot: str
+    """Its full name, such as `map-0`."""
+    pid: int | None
+    state: State
+    ready: bool
+    phase: Phase
+    beat: int
+    restarts: int
+    partitions: list[int]
+    restoring: dict[int, tuple[int, int]]
+    cpu_percent: float | None
+    rss_bytes: int | None
+    threads: int | None
+    open_files: int | None
+    uptime: float | None
+    """Seconds of the present process."""
+    last_exit: str | None
+    failed: str | None
+    counters: Counters
+    """Of all processes that filled the slot, so they only rise."""
+    distinct: int
+    total: int
+    state_bytes: int
+    top: list[tuple[str, int]]
+    cpu_seconds: float = 0.0
+    """Of all processes that filled the slot, as its counters are."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A child beside the workers."""
+
+    name: str
+    pid: int
+    running: bool
+    status: int | None
+    progress: dict[str, Any]
+    """The last JSON object that it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole run at one moment."""
+
+    pid: int
+    uptime: float
+    ready: bool
+    """Every slot is."""
+    stopping: str | None
+    """Why the run is ending, if it is."""
+    workers: list[WorkerView]
+    tasks: list[TaskView]
+    spares: list[int]
+    lag: Lag
+    totals: dict[Role, Counters]
+    """Work of every process there ever was, of slots that are gone too."""
+    restarts: dict[str, int]
+    """New processes in the place of old ones, by why: `killed`, `crashed`, `hung`, `requested`, `max_rss`, …"""
+    supervisor: Usage | None
+
+    @property
+    def lines_lag(self) -> int | None:
+        """Lines that no mapper has committed yet."""
+        return self.lag.lines
+
+    @property
+    def words_lag(self) -> int | None:
+        """Records of `words` that no reducer has committed yet."""
+        return self.lag.words
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the snapshot as what `status --json` prints."""
+        return {**asdict(self), "lines_lag": self.lines_lag, "words_lag": self.words_lag}
+
+
+def view(slot: Slot, now: float) -> WorkerView:
+    """Return what is shown of a slot."""
+    report, usage, child = slot.report, slot.usage, slot.child
+    return WorkerView(
+        role=slot.role,
+        slot=slot.name,
+        pid=child.pid if child else None,
+        state=slot.state,
+        ready=slot.ready,
+        phase=report.phase,
+        beat=report.beat,
+        restarts=slot.restarts,
+        partitions=report.partitions,
+        restoring=report.restoring,
+        cpu_percent=usage.cpu_percent if usage else None,
+        rss_bytes=usage.rss_bytes if usage else None,
+        threads=usage.threads if usage else None,
+        open_files=usage.open_files if usage else None,
+        uptime=now - slot.started_at if child else None,
+        last_exit=slot.last_exit,
+        failed=slot.failed,
+        counters=slot.counters,
+        distinct=report.distinct,
+        total=report.total,
+        state_bytes=report.state_bytes,
+        top=report.top,
+        cpu_seconds=slot.cpu_seconds,
+    )

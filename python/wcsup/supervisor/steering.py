@@ -1,0 +1,71 @@
+"""What the control socket's commands do."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wcsup.errors import UsageError
+from wcsup.pipeline.report import Role
+from wcsup.supervisor.control import Commands, Pending, Reply
+from wcsup.supervisor.pool import Pool
+from wcsup.supervisor.snapshot import Snapshot
+
+_MOST_WORKERS = 1000
+_OPTIONS: dict[str, Role] = {"mappers": "map", "reducers": "reduce"}
+
+
+class Steering:
+    """The commands: `status`, `scale`, `restart`, `drain`."""
+
+    def __init__(self, pool: Pool, look: Callable[[], Snapshot]) -> None:
+        self._pool, self._look = pool, look
+        self.commands: Commands = {
+            "status": self.status,
+            "scale": self.scale,
+            "restart": self.restart,
+            "drain": self.drain,
+        }
+
+    def status(self, _asked: Mapping[str, Any]) -> Reply:
+        """Show everything."""
+        return self._look().to_json()
+
+    def scale(self, asked: Mapping[str, Any]) -> Reply | Pending:
+        """Have as many `mappers` and `reducers` as asked; what is not named stays."""
+        self._refuse_when_stopping()
+        wanted = {role: asked[option] for option, role in _OPTIONS.items() if asked.get(option) is not None}
+        if not wanted:
+            raise UsageError("scale needs mappers, reducers or both")
+        for count in wanted.values():
+            if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_WORKERS:
+                raise UsageError(f"{count!r} is not a number of workers from 1 to {_MOST_WORKERS}")
+        for role, count in wanted.items():
+            self._pool.scale(role, count)
+        return self._when(asked, lambda: self._pool.settled)
+
+    def restart(self, asked: Mapping[str, Any]) -> Reply | Pending:
+        """Restart the `slot`, or `all`, one after another."""
+        self._refuse_when_stopping()
+        slot = asked.get("slot")
+        if not isinstance(slot, str):
+            raise UsageError("restart needs a slot, such as map-0, or all")
+        self._pool.restart(list(self._pool.slots) if slot == "all" else [slot])
+        return self._when(asked, lambda: not self._pool.rolling)
+
+    def drain(self, asked: Mapping[str, Any]) -> Reply | Pending:
+        """End the run."""
+        self._pool.drain("asked to drain")
+        return self._when(asked, lambda: self._pool.finished)
+
+    def _when(self, asked: Mapping[str, Any], done: Callable[[], bool]) -> Reply | Pending:
+        """Reply at once, or with `wait` when it is done; a run that ends ends the waiting, too."""
+
+        def slots() -> Reply:
+            return {"slots": {name: slot.state for name, slot in self._pool.slots.items()}}
+
+        if asked.get("wait") is not True:
+            return slots()
+        return lambda: slots() if done() or self._pool.finished else None
+
+    def _refuse_when_stopping(self) -> None:
+        if self._pool.stop:
+            raise UsageError(f"the run is ending: {self._pool.stop.reason}")

@@ -1,0 +1,33 @@
+"""Orphans of others that the kernel gives to this process: to PID 1 of a container, or to a subreaper."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Container
+
+_PR_GET_CHILD_SUBREAPER = 37
+
+
+def adopts() -> bool:
+    """Whether this process is given orphans to bury."""
+    if os.getpid() == 1:
+        return True
+    if sys.platform != "linux":
+        return False
+    flag = ctypes.c_int()
+    return ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(flag), 0, 0, 0) == 0 and flag.value != 0
+
+
+def bury(own: Container[int]) -> list[int]:
+    """Reap dead children that are not `own`, without waiting; return their pids.
+
+    Each is looked at before it is taken: one of ours keeps its exit status for its `Popen`.
+    """
+    buried: list[int] = []
+    try:
+        while (dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and dead.si_pid not in own:
+            os.waitpid(dead.si_pid, os.WNOHANG)
+            buried.append(dead.si_pid)
+    except ChildProcessError:
+        pass
+    return buried

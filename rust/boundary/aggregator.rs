@@ -1,0 +1,109 @@
+//! `Aggregator`.
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::messages::{Messages, Parts, RejectedMessages};
+use super::totals::{Known, Totals, old_totals, totals_error};
+use super::{position, records};
+use crate::aggregate;
+
+#[pyclass(module = "wcsup._core")]
+#[derive(Default)]
+pub struct Aggregator {
+    batch: aggregate::Aggregator,
+    rejected: RejectedMessages,
+}
+
+#[pymethods]
+impl Aggregator {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn own(&mut self, partition: i32, offset: i64) -> PyResult<()> {
+        let (partition, offset) = position(partition, offset)?;
+        self.batch.positions.own(partition, offset);
+        Ok(())
+    }
+
+    fn disown(&mut self, partition: i32) {
+        self.batch.positions.disown(partition);
+    }
+
+    fn add<'py>(&mut self, messages: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let messages = Messages::read(messages, Parts::KeyAndValue)?;
+        let rejected = messages.detached(|events| self.batch.add(events));
+        self.rejected.extend(&messages, &rejected)?;
+        messages.into_errors()
+    }
+
+    fn partitions(&self) -> Vec<i32> {
+        self.batch.partitions()
+    }
+
+    fn words<'py>(&mut self, py: Python<'py>, partition: i32) -> PyResult<Bound<'py, PyList>> {
+        py.detach(|| self.batch.words(partition).len());
+        records::words(py, self.batch.words(partition))
+    }
+
+    fn totals(
+        &mut self,
+        py: Python<'_>,
+        partition: i32,
+        old: &Bound<'_, PyAny>,
+    ) -> PyResult<Totals> {
+        let totals = if let Ok(old) = old.cast::<Known>() {
+            let known = &old.try_borrow()?.known;
+            py.detach(|| {
+                let old = known.totals(self.batch.words(partition));
+                self.batch.totals(partition, &old)
+            })
+        } else {
+            let old = old_totals(old)?;
+            py.detach(|| self.batch.totals(partition, &old))
+        };
+        totals
+            .map(Totals::from)
+            .map_err(|error| totals_error(&error))
+    }
+
+    fn offsets(&self) -> Vec<(i32, i64)> {
+        self.batch.positions.moved()
+    }
+
+    fn rejected<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.rejected.list(py)
+    }
+
+    fn clear(&mut self) {
+        self.batch.clear();
+        self.rejected.clear();
+    }
+
+    #[getter]
+    fn taken(&self) -> u64 {
+        self.batch.tally().taken
+    }
+
+    #[getter]
+    fn counted(&self) -> i128 {
+        self.batch.tally().counted
+    }
+
+    #[getter]
+    fn distinct(&self) -> usize {
+        self.batch.distinct()
+    }
+
+    #[getter]
+    fn bytes(&self) -> u64 {
+        self.batch.tally().bytes
+    }
+
+    #[getter]
+    fn memory(&self) -> usize {
+        self.batch.memory()
+    }
+}

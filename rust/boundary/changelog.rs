@@ -1,0 +1,77 @@
+//! `Changelog`.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::messages::{Messages, Parts};
+use super::totals::{Totals, old_totals, totals_error};
+use super::{position, records};
+use crate::changelog;
+
+#[pyclass(module = "wcsup._core")]
+#[derive(Default)]
+pub struct Changelog {
+    log: changelog::Changelog,
+}
+
+#[pymethods]
+impl Changelog {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn own(&mut self, partition: i32, offset: i64) -> PyResult<()> {
+        let (partition, offset) = position(partition, offset)?;
+        self.log.positions.own(partition, offset);
+        Ok(())
+    }
+
+    fn disown(&mut self, partition: i32) {
+        self.log.disown(partition);
+    }
+
+    fn add<'py>(&mut self, messages: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        let messages = Messages::read(messages, Parts::KeyAndValue)?;
+        messages.detached(|events| self.log.add(events));
+        messages.into_errors()
+    }
+
+    fn next_offset(&self, partition: i32) -> PyResult<i64> {
+        let next = self.log.positions.next(partition);
+        next.ok_or_else(|| PyValueError::new_err(format!("partition {partition} is not owned")))
+    }
+
+    fn words<'py>(&mut self, py: Python<'py>, partition: i32) -> PyResult<Bound<'py, PyList>> {
+        py.detach(|| self.log.words(partition).len());
+        records::words(py, self.log.words(partition))
+    }
+
+    fn totals(
+        &mut self,
+        py: Python<'_>,
+        partition: i32,
+        old: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Totals> {
+        let old = old.map(old_totals).transpose()?;
+        py.detach(|| self.log.totals(partition, old.as_deref()))
+            .map(Totals::from)
+            .map_err(|error| totals_error(&error))
+    }
+
+    #[getter]
+    fn taken(&self) -> u64 {
+        self.log.taken()
+    }
+
+    #[getter]
+    fn malformed(&self) -> u64 {
+        self.log.malformed()
+    }
+
+    #[getter]
+    fn memory(&self) -> usize {
+        self.log.memory()
+    }
+}

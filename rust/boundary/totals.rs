@@ -1,0 +1,136 @@
+//! `Totals` and `Top`.
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use super::records;
+use crate::known;
+use crate::top;
+use crate::totals::{self, TotalsError, parse_total};
+
+#[pyclass(module = "wcsup._core", frozen)]
+pub struct Totals {
+    new: totals::Totals,
+}
+
+impl From<totals::Totals> for Totals {
+    fn from(new: totals::Totals) -> Self {
+        Self { new }
+    }
+}
+
+#[pymethods]
+impl Totals {
+    fn records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        records::of_words(py, self.new.words().zip(self.new.values().iter().copied()))
+    }
+
+    fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        records::pairs(py, self.new.words().zip(self.new.values().iter().copied()))
+    }
+
+    fn deleted<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(
+            py,
+            self.new.deleted().iter().map(|word| PyBytes::new(py, word)),
+        )
+    }
+
+    fn refused<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let refused = self.new.refused().iter();
+        records::pairs(py, refused.map(|(word, count)| (&**word, *count)))
+    }
+
+    #[getter]
+    fn new_words(&self) -> i64 {
+        self.new.new_words()
+    }
+
+    #[getter]
+    fn added(&self) -> i128 {
+        self.new.added()
+    }
+
+    fn __len__(&self) -> usize {
+        self.new.len()
+    }
+}
+
+#[pyclass(module = "wcsup._core")]
+pub struct Top {
+    top: top::Top,
+}
+
+#[pymethods]
+impl Top {
+    #[new]
+    #[pyo3(signature = (size, words = Vec::new()), text_signature = "(size, words=())")]
+    fn new(size: usize, words: Vec<(Bound<'_, PyBytes>, i64)>) -> Self {
+        let words = words
+            .into_iter()
+            .map(|(word, total)| (word.as_bytes().into(), total));
+        Self {
+            top: top::Top::new(size, words),
+        }
+    }
+
+    fn merge(&mut self, py: Python<'_>, totals: &Totals) -> bool {
+        py.detach(|| self.top.merge(&totals.new))
+    }
+
+    fn words<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, i64)> {
+        self.top
+            .words()
+            .map(|(word, total)| (PyBytes::new(py, word), total))
+            .collect()
+    }
+}
+
+#[pyclass(module = "wcsup._core")]
+#[derive(Default)]
+pub struct Known {
+    pub known: known::Known,
+}
+
+#[pymethods]
+impl Known {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn merge(&mut self, py: Python<'_>, totals: &Totals) -> bool {
+        py.detach(|| self.known.merge(&totals.new))
+    }
+
+    #[getter]
+    fn memory(&self) -> usize {
+        self.known.memory()
+    }
+}
+
+/// The old totals of a store, as it has them.
+pub fn old_totals(old: &Bound<'_, PyAny>) -> PyResult<Vec<Option<i64>>> {
+    let old = records::list_of(old)?;
+    let mut totals = Vec::with_capacity(old.len());
+    for old in old {
+        totals.push(if old.is_none() {
+            None
+        } else {
+            let bytes = old
+                .cast::<PyBytes>()
+                .map_err(|_| PyTypeError::new_err("an old total must be bytes or None"))?;
+            let bytes = bytes.as_bytes();
+            let length = bytes.len();
+            let wrong =
+                || PyValueError::new_err(format!("an old total has {length} bytes, not 8 or 4"));
+            Some(parse_total(bytes).ok_or_else(wrong)?)
+        });
+    }
+    Ok(totals)
+}
+
+pub fn totals_error(error: &TotalsError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}

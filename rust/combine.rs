@@ -1,0 +1,279 @@
+//! A mapper's batch: equal words of many lines added up.
+//!
+//! The records of a partition go out in byte order of their words, for the compression: neighbours begin alike.
+//! Where distinct words are many, lz4 makes them 17 % smaller than in no order, for 40 ns a word; a batch of prose
+//! gains nothing, but has few. By count first and then by word compresses the same.
+
+use crate::ascii::Text;
+use crate::input::{Event, Reason, Rejected};
+use crate::packed;
+use crate::partition;
+use crate::positions::Positions;
+use crate::table::{Hashed, Order, Table, WordsInOrder};
+use crate::tokenize::Rule;
+
+/// Lines are split when so many bytes have come together: what the work on them touches stays in the first cache.
+const TEXT: usize = 8192;
+
+/// Equal words of many lines, added up.
+#[derive(Debug)]
+pub struct Combiner {
+    /// What is owned.
+    pub positions: Positions,
+    rule: Rule,
+    partitions: u32,
+    counts: Table<i64>,
+    tally: Tally,
+    text: Text,
+    hashed: Vec<Hashed>,
+    /// The words of each partition, once they were asked for after a change.
+    orders: Option<Vec<Order<i64>>>,
+}
+
+/// What a batch was made of.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    /// Messages taken, null lines and rejected ones included.
+    pub taken: u64,
+    /// Lines without a value.
+    pub null_lines: u64,
+    /// Words counted.
+    pub words: u64,
+    /// Bytes of the lines taken.
+    pub bytes: u64,
+    /// Bytes that the rejected lines hold, about.
+    pub rejected_memory: usize,
+}
+
+impl Combiner {
+    /// An empty batch whose words are grouped into `partitions`.
+    #[must_use]
+    pub fn new(rule: Rule, partitions: u32) -> Self {
+        Self {
+            positions: Positions::default(),
+            rule,
+            partitions,
+            counts: Table::default(),
+            tally: Tally::default(),
+            text: Text::default(),
+            hashed: Vec::new(),
+            orders: None,
+        }
+    }
+
+    /// Takes lines in and returns those that can't be processed.
+    pub fn add(&mut self, events: &[Event<'_>]) -> Vec<Rejected> {
+        self.orders = None;
+        let mut rejected = Vec::new();
+        for (index, event) in events.iter().enumerate() {
+            match *event {
+                Event::Other => {}
+                Event::End { partition, offset } => self.positions.end(partition, offset),
+                Event::Record {
+                    partition,
+                    offset,
+                    value,
+                    ..
+                } => {
+                    if self.positions.take(partition, offset) {
+                        if let Err(reason) = self.take(value) {
+                            rejected.push(Rejected { index, reason });
+                        }
+                    }
+                }
+            }
+        }
+        self.count();
+        self.tally.rejected_memory += Rejected::memory(&rejected, events);
+        rejected
+    }
+
+    fn take(&mut self, line: Option<&[u8]>) -> Result<(), Reason> {
+        self.tally.taken += 1;
+        let Some(line) = line else {
+            self.tally.null_lines += 1;
+            return Ok(());
+        };
+        self.tally.bytes += line.len() as u64;
+        if let Some(length) = self.rule.too_long(line) {
+            return Err(Reason::LongWord(length));
+        }
+        match self.rule {
+            Rule::Ascii => {
+                self.text.push(line);
+                if self.text.len() >= TEXT {
+                    self.count();
+                }
+            }
+            Rule::Unicode => self.rule.words(line, |word| {
+                self.tally.words += 1;
+                *self.counts.value(word) += 1;
+            }),
+        }
+        Ok(())
+    }
+
+    /// Counts the words of the text gathered, the short ones together.
+    ///
+    /// Tried: asking for the bytes of the next lines ahead, when their messages were read long before, gains 3 % of
+    /// the whole; looking a word up as soon as it is split 5 %, but it costs many distinct words their prefetch.
+    fn count(&mut self) {
+        // A slice with room for all is quicker to write to than a vector that may grow at each word.
+        self.hashed
+            .resize(self.text.len() / 2 + 1, Hashed::default());
+        let hashed = self.hashed.as_mut_slice();
+        let mut short = 0;
+        let mut long = 0;
+        self.text.drain(|word| {
+            if let Some(key) = word.key() {
+                hashed[short] = self.counts.hashed(key);
+                short += 1;
+            } else {
+                *self.counts.value(word.bytes()) += 1;
+                long += 1;
+            }
+        });
+        self.counts
+            .change_all(&hashed[..short], |count| *count += 1);
+        self.tally.words += (short + long) as u64;
+    }
+
+    /// Distinct words of a partition with their counts, in byte order.
+    pub fn in_order(&mut self, partition: u32) -> WordsInOrder<'_, i64> {
+        let Self {
+            counts,
+            orders,
+            partitions,
+            ..
+        } = self;
+        let orders = orders.get_or_insert_with(|| {
+            counts.orders(*partitions as usize, |word| {
+                partition::partition(word, *partitions) as usize
+            })
+        });
+        match orders.get(partition as usize) {
+            Some(order) => counts.words(order),
+            None => WordsInOrder::default(),
+        }
+    }
+
+    /// The same packed into values of records, of at most `limit` bytes where a word alone is not longer.
+    pub fn packed(&mut self, partition: u32, limit: usize) -> Vec<Vec<u8>> {
+        packed::pack(self.in_order(partition), limit)
+    }
+
+    /// What the batch was made of.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Distinct words.
+    #[must_use]
+    pub fn distinct(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Bytes held, about.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.counts.memory() + self.tally.rejected_memory
+    }
+
+    /// Forgets the batch.
+    pub fn clear(&mut self) {
+        self.counts.clear();
+        self.orders = None;
+        self.tally = Tally::default();
+        self.positions.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Combiner;
+    use crate::input::{Event, Reason, Rejected};
+    use crate::partition::partition;
+    use crate::tokenize::{MAX_WORD_BYTES, Rule};
+
+    fn line(offset: i64, value: &[u8]) -> Event<'_> {
+        Event::Record {
+            partition: 0,
+            offset,
+            key: None,
+            value: Some(value),
+        }
+    }
+
+    fn counts(combiner: &mut Combiner) -> Vec<(String, i64)> {
+        let mut counts = Vec::new();
+        for partition in 0..3 {
+            let words = combiner.in_order(partition);
+            counts.extend(
+                words.map(|(word, count)| (String::from_utf8_lossy(word).into_owned(), count)),
+            );
+        }
+        counts.sort();
+        counts
+    }
+
+    #[test]
+    fn adds_up_equal_words_by_partition() {
+        let mut combiner = Combiner::new(Rule::Ascii, 3);
+        combiner.positions.own(0, 0);
+        assert!(
+            combiner
+                .add(&[
+                    line(0, b"a b a"),
+                    Event::Other,
+                    line(1, b"A internationalisation")
+                ])
+                .is_empty()
+        );
+        assert_eq!(
+            counts(&mut combiner),
+            [
+                ("a".into(), 3),
+                ("b".into(), 1),
+                ("internationalisation".into(), 1)
+            ]
+        );
+        for index in 0..3 {
+            assert!(
+                combiner
+                    .in_order(index)
+                    .all(|(word, _)| partition(word, 3) == index)
+            );
+        }
+        assert_eq!(
+            (
+                combiner.tally().taken,
+                combiner.tally().words,
+                combiner.distinct()
+            ),
+            (2, 5, 3)
+        );
+        assert!(combiner.add(&[line(2, b"late")]).is_empty());
+        assert_eq!(counts(&mut combiner).len(), 4, "the orders are made anew");
+        combiner.clear();
+        assert!(counts(&mut combiner).is_empty());
+    }
+
+    #[test]
+    fn a_rejected_line_leaves_nothing_behind() {
+        for rule in [Rule::Ascii, Rule::Unicode] {
+            let mut combiner = Combiner::new(rule, 1);
+            combiner.positions.own(0, 0);
+            let long = [b"a b ".to_vec(), vec![b'x'; MAX_WORD_BYTES + 1]].concat();
+            let rejected = combiner.add(&[line(0, b"a"), line(1, &long), line(1, b"twice")]);
+            assert_eq!(
+                rejected,
+                [Rejected {
+                    index: 1,
+                    reason: Reason::LongWord(MAX_WORD_BYTES + 1)
+                }]
+            );
+            assert_eq!(counts(&mut combiner), [("a".into(), 1)]);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The Rust core of wcsup: the work for each byte and each word.
+//!
+//! A line of text goes through these modules in order: [`positions`] says whether it belongs to the batch,
+//! [`tokenize`] what its words are, [`combine`] adds equal words up and [`partition`] says where their records
+//! go, one or, [`packed`], many words in a record. There [`aggregate`] adds the records up, [`known`] has the old totals, [`totals`] are what the batch makes of the old ones and [`top`]
+//! keeps the highest of them. [`changelog`] folds the same totals when a store is restored.
+//!
+//! None of them knows Python. The boundary is in `boundary`, behind the feature `python`.
+
+pub mod aggregate;
+pub mod ascii;
+pub mod changelog;
+pub mod combine;
+pub mod input;
+pub mod known;
+pub mod packed;
+pub mod partition;
+pub mod partitions;
+pub mod positions;
+pub mod table;
+pub mod tokenize;
+pub mod top;
+pub mod totals;
+
+#[cfg(feature = "python")]
+mod boundary;

@@ -1,0 +1,174 @@
+//! What is owned and which offset is expected next.
+//!
+//! A consumer's queues may still hold records of a partition that was revoked, or from before a seek. Here is
+//! the one place that decides whether a record belongs to the batch, so that none is taken twice.
+
+/// The input partitions that a batch owns, with the offset expected next of each.
+#[derive(Debug, Default)]
+pub struct Positions {
+    /// Sorted by partition. A worker owns a few dozen at most, so that a binary search beats a hash map.
+    owned: Vec<Position>,
+    /// Where the last record was found: records come in runs of one partition.
+    last: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    partition: i32,
+    next: i64,
+    moved: bool,
+}
+
+impl Positions {
+    /// Takes records of `partition` from `offset` on; -1 stands for whatever comes first.
+    pub fn own(&mut self, partition: i32, offset: i64) {
+        let position = Position {
+            partition,
+            next: offset,
+            moved: false,
+        };
+        match self
+            .owned
+            .binary_search_by_key(&partition, |owned| owned.partition)
+        {
+            Ok(index) => self.owned[index] = position,
+            Err(index) => self.owned.insert(index, position),
+        }
+    }
+
+    /// Takes no more records of `partition`.
+    pub fn disown(&mut self, partition: i32) {
+        self.owned.retain(|owned| owned.partition != partition);
+    }
+
+    /// Whether a record belongs to the batch. If so, the offset expected next is the one behind it.
+    pub fn take(&mut self, partition: i32, offset: i64) -> bool {
+        match self.find(partition) {
+            Some(position) if offset >= position.next => {
+                position.next = offset.saturating_add(1);
+                position.moved = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The partition ends at `offset`: what lies between the last record and it are control records.
+    pub fn end(&mut self, partition: i32, offset: i64) {
+        match self.find(partition) {
+            Some(position) if offset > position.next => {
+                position.next = offset;
+                position.moved = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// The offset expected next of an owned partition.
+    #[must_use]
+    pub fn next(&self, partition: i32) -> Option<i64> {
+        let index = self
+            .owned
+            .binary_search_by_key(&partition, |owned| owned.partition)
+            .ok()?;
+        Some(self.owned[index].next)
+    }
+
+    /// Partitions and their next offsets, of those that moved since `clear`.
+    #[must_use]
+    pub fn moved(&self) -> Vec<(i32, i64)> {
+        self.owned
+            .iter()
+            .filter(|owned| owned.moved)
+            .map(|owned| (owned.partition, owned.next))
+            .collect()
+    }
+
+    /// Starts a new batch: nothing has moved; what is owned and expected stays.
+    pub fn clear(&mut self) {
+        for owned in &mut self.owned {
+            owned.moved = false;
+        }
+    }
+
+    fn find(&mut self, partition: i32) -> Option<&mut Position> {
+        if self
+            .owned
+            .get(self.last)
+            .is_none_or(|owned| owned.partition != partition)
+        {
+            self.last = self
+                .owned
+                .binary_search_by_key(&partition, |owned| owned.partition)
+                .ok()?;
+        }
+        self.owned.get_mut(self.last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Positions;
+
+    #[test]
+    fn takes_each_owned_record_once() {
+        let mut positions = Positions::default();
+        positions.own(3, 10);
+        assert!(!positions.take(3, 9));
+        assert!(positions.take(3, 10));
+        assert!(!positions.take(3, 10));
+        assert!(
+            positions.take(3, 15),
+            "compaction and control records leave gaps"
+        );
+        assert!(!positions.take(2, 0));
+        assert_eq!(positions.moved(), [(3, 16)]);
+    }
+
+    #[test]
+    fn minus_one_takes_whatever_comes_first() {
+        let mut positions = Positions::default();
+        positions.own(0, -1);
+        assert!(positions.moved().is_empty());
+        assert!(positions.take(0, 77));
+        assert!(!positions.take(0, 76));
+    }
+
+    #[test]
+    fn an_end_only_moves_forward() {
+        let mut positions = Positions::default();
+        positions.own(0, 5);
+        positions.end(0, 5);
+        positions.end(1, 9);
+        assert!(positions.moved().is_empty());
+        positions.end(0, 8);
+        positions.end(0, 6);
+        assert_eq!(positions.moved(), [(0, 8)]);
+        assert_eq!(positions.next(0), Some(8));
+        assert_eq!(positions.next(1), None);
+    }
+
+    #[test]
+    fn clear_keeps_what_is_expected_and_own_sets_it_anew() {
+        let mut positions = Positions::default();
+        positions.own(1, 0);
+        positions.own(0, 0);
+        assert!(positions.take(1, 4));
+        positions.clear();
+        assert!(positions.moved().is_empty());
+        assert!(!positions.take(1, 4));
+        positions.own(1, 4);
+        assert!(positions.take(1, 4));
+        positions.disown(1);
+        assert!(!positions.take(1, 5));
+        assert!(positions.take(0, 0));
+    }
+
+    #[test]
+    fn the_last_offset_there_can_be_does_not_overflow() {
+        let mut positions = Positions::default();
+        positions.own(0, 0);
+        assert!(positions.take(0, i64::MAX));
+        assert_eq!(positions.next(0), Some(i64::MAX));
+    }
+}

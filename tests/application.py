@@ -1,0 +1,218 @@
+"""An application under test on a real broker: its topics, its workers as processes, what it counted."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer, TopicPartition
+from reference import recount
+
+from wcsup import _core
+from wcsup.config import Config
+from wcsup.kafka import clients, topics
+from wcsup.pipeline.report import Job, Report, Role
+
+WAIT_SECONDS = 60.0
+
+
+def wait_for(what: str, condition: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
+    """Wait until a condition holds; fail with its name otherwise."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain until {what}"
+        time.sleep(0.02)
+
+
+class WorkerProcess:
+    """A real worker, started as the supervisor starts it."""
+
+    def __init__(self, config: Config, role: Role, slot: str, environment: dict[str, str] | None = None) -> None:
+        self.job_name = f"{role}-{slot}"
+        read, write = os.pipe()
+        self.log: list[str] = []
+        self.report = Report()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "wcsup.pipeline"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[write],
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )
+        os.close(write)
+        assert self.process.stdin is not None
+        self.process.stdin.write(Job(role, slot, config, write).to_json().encode() + b"\n")
+        self.process.stdin.flush()
+        self._threads = [
+            threading.Thread(target=self._read_reports, args=[read], daemon=True),
+            threading.Thread(target=self._read_log, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read_reports(self, descriptor: int) -> None:
+        with os.fdopen(descriptor, "rb") as pipe:
+            for line in pipe:
+                self.report = Report.from_json(line)
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line.decode("utf-8", "replace").rstrip())
+
+    @property
+    def ready(self) -> bool:
+        return self.report.ready
+
+    def signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.wait()
+
+    def drain(self) -> int:
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self, seconds: float = WAIT_SECONDS) -> int:
+        """Return the exit status; all of its log and reports have been read then."""
+        status = self.process.wait(seconds)
+        for thread in self._threads:
+            thread.join(seconds)
+        assert self.process.stdin is not None and self.process.stderr is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        self.process.stderr.close()
+        return status
+
+
+class Application:
+    """Topics, state and workers of one application."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.admin = clients.admin(config)
+        self.workers: list[WorkerProcess] = []
+        self.written: Counter[bytes] = Counter()
+        """A recount of all lines that were given to the producer so far."""
+
+    def make_topics(self) -> None:
+        topics.ensure(self.config)
+
+    def start(
+        self,
+        role: Role,
+        slot: str = "0",
+        *,
+        crash: str | None = None,
+        state: Path | None = None,
+        **changes: Any,
+    ) -> WorkerProcess:
+        """Start a worker: with `state` as on another host, with `changes` in its configuration."""
+        config = replace(self.config, **changes, **({"state_dir": state} if state else {}))
+        worker = WorkerProcess(config, role, slot, {"WCSUP_CRASH": crash} if crash else None)
+        self.workers.append(worker)
+        return worker
+
+    def feed(self, lines: Sequence[bytes | None], *, rate: float = 0) -> None:
+        """Write lines to `lines`, spread over its partitions, at `rate` a second or as fast as it goes."""
+        own = {"linger.ms": 20, "message.max.bytes": 1_100_000, "enable.idempotence": True}
+        producer = Producer({**clients.settings(self.config), **own})
+        began = time.monotonic()
+        step = max(1, int(rate / 50)) if rate else 1000
+        for start in range(0, len(lines), step):
+            if rate:
+                time.sleep(max(0.0, began + start / rate - time.monotonic()))
+            chunk = lines[start : start + step]
+            self.written.update(recount(chunk))
+            for number, line in enumerate(chunk, start):
+                while True:
+                    try:
+                        producer.produce(self.config.topic("lines"), line, partition=number % self.config.partitions)
+                        break
+                    except BufferError:
+                        producer.poll(0.05)
+        assert producer.flush(30) == 0
+
+    @contextlib.contextmanager
+    def feeding(self, lines: Sequence[bytes | None], rate: float) -> Iterator[threading.Thread]:
+        """Feed in the background; ended when the block is."""
+        thread = threading.Thread(target=self.feed, args=[lines], kwargs={"rate": rate})
+        thread.start()
+        try:
+            yield thread
+        finally:
+            thread.join()
+
+    def lag(self) -> topics.Lag:
+        return topics.lag(self.admin, self.config)
+
+    def wait_counted(self, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until all lines are counted: first the mappers' end, which fixes what the reducers have to reach."""
+        wait_for("all lines are mapped", lambda: self.lag().lines == 0, seconds)
+        wait_for("all words are reduced", lambda: self.lag().words == 0, seconds)
+
+    def read(self, topic: str) -> Iterator[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes]]]]:
+        """Yield (partition, key, value, headers) of all committed records of a topic."""
+        name = self.config.topic(topic)
+        consumer = clients.assigned_consumer(self.config)
+        consumer.assign([TopicPartition(name, p, 0) for p in range(self.config.partitions)])
+        ends = topics.ends(self.admin, [TopicPartition(name, p) for p in range(self.config.partitions)])
+        left = {p for (_, p), end in ends.items() if end}
+        while left:
+            for message in consumer.consume(10_000, 0.2):
+                partition = message.partition() or 0
+                error = message.error()
+                if error is None:
+                    yield partition, message.key(), message.value(), message.headers() or []
+                elif error.name() == "_PARTITION_EOF":
+                    if (message.offset() or 0) >= ends[name, partition]:
+                        left.discard(partition)
+                else:
+                    raise AssertionError(error.str())
+        consumer.close()
+
+    def counts(self) -> Counter[bytes]:
+        """Return the committed totals, and check on the way that no word's total ever falls or stands."""
+        totals: Counter[bytes] = Counter()
+        for partition, key, value, _ in self.read("counts"):
+            assert key is not None and value is not None
+            assert _core.partition(key, self.config.partitions) == partition
+            total = int.from_bytes(value, "big", signed=True)
+            assert total > totals[key], f"total of {key!r} went from {totals[key]} to {total}"
+            totals[key] = total
+        return totals
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.signal(signal.SIGCONT)
+                worker.kill()
+            worker.wait()  # closes its pipes
+            print(f"{worker.job_name} ended with {worker.process.returncode}", *worker.log[-20:], sep="\n  ")
+
+
+PROSE = [
+    "".join(random.Random(f"word {n}").choices("abcdefghijklmnopqrstuvwxyz", k=random.Random(n).randint(2, 9)))
+    for n in range(3000)
+]
+
+
+def prose(lines: int, seed: int, words: int = 10) -> list[bytes]:
+    """Return English-like lines: frequencies after Zipf, some case and punctuation."""
+    rng = random.Random(seed)
+    weights = [1 / (rank + 1) for rank in range(len(PROSE))]
+    chosen = rng.choices(PROSE, weights, k=lines * words)
+    return [f"{' '.join(chosen[n : n + words]).capitalize()}.".encode() for n in range(0, lines * words, words)]

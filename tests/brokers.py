@@ -1,0 +1,83 @@
+"""Brokers for tests: the embedded one, impatient, with a second listener whose advertised address is a proxy's."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from wcsup.kafka import broker as embedded
+from wcsup.kafka.broker import ports, settings
+
+# The last of equal keys counts in a properties file, so these lines override those of the embedded broker.
+_MORE = """
+listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{outside}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+# A test waits for these; in earnest nobody does.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=200
+log.cleaner.backoff.ms=100
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """Ports of the second listener: the broker's own, and the one that it tells its clients."""
+
+    inside: int
+    outside: int
+
+    @classmethod
+    def find(cls) -> "Doors":
+        inside = ports.find_free()
+        return cls(inside, ports.find_free(but=inside))
+
+
+class TestBroker:
+    """An embedded broker that can be killed and started again at the same address."""
+
+    __test__ = False
+
+    def __init__(self, data: Path, doors: Doors) -> None:
+        self._data = data
+        self._doors = doors
+        self._running: embedded.Broker | None = None
+
+    def start(self) -> None:
+        with mock.patch.object(settings, "server", _with_doors(settings.server, self._doors)):
+            self._running = embedded.start(self._data, quiet=True)
+
+    @property
+    def address(self) -> str:
+        assert self._running is not None
+        return self._running.bootstrap
+
+    def kill(self) -> None:
+        """End it as a crash of the host would: nothing is flushed, no client is told."""
+        assert self._running is not None
+        os.kill(self._running.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        embedded.stop(self._data)
+
+
+def _with_doors(server: Callable[..., str], doors: Doors) -> Callable[..., str]:
+    def patched(*, port: int, controller_port: int, **more: str) -> str:
+        text = server(port=port, controller_port=controller_port, **more)
+        own = _MORE.format(port=port, controller_port=controller_port, inside=doors.inside, outside=doors.outside)
+        return text + own
+
+    return patched
+
+
+@contextmanager
+def broker(data: Path, doors: Doors) -> Iterator[TestBroker]:
+    """A running broker; stopped when the block ends."""
+    running = TestBroker(data, doors)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()

@@ -1,0 +1,55 @@
+"""Snapshots of runs, for tests of what is shown of them."""
+
+from typing import Any
+
+from wcsup.pipeline.report import Counters, Phase, Role
+from wcsup.supervisor import Lag, Snapshot, WorkerView
+from wcsup.supervisor.slot import State
+
+
+def worker(role: Role, number: int = 0, **more: Any) -> WorkerView:
+    values: dict[str, Any] = {
+        "role": role,
+        "slot": f"{role}-{number}",
+        "pid": 100 + number,
+        "state": State.RUNNING,
+        "ready": True,
+        "phase": Phase.RUNNING,
+        "beat": 1,
+        "restarts": 0,
+        "partitions": [0, 1, 2, 3],
+        "restoring": {},
+        "cpu_percent": 12.5,
+        "rss_bytes": 120_000_000,
+        "threads": 5,
+        "open_files": 30,
+        "uptime": 10.0,
+        "last_exit": None,
+        "failed": None,
+        "counters": Counters(),
+        "distinct": 0,
+        "total": 0,
+        "state_bytes": 0,
+        "top": [],
+    }
+    return WorkerView(**(values | more))
+
+
+def snapshot(*workers: WorkerView, **more: Any) -> Snapshot:
+    totals = {
+        role: sum((one.counters for one in workers if one.role == role), Counters()) for role in ("map", "reduce")
+    }
+    values: dict[str, Any] = {
+        "pid": 1,
+        "uptime": 10.0,
+        "ready": True,
+        "stopping": None,
+        "workers": list(workers),
+        "tasks": [],
+        "spares": [],
+        "lag": Lag(0, 0),
+        "totals": totals,
+        "restarts": {},
+        "supervisor": None,
+    }
+    return Snapshot(**(values | more))

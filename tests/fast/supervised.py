@@ -1,0 +1,57 @@
+"""Runs a supervisor with fake workers, as a process of its own: `supervised.py JSON`."""
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+
+from wcsup import logs
+from wcsup.config import Config
+from wcsup.errors import WcsupError
+from wcsup.supervisor import Hooks, Lag, RunOptions, Snapshot, Task, Workers, run
+from wcsup.supervisor.autoscale import Scaling
+from wcsup.supervisor.policy import Policy
+from wcsup.supervisor.slot import Deadlines
+from wcsup.supervisor.supervisor import Surroundings
+
+FAKE = Path(__file__).with_name("fake_worker.py")
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def main() -> int:
+    said = json.loads(sys.argv[1])
+    if said.get("subreaper"):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    logs.configure(
+        "supervisor", said.get("log_format", "text"), file=Path(said["log_file"]) if "log_file" in said else None
+    )
+    done_after = said.get("done_after_commits")
+
+    def done(snapshot: Snapshot) -> bool:
+        return done_after is not None and snapshot.totals["map"].commits >= done_after
+
+    options = dict(said.get("options", {}))
+    for role in ("mappers", "reducers"):
+        options[role] = Workers.parse(str(options.get(role, 1)), 1)
+    if "cpu_affinity" in options:
+        options["cpu_affinity"] = tuple(options["cpu_affinity"])
+    try:
+        return run(
+            Config(state_dir=Path(said["state"])),
+            RunOptions(**options),
+            tasks=[Task(name, tuple(command)) for name, command in said.get("tasks", {}).items()],
+            hooks=Hooks(done=done, lag=lambda: Lag(lines=said.get("lag"))),
+            surroundings=Surroundings(
+                command=said.get("worker", (sys.executable, "-I", "-S", str(FAKE))),
+                policy=Policy(**said.get("policy", {})),
+                deadlines=Deadlines(**said.get("deadlines", {})),
+                scaling=Scaling(**said.get("scaling", {})),
+            ),
+        )
+    except WcsupError as error:
+        logs.flush()
+        print(f"error: {error}", file=sys.stderr)
+        return error.status
+
+
+sys.exit(main())

@@ -1,0 +1,883 @@
+"""Laws of the Rust core, checked through Python as the workers use it."""
+
+import contextlib
+import re
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, cast
+
+import confluent_kafka
+import pytest
+from confluent_kafka import KafkaError, Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wcsup import _core
+from wcsup._core import MAX_WORD_BYTES, Aggregator, Changelog, Combiner, Known, Top, Totals
+
+Rule = Literal["ascii", "unicode"]
+Make = Callable[..., Message]
+Words = dict[bytes, int]
+
+PARTITION_EOF: int = KafkaError._PARTITION_EOF
+LARGEST, SMALLEST = 2**63 - 1, -(2**63)
+
+law = settings(deadline=None)
+
+# Text that crosses every block and key size of the tokenizer, made of the bytes on both sides of each class.
+lines = st.binary(max_size=80) | st.lists(
+    st.sampled_from(
+        [b"a", b"Z", b"_", b" ", b"@", b"[", b"`", b"{", b"^", b"z", b"A", b"\0", b"\x7f", b"\xc1", b"\xe1"]
+    ),
+    max_size=400,
+).map(b"".join)
+texts = lines | st.text(max_size=60).map(str.encode)
+words = st.sampled_from([b"a", b"b", b"the", b"of", b"w" * 16, b"w" * 17, b"w" * 17 + b"x", b"w" * 16 + b"\0", b""])
+keys = words | st.binary(max_size=40)
+counts = st.integers(-3, 300) | st.integers(-(2**40), 2**40)
+partitions = st.integers(0, 3)
+anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(max_size=9)
+
+
+class DuckMessage:
+    """What the core may expect of a message, and no more."""
+
+    def __init__(self, **parts: object) -> None:
+        self.parts = parts
+
+    def partition(self) -> object:
+        return self.parts.get("partition", 0)
+
+    def offset(self) -> object:
+        return self.parts.get("offset", 0)
+
+    def value(self) -> object:
+        return self.parts.get("value")
+
+    def key(self) -> object:
+        return self.parts.get("key")
+
+    def error(self) -> object:
+        code = self.parts.get("code")
+        return None if code is None else KafkaError(code)
+
+
+def duck(**parts: object) -> Message:
+    return cast("Message", DuckMessage(**parts))
+
+
+def native(code: int | None = None, partition: int = 0, offset: int = 0, **parts: Any) -> Message:
+    error = None if code is None else KafkaError(code)
+    return Message(topic="t", partition=partition, offset=offset, error=error, **parts)
+
+
+class Subclass(Message):
+    """A message of a type that is neither built in nor plain Python."""
+
+    def value(self) -> Any:
+        return b"overrode"
+
+    @classmethod
+    def made(cls, offset: int, **parts: Any) -> "Subclass":
+        return cls(topic="t", partition=0, offset=offset, **parts)
+
+
+@pytest.fixture(params=[duck, native])
+def make(request: pytest.FixtureRequest) -> Make:
+    return cast("Make", request.param)
+
+
+def eight(number: int) -> bytes:
+    return number.to_bytes(8, "big", signed=True)
+
+
+def reference_words(line: bytes) -> list[bytes]:
+    return [word.lower() for word in re.split(rb"[^a-zA-Z_]+", line) if word]
+
+
+def records_of(combiner: Combiner, n: int = 12) -> list[dict[str, Any]]:
+    return [record for partition in range(n) for record in combiner.records(partition)]
+
+
+def combined(combiner: Combiner) -> Words:
+    records = records_of(combiner)
+    result = {record["key"]: int.from_bytes(record["value"], "big", signed=True) for record in records}
+    assert len(result) == len(records) == combiner.distinct
+    return result
+
+
+def combine(batches: Iterable[Sequence[bytes | None]], rule: Rule = "ascii", n: int = 12) -> Combiner:
+    combiner = Combiner(rule, n)
+    combiner.own(0, 0)
+    offset = 0
+    for batch in batches:
+        assert combiner.add([native(offset=offset + i, value=line) for i, line in enumerate(batch)]) == []
+        offset += len(batch)
+    return combiner
+
+
+def aggregate(records: Iterable[tuple[int, bytes, int]]) -> Aggregator:
+    aggregator = Aggregator()
+    batch = []
+    for offset, (partition, key, count) in enumerate(records):
+        aggregator.own(partition, 0)
+        batch.append(native(partition=partition, offset=offset, key=key, value=eight(count)))
+    assert aggregator.add(batch) == []
+    return aggregator
+
+
+def aggregate_packed(values: Iterable[bytes]) -> Aggregator:
+    aggregator = Aggregator()
+    aggregator.own(0, 0)
+    assert aggregator.add([native(offset=n, key=b"\0", value=value) for n, value in enumerate(values)]) == []
+    return aggregator
+
+
+def totals_of(new: Words) -> Totals:
+    changelog = Changelog()
+    changelog.own(0, 0)
+    changelog.add([native(offset=i, key=key, value=eight(n)) for i, (key, n) in enumerate(new.items())])
+    return changelog.totals(0, None)
+
+
+def pairs_of(totals: Totals) -> Words:
+    pairs = totals.pairs()
+    assert [(record["key"], record["value"]) for record in totals.records()] == pairs
+    assert len(totals) == len(pairs)
+    assert pairs == sorted(pairs)
+    return {word: int.from_bytes(value, "big", signed=True) for word, value in pairs}
+
+
+class TestTokenize:
+    @law
+    @given(lines)
+    def test_ascii_equals_the_reference(self, line: bytes) -> None:
+        assert _core.tokenize(line, "ascii") == reference_words(line)
+
+    @pytest.mark.parametrize("length", [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 129])
+    def test_every_byte_at_every_block_edge(self, length: int) -> None:
+        for byte in range(256):
+            for line in (
+                bytes([byte]) * length,
+                b"a" * length + bytes([byte]) + b"B" * length,
+                bytes([byte]) + b"z" * length,
+                b"z" * length + bytes([byte]),
+            ):
+                assert _core.tokenize(line, "ascii") == reference_words(line), line
+
+    def test_every_pair_of_bytes(self) -> None:
+        for first in range(256):
+            line = b" ".join(bytes([first, second]) for second in range(256))
+            assert _core.tokenize(line, "ascii") == reference_words(line)
+
+    @pytest.mark.parametrize(
+        ("line", "expected"),
+        [
+            # UAX 29's own example
+            ("The quick (“brown”) fox can’t jump 32.3 feet, right?",  # noqa: RUF001
+             "the quick brown fox can’t jump 32.3 feet right"),  # noqa: RUF001
+            ("Straße STRASSE ẞ", "strasse strasse ss"),
+            ("ΣΊΣΥΦΟΣ Σίσυφος", "σίσυφοσ σίσυφοσ"),
+            ("--- ... !? \u200d 🙂", ""),
+            ("a_b __ _1_", "a_b _1_"),
+            ("Привет, мир", "привет мир"),
+            ("東京 タワー", "東 京 タワー"),
+            ("\0a\0B\0", "a b"),
+        ],
+    )  # fmt: skip
+    def test_unicode_examples(self, line: str, expected: str) -> None:
+        assert _core.tokenize(line.encode(), "unicode") == expected.encode().split()
+
+    def test_unicode_folds_every_letter_as_python_does(self) -> None:
+        letters = [chr(c) for c in range(sys.maxunicode) if unicodedata.category(chr(c)) in ("Lu", "Ll", "Lt", "Lo")]
+        folded = [b"".join(_core.tokenize(letter.encode(), "unicode")) for letter in letters]
+        assert folded == [letter.casefold().encode() for letter in letters]
+
+    @law
+    @given(st.binary(max_size=40) | texts)
+    def test_unicode_reads_what_is_not_utf8_as_replacement_characters(self, line: bytes) -> None:
+        read = line.decode("utf-8", "replace").encode()
+        assert _core.tokenize(line, "unicode") == _core.tokenize(read, "unicode")
+
+    @law
+    @given(st.text(st.sampled_from("abcXYZ059 \t-!?"), max_size=200))
+    def test_unicode_equals_words_between_plain_separators(self, line: str) -> None:
+        expected = [word.lower().encode() for word in re.split(r"[^a-zA-Z0-9]+", line) if word]
+        assert _core.tokenize(line.encode(), "unicode") == expected
+
+    def test_words_of_any_length(self) -> None:
+        assert _core.tokenize(b"A" * 3_000_000, "ascii") == [b"a" * 3_000_000]
+        assert _core.tokenize(b"A" * 3_000_000, "unicode") == [b"a" * 3_000_000]
+
+    def test_unknown_rule(self) -> None:
+        with pytest.raises(ValueError, match="latin"):
+            _core.tokenize(b"", cast("Rule", "latin"))
+        with pytest.raises(ValueError, match="latin"):
+            Combiner(cast("Rule", "latin"), 1)
+
+
+class TestPartition:
+    @pytest.mark.parametrize(
+        ("key", "murmur2"),
+        [  # Kafka's own UtilsTest.testMurmur2
+            (b"21", -973932308),
+            (b"foobar", -790332482),
+            (b"a-little-bit-long-string", -985981536),
+            (b"a-little-bit-longer-string", -1486304829),
+            (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+            (b"abc", 479470107),
+        ],
+    )
+    def test_equals_java(self, key: bytes, murmur2: int) -> None:
+        for n in (1, 2, 12, 1000, 2**31 - 1):
+            assert _core.partition(key, n) == (murmur2 & 0x7FFFFFFF) % n
+
+    @law
+    @given(st.binary(max_size=300), st.integers(1, 2**31 - 1))
+    def test_equals_librdkafka(self, key: bytes, n: int) -> None:
+        assert _core.partition(key, n) == confluent_kafka.murmur2(key, n)
+
+    @pytest.mark.parametrize("n", [0, -1, 2**31, 2**40])
+    def test_refuses_what_is_no_number_of_partitions(self, n: int) -> None:
+        with pytest.raises(ValueError, match=str(n)):
+            _core.partition(b"", n)
+        with pytest.raises(ValueError, match=str(n)):
+            Combiner("ascii", n)
+
+
+class TestCombiner:
+    @law
+    @given(st.lists(lines), st.randoms(use_true_random=False))
+    def test_any_split_into_batches_gives_equal_counts(self, some: list[bytes], random: Any) -> None:
+        expected = Counter(word for line in some for word in reference_words(line))
+        cuts = sorted(random.randrange(len(some) + 1) for _ in range(3))
+        batches = [some[a:b] for a, b in zip([0, *cuts], [*cuts, len(some)], strict=True)]
+        for combiner in (combine(batches), combine([some])):
+            assert combined(combiner) == expected
+            assert combiner.words == expected.total()
+            assert combiner.taken == len(some)
+            assert combiner.bytes == sum(map(len, some))
+
+    @law
+    @given(st.lists(texts, max_size=8))
+    def test_unicode_counts_the_words_of_tokenize(self, some: list[bytes]) -> None:
+        expected = Counter(word for line in some for word in _core.tokenize(line, "unicode"))
+        assert combined(combine([some], "unicode")) == expected
+
+    @law
+    @given(st.lists(texts, max_size=8), st.integers(1, 20), st.sampled_from(["ascii", "unicode"]))
+    def test_records_are_in_their_partition_and_in_order(self, some: list[bytes], n: int, rule: Rule) -> None:
+        combiner = combine([some], rule, n)
+        assert combiner.records(n) == combiner.packed(n, 100) == []
+        for partition in range(n):
+            records = combiner.records(partition)
+            found = [record["key"] for record in records]
+            assert found == sorted(found)
+            assert all(confluent_kafka.murmur2(key, n) == partition for key in found)
+            assert all(set(record) == {"key", "value"} for record in records)
+
+    @pytest.mark.parametrize("rule", ["ascii", "unicode"])
+    def test_many_distinct_words_over_many_batches(self, rule: Rule) -> None:
+        def name(number: int) -> bytes:  # some in line with the table's keys, some longer
+            return b"w" + str(number).translate(str.maketrans("0123456789", "abcdefghij")).encode() * (1 + number % 4)
+
+        combiner = Combiner(rule, 7)
+        combiner.own(0, 0)
+        offset = 0
+        for size in (10, 50_000, 3, 0, 20_000):
+            expected = Counter(name(number * number % size) for number in range(size))
+            some = list(expected.elements())
+            for start in range(0, len(some), 1000):
+                combiner.add([duck(offset=offset, value=b" ".join(some[start : start + 1000]))])
+                offset += 1
+            assert combined(combiner) == expected
+            assert combiner.memory < 20_000_000
+            combiner.clear()
+            assert combined(combiner) == {}
+            assert combiner.memory == 0, "a batch that is bounded by it must not be full before it begins"
+
+    def test_produce_batch_can_take_the_records(self) -> None:
+        producer = confluent_kafka.Producer({"bootstrap.servers": "127.0.0.1:1", "message.timeout.ms": 1})
+        combiner = combine([[b"one two two"]], n=1)
+        assert producer.produce_batch("t", combiner.records(0), partition=0) == 2
+        assert producer.produce_batch("t", combiner.packed(0, 1000), partition=0) == 1
+        producer.purge()
+        producer.flush(1)
+
+    def test_null_lines_are_skipped_and_counted(self, make: Make) -> None:
+        combiner = Combiner("ascii", 1)
+        combiner.own(0, 0)
+        combiner.add([make(offset=0), make(offset=1, value=b""), make(offset=2, value=b"a")])
+        assert (combiner.taken, combiner.null_lines, combiner.words, combiner.bytes) == (3, 1, 1, 1)
+        assert combiner.offsets() == [(0, 3)]
+
+    @pytest.mark.parametrize("rule", ["ascii", "unicode"])
+    def test_a_line_with_a_word_that_is_too_long_is_rejected_whole(self, rule: Rule, make: Make) -> None:
+        combiner = Combiner(rule, 1)
+        combiner.own(0, 0)
+        longest, longer = b"X" * MAX_WORD_BYTES, b"X" * (MAX_WORD_BYTES + 1)
+        messages = [
+            make(offset=0, value=b"one two"),
+            make(offset=1, value=b"one " + longer + b" two"),
+            make(offset=2, value=b"one " + longest),
+            make(offset=3, value=b"one"),
+        ]
+        assert combiner.add(messages) == []
+        assert combined(combiner) == {b"one": 3, b"two": 1, longest.lower(): 1}
+        assert (combiner.taken, combiner.words) == (4, 5)
+        [(message, reason)] = combiner.rejected()
+        assert message is messages[1]
+        assert "1000001" in reason
+        assert combiner.offsets() == [(0, 4)]
+        assert combiner.memory > 2 * MAX_WORD_BYTES, "the rejected line is held too"
+        combiner.clear()
+        assert combiner.rejected() == []
+
+    def test_folding_can_make_a_word_too_long(self) -> None:
+        line = "ΐ".encode() * (MAX_WORD_BYTES // 4)  # 2 bytes, folded 6
+        combiner = combine([[line]], "unicode")
+        assert len(combiner.rejected()) == 1
+        assert combiner.words == 0
+
+    def test_clear_keeps_what_is_owned_and_expected(self, make: Make) -> None:
+        combiner = Combiner("ascii", 1)
+        combiner.own(0, 0)
+        combiner.add([make(offset=0, value=b"a")])
+        assert combiner.offsets() == [(0, 1)]
+        combiner.clear()
+        assert (combiner.taken, combiner.words, combiner.distinct, combiner.bytes) == (0, 0, 0, 0)
+        assert combiner.offsets() == []
+        combiner.add([make(offset=0, value=b"a"), make(offset=1, value=b"b")])
+        assert combined(combiner) == {b"b": 1}
+        assert combiner.offsets() == [(0, 2)]
+
+
+Batch = Combiner | Aggregator | Changelog
+
+
+def new_combiner() -> Combiner:
+    return Combiner("ascii", 1)
+
+
+@pytest.mark.parametrize("new", [new_combiner, Aggregator, Changelog])
+class TestOwnership:
+    """One rule for all three: which messages a batch takes."""
+
+    def test_takes_each_owned_message_once(self, new: Callable[[], Batch], make: Make) -> None:
+        batch = new()
+        batch.own(1, 5)
+        some = [(1, 4), (1, 5), (1, 5), (0, 9), (1, 8), (1, 7), (2, 5)]
+        assert batch.add([make(partition=p, offset=o, key=b"k", value=eight(1)) for p, o in some]) == []
+        assert batch.taken == 2
+        batch.own(0, 9)
+        batch.disown(1)
+        batch.disown(77)
+        assert batch.add([make(partition=p, offset=o, key=b"k", value=eight(1)) for p, o in [(1, 9), (0, 9)]]) == []
+        assert batch.taken == 3
+
+    def test_minus_one_takes_whatever_comes_first(self, new: Callable[[], Batch], make: Make) -> None:
+        batch = new()
+        batch.own(0, -1)
+        batch.add([make(offset=o, key=b"k", value=eight(1)) for o in (40, 39, 41)])
+        assert batch.taken == 2
+
+    def test_own_again_moves_back(self, new: Callable[[], Batch], make: Make) -> None:
+        batch = new()
+        batch.own(0, 3)
+        message = make(offset=3, key=b"k", value=eight(1))
+        batch.add([message])
+        batch.own(0, 3)
+        batch.add([message])
+        assert batch.taken == 2
+
+    def test_other_errors_are_returned_in_order(self, new: Callable[[], Batch], make: Make) -> None:
+        batch = new()
+        batch.own(0, 0)
+        errors = [make(code=code) for code in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT)]
+        good = [make(offset=offset, key=b"k", value=eight(1)) for offset in range(2)]
+        assert batch.add([errors[0], good[0], make(code=PARTITION_EOF, offset=9), errors[1], good[1]]) == errors
+        assert batch.taken == 1, "the end moved past it"
+
+    @pytest.mark.parametrize("wrong", [{"partition": "0"}, {"offset": None}, {"value": "text"}, {"offset": 2**63}])
+    def test_a_wrong_message_leaves_the_batch_as_it_was(
+        self, new: Callable[[], Batch], wrong: dict[str, object]
+    ) -> None:
+        batch = new()
+        batch.own(0, 0)
+        good = {"offset": 0, "key": b"k", "value": eight(1)}
+        with pytest.raises((TypeError, OverflowError)):
+            batch.add([duck(**good), duck(**{**good, **wrong})])
+        assert batch.taken == 0
+        batch.add([duck(**good)])
+        assert batch.taken == 1
+
+    @given(st.dictionaries(st.sampled_from(["partition", "offset", "key", "value", "code"]), anything))
+    def test_anything_is_taken_or_raises(self, new: Callable[[], Batch], parts: dict[str, object]) -> None:
+        batch = new()
+        batch.own(0, 0)
+        with contextlib.suppress(TypeError, OverflowError):
+            batch.add([duck(**parts)])
+
+    def test_messages_may_meddle(self, new: Callable[[], Batch]) -> None:
+        class Meddler(DuckMessage):
+            def value(self) -> object:
+                some.clear()
+                with pytest.raises(RuntimeError, match="borrowed"):
+                    batch.add([])
+                return eight(1)
+
+        batch = new()
+        batch.own(0, 0)
+        some = cast("list[Message]", [Meddler(offset=0, key=b"a"), duck(offset=1, key=b"a", value=eight(1))])
+        batch.add(some)
+        assert batch.taken == 2
+        assert some == []
+
+    def test_nothing_is_leaked_or_freed_early(self, new: Callable[[], Batch], make: Make) -> None:
+        value, key = eight(12_345), b"some key"
+        message = make(offset=0, key=key, value=value)
+        before = [sys.getrefcount(part) for part in (message, key, value)]
+        for _ in range(100):
+            batch = new()
+            batch.own(0, 0)
+            batch.add([message])
+        del batch
+        assert [sys.getrefcount(part) for part in (message, key, value)] == before
+
+    def test_what_is_no_message_is_refused(self, new: Callable[[], Batch]) -> None:
+        batch = new()
+        with pytest.raises(AttributeError):
+            batch.add(cast("Any", [1]))
+        with pytest.raises(TypeError):
+            batch.add(cast("Any", 1))
+
+    def test_an_error_raised_by_a_message_comes_out(self, new: Callable[[], Batch]) -> None:
+        class Raises(DuckMessage):
+            def value(self) -> object:
+                raise LookupError("value")
+
+        batch = new()
+        batch.own(0, 0)
+        with pytest.raises(LookupError, match="value"):
+            batch.add(cast("Any", [duck(value=b"a", key=b"a"), Raises(offset=1)]))
+        assert batch.taken == 0
+
+    def test_kinds_of_messages_may_be_mixed(self, new: Callable[[], Batch]) -> None:
+        batch = new()
+        batch.own(0, 0)
+        kinds: Sequence[Make] = (duck, native, Subclass.made, duck, native)
+        batch.add(tuple(kind(offset=i, key=b"k", value=eight(1)) for i, kind in enumerate(kinds)))
+        assert batch.taken == 5
+
+    def test_empty(self, new: Callable[[], Batch]) -> None:
+        assert new().add([]) == []
+
+    @pytest.mark.parametrize(("partition", "offset"), [(-1, 0), (0, -2), (0, -1001)])
+    def test_own_refuses_what_is_no_position(self, new: Callable[[], Batch], partition: int, offset: int) -> None:
+        with pytest.raises(ValueError, match=str(offset)):
+            new().own(partition, offset)
+
+
+@pytest.mark.parametrize("new", [new_combiner, Aggregator])
+class TestOffsets:
+    def test_only_what_moved_is_reported(self, new: Callable[[], Combiner | Aggregator], make: Make) -> None:
+        batch = new()
+        for partition in (2, 0, 1):
+            batch.own(partition, 10)
+        assert batch.offsets() == []
+        batch.add([make(partition=2, offset=10, value=b"a"), make(partition=1, offset=9, value=b"a")])
+        assert batch.offsets() == [(2, 11)]
+        batch.disown(2)
+        assert batch.offsets() == []
+
+    def test_an_end_moves_forward_only(self, new: Callable[[], Combiner | Aggregator], make: Make) -> None:
+        batch = new()
+        batch.own(0, 10)
+        batch.own(1, -1)
+        batch.add([make(code=PARTITION_EOF, offset=10), make(code=PARTITION_EOF, offset=3, partition=5)])
+        assert batch.offsets() == []
+        batch.add([make(code=PARTITION_EOF, offset=13), make(code=PARTITION_EOF, offset=12)])
+        assert batch.offsets() == [(0, 13)]
+        batch.add([make(code=PARTITION_EOF, offset=0, partition=1)])
+        assert batch.offsets() == [(0, 13), (1, 0)]
+        batch.clear()
+        assert batch.offsets() == []
+        batch.own(0, 2)
+        assert batch.offsets() == [], "where a seek went to needs no commit"
+
+
+def test_a_subclass_of_a_message_has_its_own_methods() -> None:
+    combiner = Combiner("ascii", 1)
+    combiner.own(0, 0)
+    combiner.add([Subclass.made(offset=0, value=b"plain"), native(offset=1, value=b"plain")])
+    assert combined(combiner) == {b"overrode": 1, b"plain": 1}
+
+
+class TestAggregator:
+    @law
+    @given(st.lists(st.tuples(partitions, keys, counts), max_size=40))
+    def test_equals_adding_up(self, records: list[tuple[int, bytes, int]]) -> None:
+        expected: dict[int, Words] = {}
+        for partition, key, count in records:
+            of = expected.setdefault(partition, {})
+            of[key] = of.get(key, 0) + count
+        aggregator = aggregate(records)
+        assert aggregator.partitions() == sorted(expected)
+        assert aggregator.distinct == sum(map(len, expected.values()))
+        assert aggregator.counted == sum(count for _, _, count in records)
+        assert aggregator.bytes == sum(len(key) for _, key, _ in records)
+        for partition, of in expected.items():
+            assert aggregator.words(partition) == sorted(of)
+            totals = aggregator.totals(partition, [None] * len(of))
+            assert pairs_of(totals) == of
+            assert (totals.new_words, totals.added, totals.deleted()) == (len(of), sum(of.values()), [])
+        assert aggregator.words(99) == []
+        assert len(aggregator.totals(99, [])) == 0
+        aggregator.clear()
+        assert aggregator.partitions() == []
+        assert (aggregator.taken, aggregator.distinct, aggregator.counted, aggregator.bytes) == (0, 0, 0, 0)
+
+    @law
+    @given(st.dictionaries(keys, counts, min_size=1), st.data())
+    def test_adds_to_old_totals(self, batch: Words, data: st.DataObject) -> None:
+        aggregator = aggregate((0, key, count) for key, count in batch.items())
+        in_order = aggregator.words(0)
+        old = {word: data.draw(st.none() | st.integers(-(2**31), 2**31 - 1)) for word in in_order}
+        widths = {word: data.draw(st.sampled_from([4, 8])) for word in in_order}
+        totals = aggregator.totals(
+            0, [None if n is None else n.to_bytes(widths[word], "big", signed=True) for word, n in old.items()]
+        )
+        assert pairs_of(totals) == {word: (old[word] or 0) + count for word, count in batch.items()}
+        assert totals.new_words == sum(n is None for n in old.values())
+        assert totals.added == sum(batch.values())
+
+    @law
+    @given(st.lists(st.lists(lines, max_size=4), max_size=4), st.integers(1, 5))
+    def test_combining_then_aggregating_equals_counting(self, batches: list[list[bytes]], n: int) -> None:
+        records = [
+            (partition, record["key"], int.from_bytes(record["value"], "big"))
+            for batch in batches
+            for partition in range(n)
+            for record in combine([batch], n=n).records(partition)
+        ]
+        aggregator = aggregate(records)
+        counted = Counter[bytes]()
+        for partition in aggregator.partitions():
+            counted.update(pairs_of(aggregator.totals(partition, [None] * len(aggregator.words(partition)))))
+        assert counted == Counter(word for batch in batches for line in batch for word in reference_words(line))
+
+    def test_rejects_what_is_no_count(self, make: Make) -> None:
+        aggregator = Aggregator()
+        aggregator.own(0, 0)
+        messages = [
+            make(offset=0, key=b"a", value=eight(2)),
+            make(offset=1, value=eight(2)),
+            make(offset=2, key=b"a", value=b""),
+            make(offset=3, key=b"a", value=b"\0" * 9),
+            make(offset=4, key=b"a", value=b"\0\0\0\1"),
+            make(offset=5, key=b"a"),
+            make(offset=6, key=b"", value=eight(-7)),
+            make(offset=7, key=b"k" * (MAX_WORD_BYTES + 1), value=eight(1)),
+        ]
+        assert aggregator.add(messages) == []
+        assert [message for message, _ in aggregator.rejected()] == [*messages[1:5], messages[7]]
+        reasons = [re.sub(r"\D+", " ", reason).strip() for _, reason in aggregator.rejected()]
+        assert reasons == ["", "0 8", "9 8", "4 8", "1000001 1000000"]
+        assert pairs_of(aggregator.totals(0, [None, None])) == {b"": -7, b"a": 3}
+        assert (aggregator.taken, aggregator.counted, aggregator.offsets()) == (8, -4, [(0, 8)])
+        assert aggregator.memory > MAX_WORD_BYTES, "the rejected records are held too"
+        aggregator.clear()
+        assert aggregator.memory == 0
+
+    def test_a_count_that_overflows_the_batch_is_rejected(self) -> None:
+        some = [LARGEST, 1, -1, 1, SMALLEST, SMALLEST]
+        aggregator = aggregate((0, b"w", count) for count in some)
+        assert len(aggregator.rejected()) == 2
+        assert pairs_of(aggregator.totals(0, [None])) == {b"w": -1 - 2**63 + 2**63}
+        assert aggregator.counted == -1
+
+    @pytest.mark.parametrize(("old", "count"), [(LARGEST, 1), (SMALLEST, -1), (1, LARGEST)])
+    def test_a_total_that_overflows_is_refused(self, old: int, count: int) -> None:
+        aggregator = aggregate([(0, b"word", count), (0, b"xylem", 3)])
+        totals = aggregator.totals(0, [eight(old), None])
+        assert totals.refused() == [(b"word", eight(count))]
+        assert pairs_of(totals) == {b"xylem": 3}
+        assert (totals.new_words, totals.added) == (1, 3)
+        assert aggregator.totals(0, [None, None]).refused() == []
+
+    @pytest.mark.parametrize("old", [[], [None, None], [b""], [b"\0" * 3], [b"\0" * 16]])
+    def test_old_totals_must_fit(self, old: list[bytes | None]) -> None:
+        with pytest.raises(ValueError, match=r"\d"):
+            aggregate([(0, b"word", 1)]).totals(0, old)
+
+    def test_old_totals_must_be_bytes(self) -> None:
+        with pytest.raises(TypeError):
+            aggregate([(0, b"word", 1)]).totals(0, cast("Any", [8]))
+
+    def test_the_sums_of_sums_do_not_overflow(self) -> None:
+        aggregator = aggregate([(0, b"a", LARGEST), (0, b"b", LARGEST), (1, b"a", LARGEST)])
+        assert aggregator.counted == 3 * LARGEST
+        assert aggregator.totals(0, [None, None]).added == 2 * LARGEST
+
+    def test_what_it_returns_is_the_callers(self) -> None:
+        aggregator = aggregate([(0, b"b", 1), (0, b"a", 1)])
+        aggregator.words(0).clear()
+        assert aggregator.words(0) == [b"a", b"b"]
+        totals = aggregator.totals(0, [None, None])
+        totals.pairs().clear()
+        totals.records().clear()
+        totals.records()[0].clear()
+        assert pairs_of(totals) == {b"a": 1, b"b": 1}
+
+    def test_words_follow_what_was_added_since(self) -> None:
+        aggregator = aggregate([(0, b"b", 1)])
+        assert aggregator.words(0) == [b"b"]
+        aggregator.add([native(offset=9, key=b"a", value=eight(1))])
+        assert aggregator.words(0) == [b"a", b"b"]
+        aggregator.clear()
+        assert aggregator.words(0) == []
+
+    @law
+    @given(
+        st.lists(st.tuples(st.booleans(), st.integers(0, 200), st.lists(lines, max_size=4)), max_size=5),
+        st.integers(1, 5),
+    )
+    def test_packed_and_plain_records_in_any_mix_equal_counting(
+        self, batches: list[tuple[bool, int, list[bytes]]], n: int
+    ) -> None:
+        aggregator, offset = Aggregator(), 0
+        for packed, limit, batch in batches:
+            combiner = combine([batch], n=n)
+            for partition in range(n):
+                aggregator.own(partition, -1)
+                for record in combiner.packed(partition, limit) if packed else combiner.records(partition):
+                    aggregator.add([native(partition=partition, offset=offset, **record)])
+                    offset += 1
+        counted = Counter[bytes]()
+        for partition in aggregator.partitions():
+            found = pairs_of(aggregator.totals(partition, [None] * len(aggregator.words(partition))))
+            assert all(confluent_kafka.murmur2(word, n) == partition for word in found)
+            counted.update(found)
+        expected = Counter(word for _, _, batch in batches for line in batch for word in reference_words(line))
+        assert counted == expected
+        assert aggregator.counted == expected.total()
+        assert (aggregator.taken, aggregator.rejected()) == (offset, [])
+
+    def test_packed_records_have_their_format(self) -> None:
+        [record] = combine([[b"to be or not to be " * 100]], n=1).packed(0, 1000)
+        assert record["key"] == b"\0"
+        assert record["value"] == b"WCSUP\0\0\1\2be\xc8\1\3not\x64\2or\x64\2to\xc8\1"
+
+    @pytest.mark.parametrize("limit", [0, 20, 100, 5000])
+    def test_packed_records_have_no_more_bytes_than_the_limit_or_one_word(self, limit: int) -> None:
+        line = b" ".join(bytes([97 + n % 26]) * (n // 26 + 1) for n in range(2000))
+        combiner = combine([[line]], n=1)
+        records = combiner.packed(0, limit)
+        assert aggregate_packed(record["value"] for record in records).distinct == 2000
+        sizes = [len(record["value"]) for record in records]
+        assert len(records) == 2000 or max(sizes) <= limit
+        assert len(records) <= 2 * sum(sizes) / max(limit, 1) + 1, "they are not split without need"
+
+    def test_the_word_that_is_the_key_of_packed_records_is_counted(self, make: Make) -> None:
+        aggregator = aggregate_packed([b"WCSUP\0\0\1\1\0\7"])
+        aggregator.add([make(offset=1, key=b"\0", value=b"WCSUP\0\0\1"), make(offset=2, key=b"\0")])
+        assert pairs_of(aggregator.totals(0, [None])) == {b"\0": 8 + int.from_bytes(b"WCSUP\0\0\1", "big", signed=True)}
+
+    @law
+    @given(st.lists(st.binary(max_size=5), min_size=1), st.data())
+    def test_damaged_packed_words_are_rejected_whole_or_are_words(self, some: list[bytes], data: st.DataObject) -> None:
+        line = b" ".join(word.hex().encode().translate(bytes.maketrans(b"0123456789", b"ghijklmnop")) for word in some)
+        values = [record["value"] for record in combine([[line + b" a"]], n=1).packed(0, 1 << 20)]
+        value = bytearray(values[0])
+        for _ in range(data.draw(st.integers(1, 3))):
+            place = data.draw(st.integers(0, len(value) - 1))
+            value[place] = data.draw(st.integers(0, 255))
+        cut = data.draw(st.integers(9, len(value)))
+        aggregator = aggregate_packed([bytes(value[:cut])])
+        assert aggregator.taken == 1
+        assert (aggregator.distinct == 0) == bool(aggregator.rejected())
+        if not aggregator.rejected():
+            assert aggregator.words(0) == sorted(set(aggregator.words(0)))
+
+    @law
+    @given(st.binary(max_size=60))
+    def test_anything_behind_the_magic_is_taken_or_rejected(self, rest: bytes) -> None:
+        aggregator = aggregate_packed([b"WCSUP\0\0\1" + rest])
+        assert aggregator.taken == 1
+        assert aggregator.offsets() == [(0, 1)]
+        assert bool(aggregator.rejected()) == (aggregator.distinct == 0)
+
+    def test_says_what_is_wrong_with_packed_words(self) -> None:
+        magic = b"WCSUP\0\0\1"
+        values = [magic + b"\1a", magic + b"\1b\1\1a\1", b"WCSUP\0\0\2\1a\1", b"WCSUP\0\1\1\1a\1"]
+        reasons = [reason for _, reason in aggregate_packed(values).rejected()]
+        assert reasons == [
+            "the packed words are malformed at byte 8",
+            "the packed words are malformed at byte 11",
+            "the words are packed in a form of version 2",
+            "the value has 11 bytes, not 8",
+        ]
+        aggregator = Aggregator()
+        aggregator.own(0, 0)
+        aggregator.add([native(key=b"a", value=magic + b"\1a\1")])
+        assert len(aggregator.rejected()) == 1, "only the one key may have packed words"
+
+
+class TestChangelog:
+    @law
+    @given(st.lists(st.tuples(partitions, keys, st.none() | counts), max_size=40), st.data())
+    def test_equals_a_dict(self, records: list[tuple[int, bytes, int | None]], data: st.DataObject) -> None:
+        changelog = Changelog()
+        expected: dict[int, dict[bytes, int | None]] = {partition: {} for partition in range(4)}
+        for partition in expected:
+            changelog.own(partition, -1)
+        batch = []
+        for offset, (partition, key, total) in enumerate(records):
+            expected[partition][key] = total
+            value = None if total is None else eight(total)
+            batch.append(native(partition=partition, offset=offset, key=key, value=value))
+        cut = data.draw(st.integers(0, len(batch)))
+        assert changelog.add(batch[:cut]) == changelog.add(batch[cut:]) == []
+        for partition, last in expected.items():
+            assert changelog.words(partition) == sorted(last)
+            old = {word: data.draw(st.none() | counts) for word in sorted(last)}
+            totals = changelog.totals(partition, [None if n is None else eight(n) for n in old.values()])
+            store = {word: n for word, n in old.items() if n is not None}
+            restored = {word: n for word, n in last.items() if n is not None}
+            assert pairs_of(totals) == restored
+            assert totals.deleted() == [word for word in sorted(last) if last[word] is None and word in store]
+            assert totals.new_words == len(restored) - len(store)
+            assert totals.added == sum(restored.values()) - sum(store.values())
+            assert changelog.words(partition) == []
+        assert (changelog.taken, changelog.malformed) == (len(records), 0)
+
+    @law
+    @given(st.lists(st.tuples(keys, st.none() | counts), max_size=40))
+    def test_an_empty_store_needs_no_old_totals(self, records: list[tuple[bytes, int | None]]) -> None:
+        changelog = Changelog()
+        changelog.own(0, 0)
+        changelog.add([native(offset=i, key=k, value=n if n is None else eight(n)) for i, (k, n) in enumerate(records)])
+        totals = changelog.totals(0, None)
+        assert pairs_of(totals) == {key: total for key, total in dict(records).items() if total is not None}
+        assert totals.deleted() == []
+
+    def test_reads_totals_of_an_older_word_count_and_passes_over_the_rest(self, make: Make) -> None:
+        changelog = Changelog()
+        changelog.own(0, 0)
+        values = [b"\0\0\1\0", b"\xff\xff\xff\xff", b"", b"\0" * 7, eight(3)]
+        changelog.add([make(offset=i, key=b"%d" % i, value=value) for i, value in enumerate(values)])
+        changelog.add([make(offset=5, value=eight(3))])
+        assert pairs_of(changelog.totals(0, None)) == {b"0": 256, b"1": -1, b"4": 3}
+        assert (changelog.taken, changelog.malformed) == (6, 3)
+
+    def test_the_next_offset_is_past_control_records_once_the_end_was_reported(self, make: Make) -> None:
+        changelog = Changelog()
+        changelog.own(3, 100)
+        assert changelog.next_offset(3) == 100
+        changelog.add([make(partition=3, offset=104, key=b"a", value=eight(1))])
+        assert changelog.next_offset(3) == 105
+        changelog.add([make(partition=3, offset=106, code=PARTITION_EOF)])
+        assert changelog.next_offset(3) == 106
+        assert len(changelog.totals(3, None)) == 1
+        assert changelog.next_offset(3) == 106
+        changelog.disown(3)
+        with pytest.raises(ValueError, match="3"):
+            changelog.next_offset(3)
+
+    def test_disown_forgets_what_was_read(self) -> None:
+        changelog = Changelog()
+        changelog.own(0, 0)
+        changelog.own(1, 0)
+        changelog.add([native(partition=p, offset=0, key=b"a", value=eight(1)) for p in (0, 1)])
+        changelog.disown(0)
+        assert (changelog.words(0), changelog.words(1)) == ([], [b"a"])
+
+    def test_totals_that_fail_are_not_forgotten(self) -> None:
+        changelog = Changelog()
+        changelog.own(0, 0)
+        changelog.add([native(key=b"a", value=eight(1))])
+        for old in ([], [b"123"], [None, None]):
+            with pytest.raises(ValueError, match=r"\d"):
+                changelog.totals(0, cast("Any", old))
+        assert changelog.words(0) == [b"a"]
+        assert pairs_of(changelog.totals(0, [eight(1)])) == {b"a": 1}
+        with pytest.raises(ValueError, match="1"):
+            changelog.totals(0, [None])
+
+
+class TestKnown:
+    @law
+    @given(st.lists(st.dictionaries(keys, st.integers(0, 2**40)), max_size=8))
+    def test_equals_a_store(self, batches: list[Words]) -> None:
+        known = Known()
+        store: Words = {}
+        for batch in batches:
+            aggregator = aggregate((0, key, count) for key, count in batch.items())
+            old = [eight(store[word]) if word in store else None for word in aggregator.words(0)]
+            looked_up, totals = aggregator.totals(0, old), aggregator.totals(0, known)
+            assert totals.pairs() == looked_up.pairs()
+            assert (totals.new_words, totals.added) == (looked_up.new_words, looked_up.added)
+            assert known.merge(totals)
+            store |= pairs_of(totals)
+
+    def test_many_words_take_few_bytes(self) -> None:
+        known = Known()
+        for start in range(0, 200_000, 20_000):
+            aggregator = aggregate((0, b"%d" % number, 1) for number in range(start, start + 25_000))
+            assert known.merge(aggregator.totals(0, known))
+        assert known.memory < 205_000 * 15
+        aggregator = aggregate((0, b"%d" % number, 1) for number in range(-5, 300_000, 777))
+        twice = {number for start in range(20_000, 200_000, 20_000) for number in range(start, start + 5000)}
+        before = {b"%d" % number: 1 + (number in twice) for number in range(205_000)}
+        assert pairs_of(aggregator.totals(0, known)) == {word: before.get(word, 0) + 1 for word in aggregator.words(0)}
+
+    def test_takes_no_total_below_0(self) -> None:
+        known = Known()
+        assert not known.merge(aggregate([(0, b"a", 1), (0, b"b", -1)]).totals(0, known))
+        assert aggregate([(0, b"a", 1)]).totals(0, known).new_words == 1
+
+
+class TestTop:
+    @law
+    @given(
+        st.integers(0, 6),
+        st.lists(st.dictionaries(st.binary(max_size=2) | st.sampled_from([b"x" * 257]), st.integers(1, 9)), max_size=8),
+    )
+    def test_equals_sorting_while_totals_rise(self, size: int, batches: list[Words]) -> None:
+        top, store, listed = Top(size), Counter[bytes](), list[tuple[bytes, int]]()
+        for batch in batches:
+            store.update(batch)
+            changed = top.merge(totals_of({word: store[word] for word in batch}))
+            ranked = sorted(store.items(), key=lambda item: (-item[1], item[0]))
+            expected = [(word, total) for word, total in ranked if len(word) <= 256][:size]
+            assert top.words() == expected
+            assert changed == (expected != listed)
+            listed = expected
+
+    def test_takes_up_a_list(self) -> None:
+        top = Top(2, [(b"a", 1), (b"c", 3), (b"b", 3), (b"x" * 257, 9)])
+        assert top.words() == [(b"b", 3), (b"c", 3)]
+        assert not top.merge(totals_of({b"a": 2, b"c": 3}))
+        assert top.merge(totals_of({b"c": 4}))
+        assert top.words() == [(b"c", 4), (b"b", 3)]
+
+    def test_deleted_words_leave_it(self) -> None:
+        top = Top(3, [(b"a", 1), (b"b", 2)])
+        changelog = Changelog()
+        changelog.own(0, 0)
+        changelog.add(
+            [native(key=b"b", offset=0), native(key=b"c", offset=1, value=eight(7)), native(key=b"d", offset=2)]
+        )
+        assert top.merge(changelog.totals(0, [eight(2), None, None]))
+        assert top.words() == [(b"c", 7), (b"a", 1)]
+
+    def test_a_total_that_fell_is_shown_as_it_is(self) -> None:
+        top = Top(3, [(b"a", 5), (b"b", 4), (b"c", 3)])
+        assert top.merge(aggregate([(0, b"a", -4)]).totals(0, [eight(5)]))
+        assert top.words() == [(b"b", 4), (b"c", 3), (b"a", 1)]
+
+    def test_refuses_what_is_no_size(self) -> None:
+        with pytest.raises((OverflowError, ValueError)):
+            Top(-1)

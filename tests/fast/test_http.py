@@ -1,0 +1,280 @@
+"""Health, metrics and the dashboard over HTTP: each answer, and a server that no client can hold up."""
+
+import json
+import re
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPResponse
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from running import wait_for
+from snapshots import snapshot, worker
+
+from wcsup.errors import ConfigurationError, ExitStatus
+from wcsup.observe.http import STALL_SECONDS, START_SECONDS, Server, Site
+from wcsup.supervisor import Snapshot, TaskView
+from wcsup.supervisor.slot import State
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def site(shown: Snapshot | None = None, application: str = "books") -> Site:
+    made = Site(application, Clock())
+    if shown:
+        made.show(shown)
+    return made
+
+
+# What is answered
+
+
+def test_alive_as_long_as_the_loop_turns() -> None:
+    clock = Clock()
+    made = Site("books", clock)
+    seen = []
+    for now in (0.0, START_SECONDS, START_SECONDS + 1):
+        clock.now = now
+        seen.append((made.answer("/livez").status, made.answer("/livez").body.decode().strip()))
+    made.show(snapshot(worker("map")))
+    for later in (0.0, STALL_SECONDS, 1.0):
+        clock.now += later
+        seen.append((made.answer("/livez").status, made.answer("/livez").body.decode().strip()))
+
+    assert seen == [
+        (200, "starting"),
+        (200, "starting"),
+        (503, "the supervisor's loop stands still for 301 s"),
+        (200, "alive"),
+        (200, "alive"),
+        (503, "the supervisor's loop stands still for 11 s"),
+    ]
+    assert made.answer("/readyz").status == 503
+
+
+@pytest.mark.parametrize(
+    ("shown", "status", "said"),
+    [
+        (None, 503, "starting"),
+        (snapshot(worker("map"), worker("reduce")), 200, "ready"),
+        (snapshot(worker("map"), stopping="SIGTERM"), 503, "ending: SIGTERM"),
+        (snapshot(ready=False), 503, "no workers"),
+        (
+            snapshot(
+                worker("map"),
+                worker("map", 1, ready=False, state=State.STARTING),
+                worker("reduce", ready=False, state=State.RESTORING, restoring={1: (1000, 3000), 2: (0, 1000)}),
+                worker("reduce", 1, ready=False, state=State.FAILED, failed="fenced: another process"),
+                ready=False,
+            ),
+            503,
+            "map-1: starting\n"
+            "reduce-0: restoring, 25 % of 4,000 records for partitions 1-2\n"
+            "reduce-1: fenced: another process",
+        ),
+    ],
+)
+def test_ready_when_every_slot_is_and_who_is_not_is_named(shown: Snapshot | None, status: int, said: str) -> None:
+    answer = site(shown).answer("/readyz")
+    assert (answer.status, answer.body.decode()) == (status, f"{said}\n")
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "text/plain;version=0.0.4", "text/plain;version=none", "text/html"])
+def test_metrics_are_text_to_whoever_asks(accept: str) -> None:
+    answer = site(snapshot(worker("map"))).answer("/metrics", accept)
+    assert (answer.status, answer.kind) == (HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8")
+    assert {"wcsup_lines", "wcsup_worker_state"} <= {
+        family.name for family in text_string_to_metric_families(answer.body.decode())
+    }
+
+
+def test_metrics_are_openmetrics_to_prometheus() -> None:
+    # As Prometheus 3 asks
+    accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+    answer = site(snapshot(worker("map"))).answer("/metrics", accept)
+    assert answer.kind.startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.body.endswith(b"# EOF\n")
+
+
+def test_the_status_is_the_snapshot() -> None:
+    shown = snapshot(worker("map"), worker("reduce", restoring={3: (1, 2)}))
+    assert json.loads(site(shown).answer("/status.json").body) == json.loads(json.dumps(shown.to_json()))
+    assert site().answer("/status.json").status == 503
+
+
+def test_what_is_not_there_says_what_is() -> None:
+    answer = site().answer("/metrics/")
+    assert answer.status == 404
+    assert answer.body.decode().endswith("there are / /livez /readyz /metrics /status.json /grafana.json\n")
+
+
+def test_grafanas_dashboard_is_served() -> None:
+    assert json.loads(site().answer("/grafana.json").body)["title"] == "wcsup"
+
+
+# The dashboard
+
+PAGE = files("wcsup.observe").joinpath("dashboard.html").read_text()
+
+
+def test_the_dashboard_has_the_applications_name_and_no_other_markup_of_it() -> None:
+    page = site(application="<b>&").answer("/?a=b").body.decode()
+    assert "<title>&lt;b&gt;&amp; · wcsup</title>" in page
+    assert "APPLICATION" not in page
+
+
+def test_the_dashboard_asks_nobody_else_and_writes_no_markup() -> None:
+    assert set(re.findall(r"https?://[^\"\s]+", PAGE)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
+    assert re.findall(r"\b(?:src|href)=\"([^\"]*)\"", PAGE) == ["data:,"]
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|@import|url\(", PAGE)
+
+
+def test_the_dashboard_shows_what_the_status_has() -> None:
+    task = TaskView("feed", 1, True, None, {})
+    shown: Any = json.loads(site(snapshot(worker("map"), tasks=[task])).answer("/status.json").body)
+    for name, has in (
+        ("run", shown),
+        ("worker", shown["workers"][0]),
+        ("map", shown["totals"]["map"]),
+        ("reduce", shown["totals"]["reduce"]),
+        ("lag", shown["lag"]),
+    ):
+        asked = set(re.findall(rf"(?<![\w.]){re.escape(name)}\.(\w+)", PAGE))
+        assert asked, name
+        assert asked - {"map", "flatMap", "filter"} <= set(has)
+    states = {f".{state}" for state in State}
+    assert states <= set(re.findall(r"\.\w+", PAGE)), "each state has its color"
+
+
+# The server
+
+
+@pytest.fixture
+def server() -> Any:
+    with Server("127.0.0.1", 0, "books") as running:
+        yield running
+
+
+def port_of(server: Server) -> int:
+    return int(server.url.rsplit(":", 1)[1].rstrip("/"))
+
+
+def ask(server: Server, path: str, method: str = "GET") -> tuple[HTTPResponse, bytes]:
+    connection = HTTPConnection("127.0.0.1", port_of(server), timeout=10)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer, answer.read()
+    finally:
+        connection.close()
+
+
+def test_an_answer_says_what_it_is(server: Server) -> None:
+    assert ask(server, "/readyz")[0].status == 503
+    server.show(snapshot(worker("map")))
+    for path in ("/", "/livez", "/readyz", "/metrics", "/status.json"):
+        answer, body = ask(server, path)
+        assert answer.status == 200
+        assert int(answer.headers["Content-Length"]) == len(body) > 0
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["Server"] == "wcsup"
+        head, nothing = ask(server, path, "HEAD")
+        assert (head.status, nothing) == (200, b"")
+        assert head.headers["Content-Type"] == answer.headers["Content-Type"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_nothing_can_be_changed(method: str, server: Server) -> None:
+    answer, _ = ask(server, "/", method)
+    assert answer.status == 405
+    assert answer.headers["Allow"] == "GET, HEAD"
+
+
+def test_only_the_given_address_is_listened_at(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=5):
+        pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port_of(server)), timeout=5)
+
+
+def test_an_address_of_ipv6() -> None:
+    with Server("::1", 0, "books") as running:
+        assert running.url.startswith("http://[::1]:")
+        with socket.create_connection(("::1", port_of(running)), timeout=5):
+            pass
+
+
+def test_an_address_that_cannot_be_had_is_one_line(server: Server) -> None:
+    bad: list[tuple[str, int, str]] = [
+        ("127.0.0.1", port_of(server), "is taken by another process"),
+        ("192.0.2.1", 0, "can't be had: "),
+        ("no-such-host.invalid", 80, "can't be had: "),
+    ]
+    for host, port, why in bad:
+        with pytest.raises(ConfigurationError, match=why) as caught:
+            Server(host, port, "books")
+        assert str(caught.value).startswith(f"--http {host}:{port} ")
+        assert "\n" not in str(caught.value)
+        assert caught.value.status == ExitStatus.CONFIGURATION
+
+
+def answers(server: Server) -> Callable[[], bool]:
+    def look() -> bool:
+        try:
+            return ask(server, "/livez")[0].status == 200
+        except (ConnectionError, TimeoutError):
+            return False
+
+    return look
+
+
+def test_clients_that_only_hold_their_connection_hold_nobody_else(server: Server) -> None:
+    with ExitStack() as held:
+        for _ in range(100):
+            held.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=5))
+        wait_for(lambda: not answers(server)(), "room for no more")
+        for beat in range(1000):  # as the supervisor's loop does
+            server.show(replace(snapshot(worker("map")), uptime=float(beat)))
+    wait_for(answers(server), "an answer, once they are gone")
+    assert json.loads(ask(server, "/status.json")[1])["uptime"] == 999
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\x00\xff\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"", b"G" * 70_000]
+)
+def test_garbage_harms_nothing(garbage: bytes, server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_connection(("127.0.0.1", port_of(server)), timeout=5) as client:
+        client.sendall(garbage)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
+    assert ask(server, "/livez")[0].status == 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_client_that_goes_away_is_no_news(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", port_of(server)), timeout=5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # a reset, not a goodbye
+    wait_for(answers(server))
+    assert capfd.readouterr().err == ""
+
+
+def test_the_address_is_free_again_at_once() -> None:
+    with Server("127.0.0.1", 0, "books") as first:
+        port = port_of(first)
+        assert ask(first, "/livez")[0].status == 200
+    with Server("127.0.0.1", port, "books") as second:
+        assert ask(second, "/livez")[0].status == 200

@@ -1,0 +1,389 @@
+"""The slots together: fake processes and a clock that moves when told to."""
+
+import random
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from wcsup.config import Config
+from wcsup.errors import ExitStatus, UsageError
+from wcsup.pipeline.report import Counters, Job, Phase, Report
+from wcsup.supervisor.options import RunOptions
+from wcsup.supervisor.policy import Policy
+from wcsup.supervisor.pool import Pool
+from wcsup.supervisor.resources import Usage
+from wcsup.supervisor.slot import Deadlines, State
+
+DEADLINES = Deadlines(starting=60, restoring=50, committing=30, turning=15, drain=30, dump=1)
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class FakeChild:
+    """A process that does nothing but remember what was done to it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.report_fd = pid + 1000
+        self.job: Job | None = None
+        self.signals: list[signal.Signals] = []
+        self.dead = False
+
+    def assign(self, job: Job) -> bool:
+        self.job = job
+        return not self.dead
+
+    def send(self, number: signal.Signals) -> None:
+        self.signals.append(number)
+
+    def pin(self, processor: int) -> None:
+        self.processor = processor
+
+
+class Table:
+    """A pool on a table: time moves and workers act as the test says."""
+
+    def __init__(self, **options: Any) -> None:
+        self.clock = FakeClock()
+        self.started: list[FakeChild] = []
+        self.released: list[FakeChild] = []
+        self.broken = False
+        self.pool = Pool(
+            Config(),
+            RunOptions(**{"spares": 0, **options}),
+            self.launch,
+            self.released.append,
+            policy=Policy(),
+            deadlines=DEADLINES,
+            clock=self.clock,
+            chance=random.Random(1),
+        )
+        self.pool.scale("map", 2)
+        self.pool.scale("reduce", 1)
+
+    def launch(self) -> Any:
+        if self.broken:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        self.started.append(FakeChild(len(self.started) + 1))
+        return self.started[-1]
+
+    def child(self, name: str) -> Any:
+        return self.pool.slots[name].child
+
+    def report(self, name: str, phase: Phase = Phase.RUNNING, beat: int = 1, commits: int = 0) -> None:
+        ready = phase in {Phase.RUNNING, Phase.COMMITTING}
+        report = Report(phase, beat, ready, counters=Counters(commits=commits, records=10 * commits))
+        self.pool.slots[name].heard(report, self.clock.now)
+
+    def all_ready(self) -> None:
+        for name in self.pool.slots:
+            self.report(name)
+        self.pool.tick()
+
+    def end(self, name: str, code: int) -> None:
+        self.pool.ended(self.pool.slots[name], code)
+
+    def pass_time(self, seconds: float) -> None:
+        self.clock.now += seconds
+        self.pool.tick()
+
+    def states(self) -> dict[str, str]:
+        return {name: slot.state for name, slot in self.pool.slots.items()}
+
+
+def test_each_process_gets_its_slots_job() -> None:
+    table = Table(log_level="debug", cpu_affinity=(5, 6, 7))
+    assert [(c.job.name, c.job.report_fd, c.job.log_level) for c in table.started if c.job] == [
+        ("map-0", 1001, "debug"),
+        ("map-1", 1002, "debug"),
+        ("reduce-0", 1003, "debug"),
+    ]
+    assert [c.processor for c in table.started] == [5, 6, 6]
+    assert Job.from_json(table.started[0].job.to_json()) == table.started[0].job
+
+
+@pytest.mark.parametrize(
+    ("phase", "state"),
+    [
+        (Phase.STARTING, State.STARTING),
+        (Phase.JOINING, State.STARTING),
+        (Phase.RESTORING, State.RESTORING),
+        (Phase.RUNNING, State.RUNNING),
+        (Phase.COMMITTING, State.RUNNING),
+        (Phase.DRAINING, State.DRAINING),
+    ],
+)
+def test_states_follow_phases(phase: Phase, state: State) -> None:
+    table = Table()
+    table.report("map-0", phase)
+    assert table.states()["map-0"] == state
+
+
+def test_a_healthy_worker_that_dies_is_replaced_at_once() -> None:
+    table = Table()
+    table.all_ready()
+    table.clock.now += 11
+    table.end("map-0", 1)
+    assert table.states()["map-0"] == State.STARTING
+    assert table.child("map-0").pid == 4
+    assert table.pool.restarts == {"crashed": 1}
+
+
+def test_waiting_ends_on_time() -> None:
+    table = Table()
+    table.all_ready()
+    table.end("map-0", 1)
+    assert table.states()["map-0"] == State.BACKOFF
+    due = table.pool.next_event()
+    assert 0.2 <= due - table.clock.now <= 0.4
+    table.pass_time(due - table.clock.now - 0.01)
+    assert table.child("map-0") is None
+    table.pass_time(0.02)
+    assert table.child("map-0").pid == 4
+
+
+@pytest.mark.parametrize(
+    ("phase", "limit"),
+    [(Phase.STARTING, 60), (Phase.JOINING, 15), (Phase.RESTORING, 50), (Phase.RUNNING, 15), (Phase.COMMITTING, 30)],
+)
+def test_a_still_beat_is_a_hung_worker(phase: Phase, limit: float) -> None:
+    table = Table()
+    child = table.child("map-0")
+    table.report("map-0", phase)
+    table.clock.now += limit - 0.1
+    table.report("map-0", phase)  # it still speaks, but its loop does not move
+    for other in ("map-1", "reduce-0"):
+        table.report(other, beat=2)
+    table.pool.tick()
+    assert child.signals == []
+    table.pass_time(0.2)
+    assert child.signals == [signal.SIGUSR2]
+    table.pass_time(0.9)
+    assert child.signals == [signal.SIGUSR2]
+    table.pass_time(0.2)
+    table.pass_time(0.2)
+    assert child.signals == [signal.SIGUSR2, signal.SIGKILL]
+    table.end("map-0", -9)
+    assert table.pool.restarts == {"hung": 1}
+    last_exit = table.pool.slots["map-0"].last_exit or ""
+    assert last_exit.startswith("hung, killed: stood still for")
+    assert f"while {phase}" in last_exit
+
+
+def test_a_beat_that_moves_is_progress_in_any_phase() -> None:
+    table = Table()
+    for beat in range(100):
+        table.report("map-0", Phase.RESTORING, beat)
+        table.report("map-1", Phase.COMMITTING, beat)
+        table.report("reduce-0", Phase.JOINING, beat)
+        table.pass_time(14)
+    assert all(child.signals == [] for child in table.started)
+
+
+def test_time_that_the_supervisor_slept_through_is_forgiven() -> None:
+    table = Table()
+    table.all_ready()
+    table.clock.now += 100
+    for slot in table.pool.slots.values():
+        slot.forgive(100)
+    table.pool.tick()
+    assert all(child.signals == [] for child in table.started)
+
+
+def test_shrinking_drains_the_highest_and_growing_again_keeps_it() -> None:
+    table = Table()
+    table.all_ready()
+    table.pool.scale("map", 1)
+    child = table.child("map-1")
+    assert child.signals == [signal.SIGTERM]
+    table.pool.scale("map", 3)
+    table.end("map-1", 0)
+    assert table.child("map-1").pid == 5
+    table.pool.scale("map", 1)
+    table.end("map-1", 0)
+    table.end("map-2", -signal.SIGSEGV)
+    assert list(table.pool.slots) == ["map-0", "reduce-0"]
+    assert [slot.name for slot in table.pool.in_order()] == ["map-0", "reduce-0"]
+
+
+def test_work_of_slots_that_are_gone_stays_counted() -> None:
+    table = Table()
+    table.report("map-0", commits=1)
+    table.report("map-1", commits=5)
+    table.end("map-1", -9)
+    table.report("map-1", commits=7)
+    table.pool.scale("map", 1)
+    table.end("map-1", 0)
+    assert table.pool.totals()["map"].commits == 13
+    assert table.pool.totals()["map"].records == 130
+
+
+def test_rolling_restarts_one_at_a_time() -> None:
+    table = Table()
+    table.all_ready()
+    table.pool.restart(["map-0", "map-1", "reduce-0"])
+    table.pool.restart(["map-1"])  # is on the list already
+    order = []
+    for name in ("map-0", "map-1", "reduce-0"):
+        table.pass_time(0.1)
+        assert [n for n, s in table.states().items() if s == State.DRAINING] == [name]
+        table.pass_time(0.1)
+        table.end(name, 0)
+        table.pass_time(0.1)
+        assert State.DRAINING not in table.states().values()  # the next waits until this one is ready
+        table.report(name)
+        order.append(name)
+    table.pass_time(0.1)
+    assert not table.pool.rolling
+    assert table.pool.restarts == {"requested": 3}
+
+
+def test_a_roll_stops_at_a_slot_that_does_not_come_back() -> None:
+    table = Table()
+    table.all_ready()
+    table.pool.restart(["map-0", "map-1"])
+    table.pass_time(0.1)
+    table.end("map-0", 0)
+    for _ in range(3):
+        table.end("map-0", 1)
+        for beat, name in enumerate(("map-1", "reduce-0")):
+            table.report(name, beat=int(table.clock.now) + beat)
+        table.pass_time(5)
+    assert table.child("map-1").signals == []
+
+
+def test_restarting_a_slot_that_waits_starts_it_now() -> None:
+    table = Table()
+    table.all_ready()
+    table.end("map-0", 1)
+    table.pool.restart(["map-0"])
+    table.pool.tick()
+    assert table.child("map-0")
+
+
+def test_an_unknown_slot_is_refused() -> None:
+    with pytest.raises(UsageError, match="no slot 'map-9'; there are map-0, map-1, reduce-0"):
+        Table().pool.restart(["map-9"])
+
+
+def test_a_drain_ends_waiting_slots_and_asks_reducers_last() -> None:
+    table = Table()
+    table.all_ready()
+    table.end("map-0", 1)
+    table.pool.drain("a test")
+    table.pass_time(0.1)
+    assert list(table.pool.slots) == ["map-1", "reduce-0"]
+    assert table.child("reduce-0").signals == []
+    table.end("map-1", ExitStatus.RETRY)  # whatever it ends with: nothing is started any more
+    table.pass_time(0.1)
+    assert table.child("reduce-0").signals == [signal.SIGTERM]
+    table.pass_time(31)
+    assert table.child("reduce-0").signals == [signal.SIGTERM, signal.SIGUSR2]
+    table.pass_time(2)
+    table.end("reduce-0", -9)
+    assert table.pool.finished
+    assert table.pool.stop
+    assert table.pool.stop.status is ExitStatus.DONE
+
+
+def test_the_first_reason_to_stop_stays() -> None:
+    table = Table()
+    table.pool.slots["map-0"].last_error = "topic counts has 4 partitions"
+    table.end("map-0", ExitStatus.CONFIGURATION)
+    table.pool.drain("SIGTERM")
+    assert table.pool.stop
+    assert table.pool.stop.status is ExitStatus.CONFIGURATION
+    assert table.pool.stop.reason == "map-0: exit status 3 (configuration): topic counts has 4 partitions"
+
+
+def test_a_host_without_room_for_a_process_is_waited_for() -> None:
+    table = Table()
+    table.all_ready()
+    table.broken = True
+    table.end("map-0", -9)
+    assert table.states()["map-0"] == State.BACKOFF
+    table.broken = False
+    table.pass_time(1)
+    assert table.child("map-0").pid == 4
+
+
+def test_a_spare_takes_the_place_and_the_next_comes_when_workers_are_up() -> None:
+    table = Table(spares=1)
+    table.pool.tick()
+    assert not table.pool.spares  # not while workers need the processors to start
+    table.all_ready()
+    spare: Any = table.pool.spares[0]
+    table.end("map-0", -9)
+    assert table.child("map-0") is spare
+    table.pass_time(0.5)
+    assert not table.pool.spares
+    table.report("map-0")
+    table.pass_time(0.1)
+    assert len(table.pool.spares) == 1
+
+
+def test_a_spare_that_died_is_not_used_and_not_replaced_at_once() -> None:
+    table = Table(spares=1)
+    table.all_ready()
+    dead: Any = table.pool.spares[0]
+    dead.dead = True
+    table.end("map-0", -9)
+    assert table.child("map-0") is not dead
+    assert table.released == [dead]
+    table.report("map-0")
+    table.pass_time(0.1)
+    table.pool.spare_ended(table.pool.spares[0])
+    table.pass_time(1)
+    assert not table.pool.spares
+    table.pass_time(5)
+    assert table.pool.spares
+
+
+def test_a_restart_does_not_use_a_spare_of_the_old_code() -> None:
+    table = Table(spares=1)
+    table.all_ready()
+    old = table.pool.spares[0]
+    table.pool.restart(["map-0"])
+    table.pass_time(0.1)
+    assert table.released == [old]
+    assert table.pool.spares
+
+
+def test_memory_is_looked_at_when_the_worker_has_had_time_to_work() -> None:
+    table = Table(max_rss=100 << 20)
+    slot = table.pool.slots["map-0"]
+    table.all_ready()
+    slot.usage = Usage(1.0, 200 << 20, 3, 10)
+    table.pool.outgrown(slot)
+    assert not table.pool.rolling
+    for name in table.pool.slots:
+        table.report(name, beat=2)
+    table.clock.now += 11
+    table.pool.outgrown(slot)
+    table.pool.outgrown(slot)
+    table.pool.tick()
+    assert slot.state == State.DRAINING
+    table.end("map-0", 0)
+    assert table.pool.restarts == {"max_rss": 1}
+
+
+def test_counters_add_up() -> None:
+    one, two = Counters(records=1, aborts={"FENCED": 1}), Counters(records=2, aborts={"FENCED": 1, "OTHER": 3})
+    one.batch_records.observe(5)
+    two.batch_records.observe(5_000)
+    total = one + two
+    assert total.records == 3
+    assert total.aborts == {"FENCED": 2, "OTHER": 3}
+    assert total.batch_records.counts == [0, 1, 0, 0, 1, 0, 0, 0]
+    assert total.batch_records.sum == 5_005
+    report = Report(counters=total, partitions=[1], restoring={1: (2, 3)}, top=[("a", 1)])
+    assert Report.from_json(report.to_json()) == report
+    assert replace(report, beat=1) != report

@@ -1,0 +1,76 @@
+"""The broker killed (SIGKILL) and started again at the same address, under load."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import brokers
+import pytest
+from application import Application, prose, wait_for
+from brokers import Doors, TestBroker
+from fixtures import configuration
+from invariants import Witness, hold
+from keeper import Slot, keeping
+
+from wcsup.kafka import topics
+
+SLOTS: list[Slot] = [("map", "0"), ("map", "1"), ("reduce", "0"), ("reduce", "1")]
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[TestBroker]:
+    """A broker of the test's own."""
+    with brokers.broker(tmp_path / "broker", Doors.find()) as running:
+        yield running
+
+
+@pytest.fixture
+def application(mortal: TestBroker, tmp_path: Path) -> Iterator[Application]:
+    under_test = Application(configuration(mortal.address, tmp_path / "state"))
+    under_test.make_topics()
+    yield under_test
+    under_test.stop()
+
+
+def committed(application: Application, group: str, topic: str) -> int:
+    """Return the sum of a group's committed offsets."""
+    config = application.config
+    return sum(topics.committed(config, group, config.topic(topic), config.partitions).values())
+
+
+@pytest.mark.parametrize("time_outs", [2.0, 20.0], ids=["sessions-and-transactions-end", "they-go-on"])
+def test_counting_goes_on_by_itself_when_the_broker_is_back(
+    application: Application, mortal: TestBroker, seed: int, time_outs: float
+) -> None:
+    rng = random.Random(seed)
+    lines = prose(60_000, seed)
+    application.feed(lines[:1000])
+    changes = {"session_timeout": time_outs, "transaction_timeout": time_outs}
+    with keeping(application, *SLOTS, **changes) as keeper, Witness(application):
+        application.wait_counted()
+        with application.feeding(lines[1000:], rate=4000):
+            for _ in range(2):
+                # Given load, at a random moment
+                commits = keeper.running["map", "0"].report.counters.commits + rng.randrange(5)
+                wait_for(
+                    "there is progress",
+                    lambda c=commits: keeper.running["map", "0"].report.counters.commits > c,
+                )
+                # When the broker is gone and back
+                mortal.kill()
+                mortal.start()
+                back = time.monotonic()
+
+                # Then both groups commit again (how soon is measured in benches/)
+                for name, config in (
+                    ("lines", application.config.map_group),
+                    ("words", application.config.reduce_group),
+                ):
+                    before = committed(application, config, name)
+                    wait_for(f"{name} go on", lambda g=config, n=name, b=before: committed(application, g, n) > b)
+                print(f"counted on {time.monotonic() - back:.2f} s after the broker's return")
+        application.wait_counted()
+        assert len(keeper.ends) <= 2 * len(SLOTS), keeper.ends
+        assert keeper.aborts() <= 4 * len(SLOTS)
+    hold(application, lines)

@@ -1,0 +1,71 @@
+"""Workers killed with SIGKILL: at random moments, and at every named step of the commit and of opening a store."""
+
+import random
+import shutil
+
+import pytest
+from application import Application, WorkerProcess, prose, wait_for
+from invariants import Witness, hold
+
+from wcsup.crash import POINTS
+from wcsup.pipeline.report import Role
+
+ROUNDS = 12
+
+
+def test_random_kills_while_200_000_lines_flow(application: Application) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    lines = prose(200_000, seed)
+    slots: list[tuple[Role, str]] = [("map", "0"), ("map", "1"), ("reduce", "0"), ("reduce", "1")]
+    running: dict[tuple[Role, str], WorkerProcess] = {slot: application.start(*slot) for slot in slots}
+    with Witness(application), application.feeding(lines, rate=15_000):
+        for _ in range(ROUNDS):
+            victim = rng.choice(slots)
+            moment = rng.uniform(0, 1.5)
+            beat = running[victim].report.beat
+            wait_for("it lives a while", lambda v=victim, b=beat, m=moment: running[v].report.beat >= b + 50 * m)
+            running[victim].kill()
+            if rng.random() < 0.2:
+                shutil.rmtree(application.config.state / "stores" / str(rng.randrange(4)), ignore_errors=True)
+            running[victim] = application.start(*victim)
+
+    hold(application, lines)
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+@pytest.mark.parametrize("name", [name for name in POINTS if not name.startswith("open-")])
+def test_a_kill_at_each_step_of_the_commit(application: Application, role: Role, name: str) -> None:
+    other: Role = "reduce" if role == "map" else "map"
+    lines = prose(3000, seed=len(name))
+    application.start(other)
+    victim = application.start(role, crash=f"{name}:2" if name != "joined" else name)
+    application.feed(lines[:1000])
+    if name != "joined":
+        wait_for("its first commit", lambda: victim.report.counters.commits > 0 or victim.process.poll() is not None)
+    application.feed(lines[1000:2000])
+    assert victim.wait() == -9, "the crash point was passed"
+    application.feed(lines[2000:])
+
+    application.start(role)
+
+    hold(application, lines)
+
+
+@pytest.mark.parametrize("name", [name for name in POINTS if name.startswith("open-")])
+def test_a_kill_at_each_step_of_opening_a_store(application: Application, name: str) -> None:
+    lines = prose(3000, seed=len(name))
+    application.feed(lines[:2000])
+    application.start("map")
+    first = application.start("reduce")
+    application.wait_counted()
+    first.kill()
+    shutil.rmtree(application.config.state / "stores")
+
+    victim = application.start("reduce", crash=name)
+    assert victim.wait() == -9, "the crash point was passed"
+    application.feed(lines[2000:])
+    application.start("reduce")
+
+    hold(application, lines)

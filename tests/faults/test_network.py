@@ -1,0 +1,192 @@
+"""A proxy between workers and broker that is slow, stalls, cuts, and loses or delays single requests and answers."""
+
+import random
+import struct
+import time
+
+import pytest
+from application import Application, prose, wait_for
+from invariants import Witness, hold
+from keeper import Slot, keeping
+from proxy import Api, Proxy
+
+from wcsup.errors import ExitStatus
+from wcsup.pipeline.report import Role
+
+BOTH: list[Slot] = [("map", "0"), ("reduce", "0")]
+
+SHORT = 2.0
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+def test_lost_answers_of_every_kind_of_request(application: Application, proxy: Proxy, seed: int, role: Role) -> None:
+    """What the broker did is done, and the worker does not know."""
+    kinds = [
+        Api.PRODUCE,
+        Api.OFFSET_FETCH,
+        Api.HEARTBEAT,
+        Api.ADD_PARTITIONS,
+        Api.ADD_OFFSETS,
+        Api.TXN_OFFSET_COMMIT,
+        Api.END_TXN,
+        Api.INIT_PRODUCER_ID,
+    ]
+    random.Random(seed).shuffle(kinds)
+    lines = prose(200 * len(kinds) + 200, seed)
+    application.start("reduce" if role == "map" else "map")
+    with keeping(application, (role, "0"), bootstrap_servers=proxy.address) as keeper, Witness(application):
+        application.feed(lines[:200])
+        application.wait_counted()
+        for number, kind in enumerate(kinds, 1):
+            trap = proxy.lose_answer(kind)
+            if kind in {Api.OFFSET_FETCH, Api.INIT_PRODUCER_ID}:
+                keeper.kill((role, "0"))  # these are sent at a start
+            application.feed(lines[200 * number : 200 * (number + 1)])
+            wait_for(f"an answer to {kind.name} is lost", trap.sprung.is_set)
+            application.wait_counted()
+        killed = [end for end in keeper.ends if end[1] == -9]
+        assert len(killed) == 2
+        assert len(keeper.ends) - len(killed) <= 2, keeper.ends
+        assert keeper.aborts() <= len(kinds)
+    hold(application, lines)
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+def test_a_delayed_commit_cannot_end_a_later_transaction(
+    application: Application, proxy: Proxy, seed: int, role: Role
+) -> None:
+    lines = prose(900, seed)
+    application.start("reduce" if role == "map" else "map")
+    application.start(role, bootstrap_servers=proxy.address)
+    application.feed(lines[:300])
+    application.wait_counted()
+
+    # Given a commit that is under way for long: the worker sends it again, and that one succeeds
+    late = proxy.hold_request(Api.END_TXN)
+    application.feed(lines[300:600])
+    wait_for("a commit is delayed", late.sprung.is_set)
+    application.wait_counted()
+
+    # When it arrives in the middle of the next transaction
+    middle = proxy.hold_answer(Api.TXN_OFFSET_COMMIT)
+    application.feed(lines[600:])
+    wait_for("the next transaction has offsets", middle.sprung.is_set)
+    late.release()
+
+    # Then the broker refuses it: the transaction is of a later epoch
+    throttled, error = struct.unpack_from(">ih", late.wait_answered())
+    assert (throttled, error) in {(0, 47), (0, 90)}, "INVALID_PRODUCER_EPOCH or PRODUCER_FENCED"
+    middle.release()
+    hold(application, lines)
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+@pytest.mark.parametrize("kind", [Api.END_TXN, Api.TXN_OFFSET_COMMIT])
+def test_a_delayed_answer(application: Application, proxy: Proxy, seed: int, role: Role, kind: Api) -> None:
+    """Later than the transaction's time-out: the broker has done it, or given up in between."""
+    lines = prose(900, seed)
+    application.start("reduce" if role == "map" else "map")
+    changes = {"bootstrap_servers": proxy.address, "transaction_timeout": SHORT}
+    with keeping(application, (role, "0"), **changes) as keeper, Witness(application):
+        application.feed(lines[:300])
+        application.wait_counted()
+        trap = proxy.hold_answer(kind)
+        application.feed(lines[300:600])
+        wait_for("an answer is delayed", trap.sprung.is_set)
+        released = time.monotonic() + 1.5 * SHORT
+        wait_for("it is late", lambda: time.monotonic() > released)
+        trap.release()
+        application.feed(lines[600:])
+        application.wait_counted()
+        assert len(keeper.ends) <= 1, keeper.ends
+        assert keeper.aborts() <= 2
+    hold(application, lines)
+
+
+def test_a_slow_broker(application: Application, proxy: Proxy, seed: int) -> None:
+    lines = prose(2000, seed)
+    proxy.slow(0.03)
+    with keeping(application, *BOTH, bootstrap_servers=proxy.address) as keeper, Witness(application):
+        with application.feeding(lines, rate=1000):
+            pass
+        application.wait_counted()
+        assert keeper.ends == []
+        assert keeper.aborts() == 0
+    hold(application, lines)
+
+
+def test_a_start_while_the_broker_stalls_does_not_fence_itself(
+    application: Application, proxy: Proxy, seed: int
+) -> None:
+    # Given a broker that answers nothing while a mapper asks for its producer id, more than once
+    lines = prose(600, seed)
+    application.start("reduce")
+    late = proxy.hold_request(Api.INIT_PRODUCER_ID)
+    mapper = application.start("map", bootstrap_servers=proxy.address)
+    wait_for("it asks for a producer id", late.sprung.is_set)
+    application.feed(lines[:300])
+    application.wait_counted()
+
+    # When a request from then arrives, in the middle of a transaction
+    middle = proxy.hold_answer(Api.TXN_OFFSET_COMMIT)
+    application.feed(lines[300:])
+    wait_for("a transaction is under way", middle.sprung.is_set)
+    late.release()
+    late.wait_answered()
+    middle.release()
+
+    # Then nobody else has the name: the mapper goes on, or ends as one that is to be started again
+    wait_for("it goes on or ends", lambda: mapper.process.poll() is not None or application.lag().lines == 0)
+    if mapper.process.poll() is not None:
+        assert mapper.wait() == ExitStatus.RETRY, mapper.log[-1]
+        application.start("map")
+    hold(application, lines)
+
+
+def test_a_stalled_broker(application: Application, proxy: Proxy, seed: int) -> None:
+    """For longer than sessions and transactions may last."""
+    lines = prose(10_000, seed)
+    changes = {"bootstrap_servers": proxy.address, "session_timeout": SHORT, "transaction_timeout": SHORT}
+    with keeping(application, *BOTH, **changes) as keeper, Witness(application):
+        with application.feeding(lines, rate=2000) as feeding:
+            wait_for("they work", lambda: all(w.report.counters.commits > 1 for w in keeper.running.values()))
+            proxy.stall()
+            lagging = application.lag().lines
+            wait_for("all lines wait", lambda: not feeding.is_alive())
+            proxy.resume()
+        assert application.lag().lines >= lagging
+        application.wait_counted()
+        assert len(keeper.ends) <= 4, keeper.ends
+        assert keeper.aborts() <= 6
+    hold(application, lines)
+
+
+def test_connections_are_cut_again_and_again(application: Application, proxy: Proxy, seed: int) -> None:
+    rng = random.Random(seed)
+    lines = prose(20_000, seed)
+    cuts = 20
+    with keeping(application, *BOTH, bootstrap_servers=proxy.address) as keeper, Witness(application):
+        for number in range(cuts):
+            application.feed(lines[1000 * number : 1000 * (number + 1)])
+            written = application.lag().lines
+            left = rng.randrange(written + 1)
+            wait_for("some of it is mapped", lambda n=left: application.lag().lines <= n)
+            proxy.cut()
+        application.wait_counted()
+        assert len(keeper.ends) <= cuts // 4, keeper.ends
+        assert keeper.aborts() <= 2 * cuts
+    hold(application, lines)
+
+
+def test_a_broker_out_of_reach(application: Application, proxy: Proxy, seed: int) -> None:
+    lines = prose(10_000, seed)
+    with keeping(application, *BOTH, bootstrap_servers=proxy.address) as keeper, Witness(application):
+        with application.feeding(lines, rate=2500) as feeding:
+            wait_for("they work", lambda: all(w.report.counters.commits > 1 for w in keeper.running.values()))
+            proxy.shut()
+            wait_for("all lines wait", lambda: not feeding.is_alive())
+            proxy.reopen()
+        application.wait_counted()
+        assert len(keeper.ends) <= 2, keeper.ends
+        assert keeper.aborts() <= 4
+    hold(application, lines)

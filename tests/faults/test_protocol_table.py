@@ -1,0 +1,200 @@
+"""A retriable, an abortable, a fatal, a fencing and an unflagged error at each call of the protocol, in a table."""
+
+import logging
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from wcsup.config import Config
+from wcsup.errors import ConfigurationError, FencedError, RetryError
+from wcsup.kafka import clients
+from wcsup.kafka.failures import Failure, classify
+from wcsup.pipeline import transaction
+from wcsup.pipeline.records import Letter
+from wcsup.pipeline.transaction import AbortedError, Outbox, Transactions
+
+RETRIABLE = KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS, "injected", retriable=True)
+ABORTABLE = KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "injected", txn_requires_abort=True)
+FATAL = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "injected", fatal=True)
+FENCED = KafkaError(KafkaError._FENCED, "injected", fatal=True)
+UNFLAGGED = KafkaError(KafkaError._STATE, "injected")
+TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, "injected")
+
+METADATA = b"CGMDv2:" + struct.pack("=i", 7) + b"rest"
+
+
+class FakeProducer:
+    """Fails each call as often as it is told to, and keeps a record of all calls."""
+
+    def __init__(self, errors: dict[str, list[KafkaError]]) -> None:
+        self._errors = errors
+        self.calls: list[str] = []
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if self._errors.get(name):
+            raise KafkaException(self._errors[name].pop(0))
+
+    def init_transactions(self, _timeout: float) -> None:
+        self._called("init")
+
+    def begin_transaction(self) -> None:
+        self._called("begin")
+
+    def produce_batch(self, _topic: str, records: list[dict[str, Any]], partition: int) -> int:
+        assert partition == 3
+        self.calls.append("produce")
+        if not self._errors.get("produce"):
+            return len(records)
+        error = self._errors["produce"].pop(0)
+        for record in records[1:]:
+            record["_error"] = error
+        return 1
+
+    def produce(self, *_: object, **__: object) -> None:
+        self._called("post")
+
+    def poll(self, _timeout: float) -> None:
+        pass
+
+    def __len__(self) -> int:
+        return 0
+
+    def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: bytes) -> None:
+        assert offsets and metadata == METADATA
+        self._called("offsets")
+
+    def commit_transaction(self, timeout: float) -> None:
+        assert timeout == -1
+        self._called("commit")
+
+    def abort_transaction(self, timeout: float) -> None:
+        assert timeout == -1
+        self._called("abort")
+
+
+@pytest.fixture
+def attempt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, list[str]]]:
+    """Commit one batch with errors injected; return what came of it and the calls that were made."""
+
+    def run(errors: dict[str, list[KafkaError]], metadata: bytes = METADATA) -> tuple[str, list[str]]:
+        producer = FakeProducer(errors)
+        monkeypatch.setattr(clients, "transactional_producer", lambda *_: producer)
+        monkeypatch.setattr(transaction, "_RETRY_PAUSE", 0)
+        retained: list[object] = []
+        outbox = Outbox(
+            records=[("words", 3, [{"key": b"a"}, {"key": b"b"}, {"key": b"c"}])],
+            letters=[Letter(None, b"odd", [])],
+            offsets=[TopicPartition("lines", 0, 5)],
+        )
+        transactions = Transactions(Config(bootstrap_servers="nowhere:1"), "wcsup-test-map-0")
+        try:
+            transactions.start()
+            transactions.commit(outbox, metadata, retained.append)
+        except (AbortedError, FencedError, RetryError, ConfigurationError) as error:
+            assert not retained, "nothing is kept of a batch that is not known to be committed"
+            return type(error).__name__, producer.calls
+        assert len(retained) == 1
+        return "committed", producer.calls
+
+    return run
+
+
+WHOLE = ["init", "begin", "produce", "post", "offsets", "commit"]
+
+
+def up_to(call: str, *then: str) -> list[str]:
+    return [*WHOLE[: WHOLE.index(call) + 1], *then]
+
+
+def again(call: str) -> list[str]:
+    return up_to(call, *WHOLE[WHOLE.index(call) :])
+
+
+CALLS = ["init", "begin", "offsets", "commit"]
+
+TABLE = [
+    *[(call, RETRIABLE, "committed", again(call)) for call in CALLS],
+    *[(call, ABORTABLE, "AbortedError", up_to(call, "abort")) for call in CALLS[1:]],
+    *[(call, FATAL, "RetryError", up_to(call)) for call in CALLS],
+    *[(call, FENCED, "FencedError", up_to(call)) for call in CALLS],
+    *[(call, UNFLAGGED, "RetryError", up_to(call)) for call in CALLS],
+    # A record is taken or not; whether the producer lives on is for the abort to tell.
+    *[(call, KafkaError(KafkaError._STATE), "AbortedError", up_to(call, "abort")) for call in ("produce", "post")],
+    *[(call, KafkaError(KafkaError._FATAL), "AbortedError", up_to(call, "abort")) for call in ("produce", "post")],
+    *[(call, TOO_LARGE, "ConfigurationError", up_to(call)) for call in ("produce", "post")],
+    ("produce", KafkaError(KafkaError._QUEUE_FULL), "committed", again("produce")),
+]
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "outcome", "calls"), TABLE, ids=[f"{error.name()}-at-{call}" for call, error, _, _ in TABLE]
+)
+def test_an_error_at_each_call(
+    attempt: Callable[..., tuple[str, list[str]]], call: str, error: KafkaError, outcome: str, calls: list[str]
+) -> None:
+    assert attempt({call: [error]}) == (outcome, calls)
+
+
+def test_a_retriable_error_is_retried_for_as_long_as_it_comes(attempt: Callable[..., tuple[str, list[str]]]) -> None:
+    outcome, calls = attempt({"commit": [RETRIABLE] * 50})
+    assert outcome == "committed"
+    assert calls.count("commit") == 51
+
+
+@pytest.mark.parametrize(
+    ("at_abort", "outcome"),
+    [(RETRIABLE, "AbortedError"), (ABORTABLE, "RetryError"), (FATAL, "RetryError"), (FENCED, "FencedError")],
+)
+def test_an_error_of_the_abort(
+    attempt: Callable[..., tuple[str, list[str]]],
+    caplog: pytest.LogCaptureFixture,
+    at_abort: KafkaError,
+    outcome: str,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert attempt({"offsets": [ABORTABLE], "abort": [at_abort]})[0] == outcome
+    assert "transaction given up" in caplog.text
+
+
+def test_a_member_that_has_not_joined_commits_nothing(attempt: Callable[..., tuple[str, list[str]]]) -> None:
+    assert attempt({}, b"CGMDv2:" + struct.pack("=i", -1)) == ("AbortedError", ["init"])
+    assert attempt({}, b"CGMDv9:" + struct.pack("=i", 1)) == ("RetryError", ["init"])
+    assert sys.byteorder == "little", "the format is the machine's own"
+
+
+@pytest.mark.parametrize(
+    ("code", "flags", "failure"),
+    [
+        (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, {"retriable": True}, Failure.RETRIABLE),
+        (KafkaError._TIMED_OUT, {"retriable": True}, Failure.RETRIABLE),
+        (KafkaError._TIMED_OUT, {"txn_requires_abort": True}, Failure.ABORT),
+        (KafkaError.ILLEGAL_GENERATION, {"txn_requires_abort": True}, Failure.ABORT),
+        (KafkaError.UNKNOWN_MEMBER_ID, {"txn_requires_abort": True}, Failure.ABORT),
+        (KafkaError.FENCED_INSTANCE_ID, {"txn_requires_abort": True}, Failure.ABORT),
+        (KafkaError.FENCED_INSTANCE_ID, {}, Failure.FENCED),
+        (KafkaError.FENCED_INSTANCE_ID, {"fatal": True}, Failure.FENCED),
+        (KafkaError.INVALID_PRODUCER_EPOCH, {"fatal": True}, Failure.FENCED),
+        (KafkaError.PRODUCER_FENCED, {}, Failure.FENCED),
+        (KafkaError._FENCED, {"fatal": True}, Failure.FENCED),
+        (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, {"fatal": True}, Failure.FATAL),
+        (KafkaError._FATAL, {}, Failure.FATAL),
+        # None of librdkafka's flags: the outcome is unknown.
+        (KafkaError._STATE, {}, Failure.FATAL),
+        (KafkaError._TIMED_OUT, {}, Failure.FATAL),
+        (KafkaError._TRANSPORT, {}, Failure.FATAL),
+        (KafkaError.UNKNOWN, {}, Failure.FATAL),
+    ],
+)
+def test_what_an_error_means(code: int, flags: dict[str, bool], failure: Failure) -> None:
+    assert classify(KafkaError(code, "injected", **flags)) is failure
+
+
+def test_a_consumer_s_fatal_error_is_told_by_its_text() -> None:
+    text = f"Fatal error: {KafkaError(KafkaError.FENCED_INSTANCE_ID).str()}"
+    assert classify(KafkaError(KafkaError._FATAL, text, fatal=True)) is Failure.FENCED
+    assert classify(KafkaError(KafkaError._FATAL, "Fatal error: something else", fatal=True)) is Failure.FATAL

@@ -1,0 +1,256 @@
+"""Local state damaged, foreign, locked, full or read-only: counts stay exact, or the error says what to do."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from application import Application, WorkerProcess, prose, wait_for
+from invariants import check_stores, hold
+
+from wcsup import _core
+from wcsup.errors import ExitStatus, RetryError
+from wcsup.kafka import topics
+from wcsup.state import restore
+from wcsup.state.directory import open_directory
+from wcsup.state.store import Cached, Stamp, Store
+
+Damage = Callable[[Path], None]
+
+
+def totals(words: dict[bytes, int]) -> _core.Totals:
+    """Return totals as a reducer would write them."""
+    batch = _core.Aggregator()
+    batch.own(0, 0)
+    batch.add([_Message(number, *pair) for number, pair in enumerate(words.items())])
+    return batch.totals(0, [None] * len(words))
+
+
+class _Message:
+    def __init__(self, offset: int, word: bytes, count: int) -> None:
+        self.parts = (offset, word, count.to_bytes(8, "big"))
+
+    def topic(self) -> str:
+        return "words"
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.parts[0]
+
+    def key(self) -> bytes:
+        return self.parts[1]
+
+    def value(self) -> bytes:
+        return self.parts[2]
+
+    def error(self) -> None:
+        return None
+
+
+def counted_and_ended(application: Application, lines: list[bytes], *, kill: bool) -> None:
+    """Count lines with workers that are gone afterwards; a killed reducer leaves its log unflushed."""
+    application.feed(lines)
+    application.start("map")
+    reducer = application.start("reduce")
+    application.wait_counted()
+    wait_for("all is stored", lambda: reducer.report.total == application.written.total())
+    if kill:
+        reducer.kill()
+    else:
+        assert reducer.drain() == ExitStatus.DONE
+
+
+def stores(application: Application) -> list[Path]:
+    return sorted((application.config.state / "stores").iterdir())
+
+
+def flip(path: Path, at: float) -> None:
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * at)] ^= 0x10
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("pattern", ["*.sst", "MANIFEST-*", "CURRENT"])
+def test_a_flipped_byte_is_found_and_the_store_is_rebuilt(application: Application, seed: int, pattern: str) -> None:
+    # Given stores with a damaged file
+    lines = prose(3000, seed)
+    counted_and_ended(application, lines[:2000], kill=False)
+    files = [path for store in stores(application) for path in store.glob(pattern)]
+    assert files
+    for path in files:
+        flip(path, 0.3)
+
+    # When a reducer opens or reads them, then it says so and ends
+    application.feed(lines[2000:])
+    broken = application.start("reduce")
+    assert broken.wait() == ExitStatus.STORE_BROKEN
+    assert "is damaged and was discarded" in broken.log[-1]
+
+    # And a new one rebuilds them all
+    application.start("reduce")
+    hold(application, lines)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda log: os.truncate(log, log.stat().st_size * 2 // 3), lambda log: flip(log, 0.6)]
+)
+def test_a_damaged_write_ahead_log_costs_only_what_is_read_again(
+    application: Application, seed: int, damage: Damage
+) -> None:
+    lines = prose(3000, seed)
+    counted_and_ended(application, lines[:2000], kill=True)
+    logs = [log for store in stores(application) for log in store.glob("*.log") if log.stat().st_size]
+    assert logs
+    for log in logs:
+        damage(log)
+
+    reducer = application.start("reduce")
+    wait_for("it is ready", lambda: reducer.ready)
+    assert reducer.report.counters.restored > 0
+    application.feed(lines[2000:])
+    hold(application, lines)
+
+
+def test_a_lost_write_ahead_log_never_leaves_a_stamp_ahead_of_its_totals(tmp_path: Path) -> None:
+    """The stamp fills its own memtable faster than few words fill theirs."""
+    path = tmp_path / "store"
+    top = tuple((f"a long word {number:03}" * 10, 1) for number in range(100))
+    with closing(Store.open(path, Cached())) as store:
+        for number in range(1, 1500):
+            stamp = Stamp("cluster", "topic", 1, next_offset=number, top=top)
+            store.write(totals({b"word": number}), stamp)
+        # RocksDB deletes flushed logs in the background: they are not wanted anyway.
+        shutil.copytree(path, tmp_path / "copy", ignore=shutil.ignore_patterns("*.log"))
+
+    with closing(Store.open(tmp_path / "copy", Cached())) as copy:
+        assert copy.stamp is not None, "some of it was flushed"
+        assert copy.items() == [(b"word", copy.stamp.next_offset.to_bytes(8, "big"))]
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("cluster", lambda stamp: replace(stamp, cluster="another")),
+        ("topic", lambda stamp: replace(stamp, topic="another")),
+        ("partition count", lambda stamp: replace(stamp, partitions=7)),
+        ("a later time", lambda stamp: replace(stamp, next_offset=stamp.next_offset + 1000)),
+        ("another version", lambda stamp: replace(stamp, format=99)),
+    ],
+)
+def test_a_store_of_something_else_is_rebuilt(
+    application: Application, seed: int, what: str, change: Callable[[Stamp], Stamp]
+) -> None:
+    # Given stores that hold wrong totals under a stamp that does not fit
+    lines = prose(2000, seed)
+    counted_and_ended(application, lines[:1000], kill=False)
+    for path in stores(application):
+        with closing(Store.open(path, Cached())) as store:
+            assert store.stamp is not None
+            wrong = {word: 1_000_000 for word, _ in store.items()} | {b"neverwritten": 5}
+            store.write(totals(wrong), change(store.stamp))
+
+    # When a reducer is given them, then it reads all of `counts` again
+    reducer = application.start("reduce")
+    wait_for("it is ready", lambda: reducer.ready)
+    assert any("is rebuilt" in line for line in reducer.log), what
+    application.feed(lines[1000:])
+    hold(application, lines)
+
+
+def test_the_wait_for_a_locked_store_is_bounded(application: Application) -> None:
+    now = 0.0
+    directory = open_directory(application.config)
+    identity = topics.identity(application.admin, application.config)
+    opening = restore.Restore(application.config, directory, application.admin, identity, clock=lambda: now)
+    with closing(Store.open(directory.store(0), Cached())):
+        opening.begin(0)
+        now = restore.LOCK_SECONDS
+        assert opening.step(lambda _: None) == {}
+        now += 0.1
+        with pytest.raises(RetryError, match="held by another process"):
+            opening.step(lambda _: None)
+    assert (directory.store(0) / "LOCK").exists()
+
+
+Mount = Callable[[str], Path]
+
+
+@pytest.fixture
+def tmpfs(application: Application) -> Iterator[Mount]:
+    """Mount the state directory with given options, and change them later."""
+    state = application.config.state
+    state.mkdir(parents=True)
+
+    def mount(options: str) -> Path:
+        kind = ["-o", f"remount,{options}"] if state.is_mount() else ["-t", "tmpfs", "-o", options]
+        done = subprocess.run(["mount", *kind, "tmpfs", str(state)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"a full or read-only disk needs a mount, and this process may not: {done.stderr.strip()}")
+        return state
+
+    yield mount
+    application.stop()
+    if state.is_mount():
+        subprocess.run(["umount", str(state)], check=True)
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(application: Application, seed: int, tmpfs: Mount) -> None:
+    # Given a disk that is full before all words are stored
+    state = tmpfs("size=1500k")
+    words = [f"word{chr(97 + n % 26)}_{'x' * (n % 60)}_{'abcdefghij'[n % 10]}" for n in range(200)]
+    lines = [f"{' '.join(words)} {'y' * (n % 300)}{line.decode()}".encode() for n, line in enumerate(prose(8000, seed))]
+    application.start("map")
+    reducer = application.start("reduce")
+    application.feed(lines[:6000])
+
+    # When the store can't be written any more, then the reducer says so and ends for good
+    assert reducer.wait() == ExitStatus.CONFIGURATION, reducer.log[-3:]
+    assert "no space is left" in reducer.log[-1]
+    again = application.start("reduce")
+    assert again.wait() == ExitStatus.CONFIGURATION, again.log[-3:]
+    assert "no space is left" in again.log[-1]
+
+    # And with room it goes on where it was
+    tmpfs("size=100m")
+    application.start("reduce")
+    application.feed(lines[6000:])
+    hold(application, lines)
+    assert check_stores(application, state)
+
+
+def test_a_read_only_directory_is_refused(application: Application, seed: int, tmpfs: Mount) -> None:
+    lines = prose(1000, seed)
+    tmpfs("size=20m")
+    counted_and_ended(application, lines[:500], kill=False)
+    application.stop()
+    tmpfs("ro")
+
+    for role in ("map", "reduce"):
+        worker: WorkerProcess = application.start(role)
+        assert worker.wait() == ExitStatus.CONFIGURATION, worker.log[-3:]
+        assert "can't be used: Read-only file system" in worker.log[-1]
+
+    tmpfs("rw")
+    application.feed(lines[500:])
+    application.start("map")
+    application.start("reduce")
+    hold(application, lines)
+
+
+def test_a_file_in_the_place_of_a_store_is_replaced(application: Application, seed: int) -> None:
+    lines = prose(1000, seed)
+    counted_and_ended(application, lines[:500], kill=True)
+    for path in stores(application):
+        shutil.rmtree(path)
+        path.write_text("not a directory")
+
+    assert application.start("reduce").wait() == ExitStatus.STORE_BROKEN
+    application.start("reduce")
+    application.feed(lines[500:])
+    hold(application, lines)

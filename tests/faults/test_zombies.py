@@ -1,0 +1,176 @@
+"""Workers stopped (SIGSTOP) past a time-out, replaced, and continued: a zombie writes nothing."""
+
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from application import Application, WorkerProcess, prose, wait_for
+from invariants import Witness, hold
+from keeper import keeping
+
+from wcsup.errors import ExitStatus
+from wcsup.pipeline.report import Role
+
+SHORT, LONG = 1.5, 30.0
+"""Time-outs in seconds that a test waits for, and that it never reaches."""
+
+STEPS = ("after-begin", "after-produce", "after-send-offsets", "after-commit")
+
+
+def stopped(worker: WorkerProcess) -> bool:
+    return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
+
+
+def other(role: Role) -> Role:
+    return "reduce" if role == "map" else "map"
+
+
+def elsewhere(application: Application) -> Path:
+    """Return the state directory of another host."""
+    return application.config.state.parent / "elsewhere"
+
+
+def copied_name(application: Application) -> Path:
+    """Return a state directory that gives its workers the same names, as a cloned machine has one."""
+    to = elsewhere(application)
+    to.mkdir()
+    shutil.copy(application.config.state / "application.json", to)
+    return to
+
+
+def zombie_of(application: Application, role: Role, step: str, lines: list[bytes], **changes: Any) -> WorkerProcess:
+    """Feed the lines; return a worker that is stopped at a step of its second commit."""
+    application.start(other(role))
+    zombie = application.start(role, crash=f"stop:{step}:2", **changes)
+    application.feed(lines[: len(lines) // 2])
+    wait_for("its first commit", lambda: zombie.report.counters.commits > 0 or stopped(zombie))
+    application.feed(lines[len(lines) // 2 :])
+    wait_for("it is stopped", lambda: stopped(zombie))
+    return zombie
+
+
+def wait_rejoined(zombie: WorkerProcess) -> None:
+    wait_for("it lost its partitions", lambda: any(" lost" in line for line in zombie.log))
+    beat = zombie.report.beat
+    wait_for("it has partitions again", lambda: zombie.report.beat > beat and zombie.report.partitions and zombie.ready)
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_zombie_whose_name_was_taken_ends_as_fenced(
+    application: Application, seed: int, role: Role, step: str
+) -> None:
+    lines = prose(2000, seed)
+    zombie = zombie_of(application, role, step, lines, transaction_timeout=LONG)
+
+    # When another process with its name has done its work, and it goes on
+    abroad = copied_name(application)
+    with Witness(application):
+        application.start(role, state=abroad)
+        application.wait_counted()
+        zombie.signal(signal.SIGCONT)
+
+        # Then it finds itself fenced
+        assert zombie.wait() == ExitStatus.FENCED
+    assert "another process" in zombie.log[-1]
+    hold(application, lines, states=[abroad])
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+@pytest.mark.parametrize(
+    ("step", "aborts"),
+    [("after-produce", 1), ("after-send-offsets", 0), ("after-commit", 0)],
+)
+def test_a_zombie_that_lost_its_partitions_rejoins(
+    application: Application, seed: int, role: Role, step: str, aborts: int
+) -> None:
+    lines = prose(2000, seed)
+    zombie = zombie_of(application, role, step, lines, session_timeout=SHORT, transaction_timeout=LONG)
+    replacement = application.start(role, "1", state=elsewhere(application), session_timeout=SHORT)
+
+    # When its session has ended, which gives the other one all partitions, and it goes on
+    with Witness(application):
+        wait_for("it is replaced", lambda: len(replacement.report.partitions) == application.config.partitions)
+        zombie.signal(signal.SIGCONT)
+
+        # Then what it had sent with the offsets of its old generation counts, the rest does not, and it comes back
+        wait_rejoined(zombie)
+    assert sum(zombie.report.counters.aborts.values()) == aborts
+    hold(application, lines, states=[elsewhere(application)])
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+@pytest.mark.parametrize(
+    ("step", "survives"),
+    [
+        pytest.param("after-begin", True, id="before-the-broker-heard-of-it"),
+        pytest.param("after-send-offsets", False, id="aborted-by-the-broker"),
+    ],
+)
+def test_a_zombie_past_both_time_outs(
+    application: Application, seed: int, role: Role, step: str, survives: bool
+) -> None:
+    lines = prose(2000, seed)
+    zombie = zombie_of(application, role, step, lines, session_timeout=SHORT, transaction_timeout=SHORT)
+
+    with keeping(application, (role, "1"), state=elsewhere(application), session_timeout=SHORT), Witness(application):
+        # When another one has counted its batch, and it goes on
+        application.wait_counted()
+        zombie.signal(signal.SIGCONT)
+
+        # Then it gives the transaction up; where Kafka did so and bumped its epoch, a new process has to go on
+        if survives:
+            wait_rejoined(zombie)
+            assert zombie.report.counters.aborts == {"UNKNOWN_MEMBER_ID": 1}
+        else:
+            assert zombie.wait() == ExitStatus.RETRY
+            assert "time-out" in zombie.log[-1]
+    hold(application, lines, states=[elsewhere(application)])
+
+
+def test_partitions_are_lost_under_load(application: Application, seed: int) -> None:
+    # Given two workers of each role, one of each on another host
+    lines = prose(60_000, seed)
+    abroad = elsewhere(application)
+    with (
+        keeping(application, ("map", "0"), ("reduce", "0"), session_timeout=SHORT) as here,
+        keeping(application, ("map", "1"), ("reduce", "1"), session_timeout=SHORT, state=abroad) as there,
+    ):
+        workers = [*here.running.values(), *there.running.values()]
+        wait_for("all have partitions", lambda: all(w.ready and w.report.partitions for w in workers))
+        with Witness(application), application.feeding(lines, rate=10_000):
+            # When one of each is stopped until the others have all, and continued
+            for role in ("map", "reduce"):
+                zombie, survivor = here.running[role, "0"], there.running[role, "1"]
+                zombie.signal(signal.SIGSTOP)
+                wait_for("it is replaced", lambda s=survivor: len(s.report.partitions) == 4)
+                zombie.signal(signal.SIGCONT)
+                # Then it comes back, as itself or as a new process
+                wait_for("it is back", lambda r=role: len(there.running[r, "1"].report.partitions) < 4)
+        application.wait_counted()
+    hold(application, lines, states=[abroad])
+
+
+def test_a_store_locked_by_a_stopped_process_is_waited_for(application: Application, seed: int) -> None:
+    # Given a stopped reducer whose stores are wanted by another one of the same host
+    lines = prose(2000, seed)
+    application.start("map")
+    holder = application.start("reduce", session_timeout=SHORT)
+    application.feed(lines[:1000])
+    application.wait_counted()
+    holder.signal(signal.SIGSTOP)
+    application.feed(lines[1000:])
+    waiter = application.start("reduce", "1", session_timeout=SHORT)
+    wait_for("it was given the partitions", lambda: len(waiter.report.partitions) == 4)
+
+    # When it waits, it goes on reporting; when the holder goes on, it gets its share
+    beat = waiter.report.beat
+    wait_for("it beats", lambda: waiter.report.beat > beat + 20)
+    assert not waiter.ready
+    holder.signal(signal.SIGCONT)
+
+    wait_for("it is ready", lambda: waiter.ready and holder.ready)
+    hold(application, lines)

@@ -1,0 +1,194 @@
+"""What must hold whatever breaks: watched while it breaks (`Witness`) and checked afterwards (`hold`).
+
+1. The final counts equal an independent recount of the lines.
+2. Per word, the committed totals only rise; none repeats.
+3. No read_committed reader ever sees a total that the lines written so far could not give.
+4. Each store equals the fold of `counts` below its stamp.
+5. Committed offsets never go back, and every topic becomes stable within the transaction time-out.
+6. Nothing of the application is left running, and no store is locked.
+"""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import psutil
+from application import Application, wait_for
+from confluent_kafka import KafkaException, TopicPartition
+from reference import recount
+
+from wcsup import _core
+from wcsup.kafka import clients, topics
+from wcsup.state.store import Cached, Store
+
+_GRACE_SECONDS = 5.0
+"""What a busy machine may need on top of a time-out."""
+
+
+class Witness:
+    """A read_committed reader of `counts` and of committed offsets that runs along and takes notes of any breach."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._config = application.config
+        self._stop = threading.Event()
+        self._totals: Counter[bytes] = Counter()
+        self._committed: dict[tuple[str, int], int] = {}
+        self._breaches: list[str] = []
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.seen = 0
+        """Totals read."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        if kind is None:
+            assert not self._breaches, self._breaches[:10]
+            assert self.seen and self._committed, "it has seen something"
+
+    def _watch(self) -> None:
+        try:
+            self._read()
+        except BaseException as error:  # noqa: BLE001 - told by the test's thread
+            self._breaches.append(repr(error))
+
+    def _read(self) -> None:
+        config = self._config
+        consumer = clients.assigned_consumer(config)
+        consumer.assign([TopicPartition(config.topic("counts"), p, 0) for p in range(config.partitions)])
+        while not self._stop.is_set():
+            for message in consumer.consume(5_000, 0.2):
+                if message.error() is None:
+                    self._see(message.key(), message.value())
+            self._sample(config.map_group, config.topic("lines"))
+            self._sample(config.reduce_group, config.topic("words"))
+        consumer.close()
+
+    def _see(self, word: bytes | None, value: bytes | None) -> None:
+        self.seen += 1
+        if word is None or value is None:
+            self._breaches.append(f"a total of {word!r} is {value!r}")
+            return
+        total = int.from_bytes(value, "big", signed=True)
+        if total <= self._totals[word]:
+            self._breaches.append(f"invariant 2: total of {word!r} went from {self._totals[word]} to {total}")
+        if total > (most := self._application.written[word]):
+            self._breaches.append(f"invariant 3: {word!r} was written {most} times and counted {total} times")
+        self._totals[word] = total
+
+    def _sample(self, group: str, topic: str) -> None:
+        try:
+            offsets = topics.committed(self._config, group, topic, self._config.partitions)
+        except KafkaException:
+            return  # the broker is what the test broke
+        for partition, offset in offsets.items():
+            key = topic, partition
+            if 0 <= offset < (before := self._committed.get(key, 0)):
+                self._breaches.append(f"invariant 5: {group} went back from {before} to {offset} of {key}")
+            if offset >= 0:
+                self._committed[key] = offset
+
+
+def hold(application: Application, lines: Iterable[bytes | None], *, states: Sequence[Path] = ()) -> None:
+    """Let the application finish, end it, and check all invariants; `states` are state directories beside its own."""
+    application.wait_counted()
+    check_counts(application, lines)
+    check_stable(application)
+    application.stop()
+    check_ended(application)
+    for state in {application.config.state, *states}:
+        check_stores(application, state)
+
+
+def check_counts(application: Application, lines: Iterable[bytes | None]) -> None:
+    """Invariants 1 and 2."""
+    counted, expected = application.counts(), recount(lines)
+    wrong = {word: (counted[word], expected[word]) for word in counted | expected if counted[word] != expected[word]}
+    assert not wrong, f"{len(wrong)} words (counted, written): {dict(list(wrong.items())[:10])}"
+
+
+def check_stable(application: Application) -> None:
+    """Invariant 5: no transaction stays open."""
+    wanted = [
+        TopicPartition(application.config.topic(name), p)
+        for name in topics.NAMES
+        for p in range(application.config.partitions)
+    ]
+
+    def open_ends() -> bool:
+        return topics.stable_ends(application.admin, wanted) == topics.ends(application.admin, wanted)
+
+    wait_for("all topics are stable", open_ends, application.config.transaction_timeout + _GRACE_SECONDS)
+
+
+def check_ended(application: Application) -> None:
+    """Invariant 6: no worker runs, nor a child of one."""
+    for worker in application.workers:
+        assert worker.process.poll() is not None, f"{worker.job_name} runs"
+    sessions = {worker.process.pid for worker in application.workers}  # each worker leads one
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError):
+            assert os.getsid(pid) not in sessions, f"orphan: {psutil.Process(pid)}"
+
+
+def fold(application: Application, partition: int, below: int) -> dict[bytes, int]:
+    """Return the totals that the records of `counts` below an offset give; nulls delete."""
+    name = application.config.topic("counts")
+    totals: dict[bytes, int] = {}
+    consumer = clients.assigned_consumer(application.config)
+    consumer.assign([TopicPartition(name, partition, 0)])
+    at = 0
+    while at < below:
+        for message in consumer.consume(10_000, 0.2):
+            at = message.offset() or 0
+            error, key, value = message.error(), message.key(), message.value()
+            if error is not None:
+                assert error.name() == "_PARTITION_EOF", error.str()
+                assert at >= below, f"counts {partition} ends at {at}, before the stamp {below}"
+            elif at < below and key is not None:
+                if value is None:
+                    totals.pop(key, None)
+                elif len(value) in {4, 8}:
+                    totals[key] = int.from_bytes(value, "big", signed=True)
+    consumer.close()
+    return totals
+
+
+def check_stores(application: Application, state: Path) -> int:
+    """Invariants 4 and 6: each store of a state directory opens, and is what its stamp says; return how many."""
+    checked = 0
+    for path in sorted((state / "stores").glob("*")):
+        store = Store.open(path, Cached())
+        try:
+            stored = {word: int.from_bytes(total, "big", signed=True) for word, total in store.items()}
+            if store.stamp is None:
+                assert not stored, f"{path} has words and no stamp"
+                continue
+            expected = fold(application, int(path.name), store.stamp.next_offset)
+            assert stored == expected, f"{path} differs from counts below its stamp {store.stamp.next_offset}"
+            assert store.stamp.distinct == len(stored), f"{path}: distinct words"
+            assert store.stamp.total == sum(stored.values()), f"{path}: sum"
+            top = _top(stored)[: len(store.stamp.top)]
+            assert [(word.encode("latin-1"), total) for word, total in store.stamp.top] == top, f"{path}: top words"
+            checked += 1
+        finally:
+            store.close()
+    return checked
+
+
+def _top(totals: dict[bytes, int]) -> list[tuple[bytes, int]]:
+    short = [(word, total) for word, total in totals.items() if len(word) <= 256]
+    return sorted(short, key=lambda pair: (-pair[1], pair[0]))
+
+
+def partition_of(application: Application, word: bytes) -> int:
+    """Return the partition of `words` and `counts` that a word is in."""
+    return _core.partition(word, application.config.partitions)

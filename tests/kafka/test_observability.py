@@ -1,0 +1,135 @@
+"""`wcsup run --http` with real workers on a real Kafka: health, and metrics that agree with an independent recount."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+from typing import Any
+
+from application import WAIT_SECONDS, prose, wait_for
+from prometheus_client.parser import text_string_to_metric_families
+from reference import recount
+from shell import Shell
+
+from wcsup import _core
+
+
+class Site:
+    """The HTTP side of a run."""
+
+    def __init__(self, shell: Shell, line: str) -> None:
+        self.process: subprocess.Popen[bytes] = shell.start(f"run --http 127.0.0.1:0 --log-file run.log {line}")
+        log = shell.place / "run.log"
+        wait_for("its address is said", lambda: log.exists() and "http://127.0.0.1:" in log.read_text())
+        match = re.search(r"the dashboard is at (http://127\.0\.0\.1:\d+)/", log.read_text())
+        assert match
+        self.url = match[1]
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:  # noqa: S310 - its own
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    @property
+    def ready(self) -> bool:
+        return self.get("/readyz")[0] == 200
+
+    def metrics(self) -> dict[str, float]:
+        """Values by name and labels, as they are written."""
+        return {
+            sample.name + "".join(f" {key}={value}" for key, value in sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(self.get("/metrics")[1])
+            for sample in family.samples
+        }
+
+    def status(self) -> Any:
+        return json.loads(self.get("/status.json")[1])
+
+
+def test_metrics_agree_with_a_recount_and_outlive_workers(wcsup: Shell) -> None:
+    # Given lines of all kinds, some of which can't be counted
+    plain = prose(5000, seed=8)
+    lines = [*plain, b"x" * (_core.MAX_WORD_BYTES + 1), None, None]
+    expected = recount(plain)
+    wcsup.application.make_topics()
+    wcsup.application.feed(lines)
+
+    # When a run counts them
+    site = Site(wcsup, "--mappers 2 --reducers 1")
+    assert site.get("/livez")[0] == 200
+    wait_for("it is ready", lambda: site.ready)
+    wait_for(
+        "all is counted",
+        lambda: (
+            (found := site.metrics()).get("wcsup_words_total") == expected.total()
+            # Workers report on their own and some time after a commit; the lag is Kafka's.
+            and found["wcsup_lines_total"] == len(lines)
+            and found["wcsup_counted_words"] == expected.total()
+            # Resources are looked at now and then, first when a process has only just been made.
+            and all(seconds > 0 for name, seconds in found.items() if name.startswith("wcsup_worker_cpu_seconds"))
+            and sum(left for name, left in found.items() if name.startswith("wcsup_lag_records")) == 0
+        ),
+    )
+
+    # Then each figure is right
+    found = site.metrics()
+    lag = [name for name in found if name.startswith("wcsup_lag_records")]
+    assert len(lag) == 2 * wcsup.config.partitions
+    assert found["wcsup_lines_total"] == len(lines)
+    assert found["wcsup_null_lines_total"] == 2
+    assert found["wcsup_dead_letters_total role=map"] == 1
+    assert found["wcsup_distinct_words"] == len(expected)
+    assert found["wcsup_counted_words"] == expected.total()
+    assert found["wcsup_input_bytes_total role=map"] == sum(len(line) for line in lines if line)
+    for role in ("map", "reduce"):
+        commits = found[f"wcsup_commits_total role={role}"]
+        assert commits == found[f"wcsup_batch_records_count role={role}"] > 0
+        assert commits == found[f"wcsup_commit_duration_seconds_count role={role}"]
+        assert found[f"wcsup_batch_records_sum role={role}"] == found[f"wcsup_input_records_total role={role}"]
+        for step in ("produce", "offsets", "commit", "store"):
+            assert found[f"wcsup_commit_step_duration_seconds_count role={role} step={step}"] == commits
+    for slot in ("role=map slot=map-0", "role=map slot=map-1", "role=reduce slot=reduce-0"):
+        assert found[f"wcsup_worker_ready {slot}"] == 1
+        assert found[f"wcsup_worker_state {slot} state=running"] == 1
+        assert found[f"wcsup_worker_resident_memory_bytes {slot}"] > 1 << 20
+        assert found[f"wcsup_worker_cpu_seconds_total {slot}"] > 0
+        assert found[f"wcsup_worker_threads {slot}"] > 1
+        assert found[f"wcsup_worker_open_fds {slot}"] > 5
+    assert found["process_resident_memory_bytes"] > 10 << 20
+
+    # And none falls where workers die
+    for worker in site.status()["workers"]:
+        os.kill(worker["pid"], signal.SIGKILL)
+    wait_for("who is missing is said", lambda: not site.ready and "reduce-0: " in site.get("/readyz")[1])
+    wait_for(
+        "all are back",
+        lambda: site.metrics()["wcsup_restarts_total reason=killed"] == 3 and site.ready,
+    )
+    wcsup.application.feed([b"one more"])
+    wait_for("it is counted", lambda: site.metrics()["wcsup_words_total"] == expected.total() + 2)
+    after = site.metrics()
+    fallen = {
+        name: (value, after.get(name))
+        for name, value in found.items()
+        if re.search(r"_(total|count|bucket)( |$)", name) and after.get(name, -1) < value
+    }
+    assert not fallen
+    assert after["wcsup_lines_total"] == found["wcsup_lines_total"] + 1
+    assert after["wcsup_distinct_words"] == len(expected | recount([b"one more"]))
+
+    # And the end is told while it lasts
+    site.process.send_signal(signal.SIGTERM)
+    assert site.process.wait(WAIT_SECONDS) == 0
+
+
+def test_an_address_that_is_taken_is_said_before_anything_is_started(wcsup: Shell) -> None:
+    site = Site(wcsup, "--mappers 1 --reducers 1")
+    refused = wcsup(f"run --http {site.url.removeprefix('http://')} --bootstrap-servers 127.0.0.1:1")
+    assert (refused.status, refused.out) == (3, "")
+    assert re.fullmatch(r"wcsup: --http 127\.0\.0\.1:\d+ is taken by another process\n", refused.err)

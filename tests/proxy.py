@@ -1,0 +1,265 @@
+"""A TCP proxy between clients and broker that understands where Kafka's requests and answers begin and end.
+
+It can be slow, stall, cut its connections, and act on the requests of one kind: lose or keep back their answers, or
+keep the requests themselves back and deliver them when their sender has long gone on.
+"""
+
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum, auto
+from typing import NamedTuple
+
+_LONGEST_SECONDS = 60.0
+
+
+class Api(int, Enum):
+    """Kinds of requests (Kafka protocol guide, "API keys")."""
+
+    PRODUCE = 0
+    FETCH = 1
+    OFFSET_FETCH = 9
+    JOIN_GROUP = 11
+    HEARTBEAT = 12
+    INIT_PRODUCER_ID = 22
+    ADD_PARTITIONS = 24
+    ADD_OFFSETS = 25
+    END_TXN = 26
+    TXN_OFFSET_COMMIT = 28
+
+
+class _Act(Enum):
+    LOSE_ANSWER = auto()
+    HOLD_ANSWER = auto()
+    HOLD_REQUEST = auto()
+
+
+class Frame(NamedTuple):
+    """One request or answer."""
+
+    size: bytes
+    body: bytes
+
+
+class Trap:
+    """What the proxy does to the next request of a kind."""
+
+    def __init__(self, api: Api, act: _Act, *, skip: int = 0) -> None:
+        self.api = api
+        self.act = act
+        self.skip = skip
+        self.sprung = threading.Event()
+        self._released = threading.Event()
+        self._answered = threading.Event()
+        self.answer = b""
+
+    def release(self) -> None:
+        """Let go of what was kept back."""
+        self._released.set()
+
+    def wait_release(self) -> None:
+        assert self._released.wait(_LONGEST_SECONDS), "a test releases what it traps"
+
+    def answered(self, answer: bytes) -> None:
+        self.answer = answer
+        self._answered.set()
+
+    def wait_answered(self) -> bytes:
+        """Return what the broker said to a request that was kept back."""
+        assert self._answered.wait(_LONGEST_SECONDS), "the broker answered"
+        return self.answer
+
+
+class _Connection:
+    def __init__(self, client: socket.socket, broker: socket.socket) -> None:
+        self.client = client
+        self.broker = broker
+        self.asked: dict[int, int] = {}
+        """API key by correlation id of what is not answered yet."""
+        self.held: Trap | None = None
+        """Whose request the broker is to get when its sender is gone: nothing else is forwarded any more."""
+
+    def close(self, *, broker: bool = True) -> None:
+        for end in (self.client, self.broker)[: 1 + broker]:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+class Proxy:
+    """Listens at `outside`, forwards to `inside`, both ports of loopback."""
+
+    def __init__(self, outside: int, inside: int) -> None:
+        self.address = f"127.0.0.1:{outside}"
+        self.requests: Counter[int] = Counter()
+        """Forwarded requests by API key."""
+        self._inside = inside
+        self._flow = threading.Event()
+        self._flow.set()
+        self._delay = 0.0
+        self._lock = threading.Lock()
+        self._traps: list[Trap] = []
+        self._connections: set[_Connection] = set()
+        self._outside = outside
+        self._listen()
+
+    def slow(self, seconds: float) -> None:
+        """Take so long for each request and each answer."""
+        self._delay = seconds
+
+    def stall(self) -> None:
+        """Forward nothing, and let nobody know."""
+        self._flow.clear()
+
+    def resume(self) -> None:
+        self._flow.set()
+
+    def cut(self) -> None:
+        """Break all connections; new ones are welcome."""
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            self._end(connection)
+
+    def shut(self) -> None:
+        """Break all connections and have new ones refused, until `reopen`."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._accepting.join()
+        self.cut()
+
+    def reopen(self) -> None:
+        self._listen()
+
+    def lose_answer(self, api: Api, *, skip: int = 0) -> Trap:
+        """Have the broker do the next request of a kind, swallow its answer and break the connection."""
+        return self._set(Trap(api, _Act.LOSE_ANSWER, skip=skip))
+
+    def hold_answer(self, api: Api, *, skip: int = 0) -> Trap:
+        """Have the broker do it, and keep the answer back until the trap is released."""
+        return self._set(Trap(api, _Act.HOLD_ANSWER, skip=skip))
+
+    def hold_request(self, api: Api, *, skip: int = 0) -> Trap:
+        """Break the sender's connection and give the broker the request when the trap is released."""
+        return self._set(Trap(api, _Act.HOLD_REQUEST, skip=skip))
+
+    def close(self) -> None:
+        self._flow.set()
+        for trap in self._traps:
+            trap.release()
+        self.shut()
+
+    def _set(self, trap: Trap) -> Trap:
+        with self._lock:
+            self._traps.append(trap)
+        return trap
+
+    def _sprung(self, api: int | None, *acts: _Act) -> Trap | None:
+        with self._lock:
+            for trap in self._traps:
+                if trap.api == api and trap.act in acts and not trap.sprung.is_set():
+                    if trap.skip:
+                        trap.skip -= 1
+                        return None
+                    trap.sprung.set()
+                    return trap
+        return None
+
+    def _listen(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", self._outside), backlog=100)
+        self._accepting = threading.Thread(target=self._accept, args=[self._listener], daemon=True)
+        self._accepting.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return  # shut
+            try:
+                broker = socket.create_connection(("127.0.0.1", self._inside))
+            except OSError:
+                client.close()
+                continue
+            for end in (client, broker):
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection = _Connection(client, broker)
+            with self._lock:
+                self._connections.add(connection)
+            for pump in (self._forward_requests, self._forward_answers):
+                threading.Thread(target=self._run, args=[pump, connection], daemon=True).start()
+
+    def _run(self, pump: Callable[[_Connection], None], connection: _Connection) -> None:
+        with suppress(OSError):
+            pump(connection)
+        self._end(connection)
+
+    def _end(self, connection: _Connection) -> None:
+        with self._lock:
+            self._connections.discard(connection)
+        connection.close()
+
+    def _forward_requests(self, connection: _Connection) -> None:
+        while frame := _receive(connection.client):
+            api, _version, correlation = struct.unpack_from(">hhi", frame.body)
+            if trap := self._sprung(api, _Act.HOLD_REQUEST):
+                self._hold_request(connection, frame, trap)
+                return
+            connection.asked[correlation] = api
+            self._pace()
+            connection.broker.sendall(frame.size + frame.body)
+            self.requests[api] += 1
+
+    def _hold_request(self, connection: _Connection, frame: Frame, trap: Trap) -> None:
+        with self._lock:
+            self._connections.discard(connection)  # `cut` is not to break the broker's half
+        connection.held = trap
+        connection.close(broker=False)
+        trap.wait_release()
+        connection.asked.clear()
+        connection.broker.sendall(frame.size + frame.body)
+        trap.wait_answered()
+
+    def _forward_answers(self, connection: _Connection) -> None:
+        while frame := _receive(connection.broker):
+            (correlation,) = struct.unpack_from(">i", frame.body)
+            api = connection.asked.pop(correlation, None)
+            if connection.held is not None:
+                if api is None:
+                    connection.held.answered(frame.body[4:])
+                continue
+            if trap := self._sprung(api, _Act.LOSE_ANSWER, _Act.HOLD_ANSWER):
+                trap.answered(frame.body[4:])
+                if trap.act is _Act.LOSE_ANSWER:
+                    return
+                trap.wait_release()
+            self._pace()
+            connection.client.sendall(frame.size + frame.body)
+
+    def _pace(self) -> None:
+        if self._delay:
+            time.sleep(self._delay)
+        self._flow.wait()
+
+
+def _receive(connection: socket.socket) -> Frame | None:
+    size = _receive_exactly(connection, 4)
+    if not size:
+        return None
+    body = _receive_exactly(connection, *struct.unpack(">i", size))
+    return Frame(size, body) if body else None
+
+
+def _receive_exactly(connection: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = connection.recv(min(1 << 20, size - len(data)))
+        if not part:
+            return b""
+        data += part
+    return bytes(data)

@@ -1,0 +1,85 @@
+"""`wcsup` as a user calls it: real processes, in a directory of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from application import WAIT_SECONDS, Application, wait_for
+
+from wcsup.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.status == 0, self.err
+        return json.loads(self.out)
+
+
+class Shell:
+    """Calls `wcsup` for one application, in a directory of its own."""
+
+    def __init__(self, config: Config, place: Path) -> None:
+        self.config = config
+        self.place = place
+        self.application = Application(config)
+        self._started: list[subprocess.Popen[bytes]] = []
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("WCSUP_")}
+        values = {name: getattr(config, name) for name in ("bootstrap_servers", "app_id", "topic_prefix")}
+        self._environment = {
+            **environment,
+            **{f"WCSUP_{name.upper()}": str(value) for name, value in values.items()},
+            "WCSUP_STATE_DIR": str(config.state),
+            "WCSUP_PARTITIONS": str(config.partitions),
+            "WCSUP_DATA_DIR": str(place / "no-embedded-broker"),
+        }
+
+    def __call__(self, line: str, stdin: bytes = b"") -> Done:
+        """Call a command and wait for its end."""
+        process = self.start(line)
+        out, err = process.communicate(stdin, WAIT_SECONDS)
+        return Done(process.returncode, out.decode(), err.decode())
+
+    def start(self, line: str, **more: Any) -> "subprocess.Popen[bytes]":
+        """Start a command."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+        command = [sys.executable, "-m", "wcsup.cli", *line.split()]
+        process = subprocess.Popen(command, env=self._environment, cwd=self.place, **pipes)
+        self._started.append(process)
+        return process
+
+    def file(self, name: str, text: bytes) -> str:
+        (self.place / name).write_bytes(text)
+        return name
+
+    def lines(self) -> list[tuple[int, bytes | None]]:
+        """What is in the topic `lines`: partition and line."""
+        return [(partition, value) for partition, _, value, _ in self.application.read("lines")]
+
+    def status(self) -> Any:
+        return self("status --json").json
+
+    def wait_ready(self) -> Any:
+        wait_for("the run is ready", lambda: self.status().get("ready"))
+        return self.status()
+
+    def stop(self) -> None:
+        """End what still runs; a killed supervisor takes its workers with it."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.wait(WAIT_SECONDS)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with suppress(BrokenPipeError):
+                        pipe.close()
