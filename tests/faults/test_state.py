@@ -1,6 +1,7 @@
 """Local state damaged, foreign, locked, full or read-only: counts stay exact, or the error says what to do."""
 
 import os
+import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -203,8 +204,9 @@ def tmpfs(application: Application) -> Iterator[Mount]:
 def test_a_full_disk_is_said_and_nothing_is_lost(application: Application, seed: int, tmpfs: Mount) -> None:
     # Given a disk that is full before all words are stored
     state = tmpfs("size=1500k")
-    words = [f"word{chr(97 + n % 26)}_{'x' * (n % 60)}_{'abcdefghij'[n % 10]}" for n in range(200)]
-    lines = [f"{' '.join(words)} {'y' * (n % 300)}{line.decode()}".encode() for n, line in enumerate(prose(8000, seed))]
+    chance = random.Random(seed)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    lines = [b"%s %s" % (line, "".join(chance.choices(letters, k=400)).encode()) for line in prose(8000, seed)]
     application.start("map")
     reducer = application.start("reduce")
     application.feed(lines[:6000])

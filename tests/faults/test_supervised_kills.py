@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from application import WAIT_SECONDS, Application, prose, wait_for
+from leaks import descriptors
 from shell import Shell
 
 from wcsup.errors import WcsupError
@@ -75,7 +76,7 @@ class Killer:
                 dead.add((worker["slot"], worker["restarts"]))
                 self.killed += 1
         wait_for("every worker is back", self._all_well, 2 * WAIT_SECONDS)
-        return self._supervisor.num_fds(), self._supervisor.memory_info().rss
+        return descriptors(self._supervisor), self._supervisor.memory_info().rss
 
     def survivors(self) -> list[psutil.Process]:
         """Return the processes that are still there."""
@@ -100,18 +101,18 @@ def test_workers_die_all_the_time_and_counts_are_exact(wcsup: Shell, seed: int) 
     killer = Killer(wcsup, running.pid, seed)
 
     with fed(wcsup.application, seed):
-        descriptors, memory = killer.kill_until(KILLS // 5)
+        held, memory = killer.kill_until(KILLS // 5)
         began = time.monotonic()
-        descriptors_later, memory_later = killer.kill_until(KILLS)
+        held_later, memory_later = killer.kill_until(KILLS)
         seconds = time.monotonic() - began
     print(
-        f"{KILLS - KILLS // 5} kills in {seconds:.0f} s; descriptors {descriptors} then {descriptors_later}, "
+        f"{KILLS - KILLS // 5} kills in {seconds:.0f} s; descriptors {held} then {held_later}, "
         f"resident {memory / 1e6:.1f} MB then {memory_later / 1e6:.1f} MB; "
         f"{wcsup.application.written.total():,} words written; restarts {killer.status()['restarts']}"
     )
 
     # Nothing is left behind in the supervisor
-    assert descriptors_later == descriptors
+    assert held_later == held
     assert memory_later < memory + (4 << 20)
 
     # Nor by it
