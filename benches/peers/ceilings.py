@@ -16,6 +16,7 @@ from rocksdict import Rdict, WriteBatch
 
 from wcsup import _core
 from wcsup.config import Config
+from wcsup.garbage import collect_rarely
 from wcsup.kafka import clients, topics
 
 Rates = dict[str, tuple[float, str]]
@@ -146,5 +147,6 @@ PARTS = {part.__name__: part for part in (consume, tokenize, core, produce, stor
 
 if __name__ == "__main__":
     name, bootstrap, prefix, directory = sys.argv[1:]
+    collect_rarely()
     config = Config(bootstrap_servers=bootstrap, app_id=f"ceiling-{name}", topic_prefix=prefix, partitions=PARTITIONS)
     print(json.dumps(PARTS[name](config, Path(directory) / f"ceiling-{name}")))

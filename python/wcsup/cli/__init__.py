@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from wcsup.cli.file import META_KEY
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, WcsupError
+from wcsup.garbage import collect_rarely
 
 INTERRUPTED = 130
 """As a shell reports a death by SIGINT."""
@@ -17,6 +18,8 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; return the exit status, after one line on standard error where it is an error's."""
     from wcsup.cli.app import app
+
+    collect_rarely()
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # words and file names may be more than a terminal knows

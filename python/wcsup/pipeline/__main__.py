@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from wcsup import logs
 from wcsup.errors import ExitStatus, WcsupError
+from wcsup.garbage import collect_rarely
 from wcsup.pipeline.report import Job, Report
 from wcsup.pipeline.worker import work
 
@@ -23,6 +24,7 @@ def main() -> int:
     """Read the job, work, return the exit status."""
     parent = os.getppid()
     _die_with_parent(parent)
+    collect_rarely()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     line = sys.stdin.readline()
