@@ -29,8 +29,14 @@ POLL_BYTES = 2 << 20
 """About the most that one turn of the loop takes, so that a batch is seen to be full in time."""
 IDLE_SECONDS = 0.1
 """How long one poll waits for input."""
-DRY_SECONDS = 0.005
-"""How long the input must be dry before a batch is committed ahead of the interval."""
+SHORT_SECONDS = 0.005
+"""How long one poll waits where something else is to be done soon."""
+LIGHT_RECORDS = 500
+LIGHT_BYTES = 64 << 10
+"""A poll that gave no more than this has reached the input's end, and its batch is committed ahead of the interval."""
+LIGHT_SECONDS = 0.01
+"""How long after the last commit that is done at the earliest, and never sooner than that commit itself took: so that
+a light load, which has time to spare, is committed some 50 times a second, and a heavy one can't come to that."""
 QUIET_SECONDS = 0.2
 """How long after the last commit work without new input is committed: an end past control records, top words."""
 REPORT_SECONDS = 0.2
@@ -57,6 +63,10 @@ class Worker:
         self._most = POLL_RECORDS // 100
         self._aborts_in_row = 0
         self._last_commit = time.monotonic()
+        self._light_from = 0.0
+        """When a light batch is due."""
+        self._light = False
+        """Whether the last poll was light."""
 
         config = self._config
         directory = open_directory(config)
@@ -140,7 +150,11 @@ class Worker:
         """Hand what the consumer has to the stage; return whether it had nothing."""
         # `poll` serves a rebalance without returning for it, hence the short wait until the first one.
         soon = self._opening or self._stage.taken or not self._joined
-        wait = DRY_SECONDS if soon else IDLE_SECONDS
+        wait = SHORT_SECONDS if soon else IDLE_SECONDS
+        if self._stage.taken and self._light:
+            # The consumer gathers what comes until the commit: one wake-up for all of it instead of one for each.
+            time.sleep(max(0.0, self._light_from - time.monotonic()))
+            wait = 0
         # `consume` alone waits for all its records or its whole time-out, so `poll` waits for the first.
         first = self._consumer.poll(wait)
         messages = [] if first is None else [first, *self._consumer.consume(self._most, 0)]
@@ -149,9 +163,10 @@ class Worker:
         before = self._stage.taken_bytes
         for message in self._stage.add(messages):
             self._judge(message)
+        size = self._stage.taken_bytes - before
+        self._light = len(messages) <= LIGHT_RECORDS and size <= LIGHT_BYTES
         if messages:
-            mean = (self._stage.taken_bytes - before) // len(messages) + 1
-            self._most = min(POLL_RECORDS, POLL_BYTES // mean + 1)
+            self._most = min(POLL_RECORDS, POLL_BYTES // (size // len(messages) + 1) + 1)
         return not messages
 
     def _judge(self, message: Message) -> None:
@@ -169,9 +184,10 @@ class Worker:
         log.warning("consumer: %s", error.str())
 
     def _due(self, dry: bool) -> bool:
-        stage, since = self._stage, time.monotonic() - self._last_commit
+        stage, now = self._stage, time.monotonic()
+        since = now - self._last_commit
         if stage.taken:
-            return dry or stage.full or since >= self._config.commit_interval
+            return stage.full or since >= self._config.commit_interval or (self._light and now >= self._light_from)
         return dry and since >= QUIET_SECONDS and (stage.idle_work() or bool(stage.offsets()))
 
     def _commit(self, *, last: bool = False) -> None:
@@ -196,6 +212,7 @@ class Worker:
             counters.batch_records.observe(records)
             counters.commit_seconds += time.monotonic() - began
         self._last_commit = time.monotonic()
+        self._light_from = self._last_commit + max(LIGHT_SECONDS, self._last_commit - began)
         self._enter(Phase.RESTORING if self._opening else Phase.RUNNING)
 
     def _rewind(self) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -141,7 +141,7 @@ class Store:
             for word in totals.deleted():
                 batch.delete(word)
         family = self._database.get_column_family_handle(_META)
-        batch.put(_STAMP, json.dumps(asdict(stamp)).encode(), family)
+        batch.put(_STAMP, _encode(stamp), family)
         try:
             self._database.write(batch)
         except Exception as error:
@@ -233,6 +233,11 @@ def discard(path: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(f"store {path} can't be used and can't be deleted: {error}") from error
+
+
+def _encode(stamp: Stamp) -> bytes:
+    # Not `asdict`: that copies each of the top words, and costs 0.5 ms for every partition of every commit.
+    return json.dumps({name: getattr(stamp, name) for name in Stamp.__slots__}).encode()
 
 
 def _decode(raw: bytes) -> Stamp | None:
