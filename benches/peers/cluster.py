@@ -1,6 +1,7 @@
 """The broker that all systems share, the lines in it, and what is committed."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -35,6 +36,8 @@ class Cluster:
 
     def __init__(self, directory: Path) -> None:
         self._data = directory / "broker"
+        # As brokers in production run: the embedded one does without Java's second compiler for a quick start.
+        os.environ["KAFKA_OPTS"] = "-XX:TieredStopAtLevel=4"
         running = broker.start(self._data, heap="1g")
         self.bootstrap, self.pid, self.version = running.bootstrap, running.pid, running.version
         self._directory = directory

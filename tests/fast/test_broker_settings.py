@@ -11,12 +11,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, UsageError
 from wcsup.kafka import broker
-from wcsup.kafka.broker import jars, java, maven, ports, recovery, settings
+from wcsup.kafka.broker import jars, java, maven, ports, process, recovery, settings
 from wcsup.kafka.broker.process import Kafka, decisive
 from wcsup.kafka.broker.record import Record
 
@@ -292,3 +293,15 @@ def test_a_named_broker_is_used_and_none_started(tmp_path: Path) -> None:
 )
 def test_the_decisive_line_of_a_log(output: str, reason: str | None) -> None:
     assert decisive(output) == reason
+
+
+def test_options_for_java_are_the_users_last_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    kafka = Kafka(tmp_path, java.Java(Path("/bin/echo"), "0"), [])
+    monkeypatch.setenv("KAFKA_OPTS", "-XX:TieredStopAtLevel=4 '-Dname=two words'")
+    psutil.Process(process.spawn(kafka, port=1, heap="1g")).wait(10)
+    said = (tmp_path / process.OUTPUT).read_text()
+    assert re.search(r"TieredStopAtLevel=1 .*-Xmx1g .*TieredStopAtLevel=4 -Dname=two words -cp", said)
+
+    monkeypatch.setenv("KAFKA_OPTS", "'")
+    with pytest.raises(UsageError, match="KAFKA_OPTS can't be read: No closing quotation"):
+        process.spawn(kafka, port=1, heap="1g")

@@ -34,6 +34,7 @@ command = Broker(
     example="""
     wcsup broker start
     wcsup broker start --port 9092 --data-dir /var/lib/wcsup
+    KAFKA_OPTS=-XX:TieredStopAtLevel=4 wcsup broker start --heap 2g
     """,
 )
 @click.option(
@@ -47,6 +48,7 @@ def start(config: Config, port: int | None, heap: str) -> None:
     """Start it and return when it serves.
 
     The first time its files (45 MB) are fetched from Maven Central. Where it runs already, its address is said.
+    Further options for Java are taken from KAFKA_OPTS; the one in the example is for a broker under load for long.
     """
     from wcsup.kafka import broker
 
