@@ -164,12 +164,17 @@ class Application:
         wait_for("all lines are mapped", lambda: self.lag().lines == 0, seconds)
         wait_for("all words are reduced", lambda: self.lag().words == 0, seconds)
 
-    def read(self, topic: str) -> Iterator[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes]]]]:
-        """Yield (partition, key, value, headers) of all committed records of a topic."""
+    def read(
+        self, topic: str, until: Callable[..., dict[tuple[str, int], int]] = topics.ends
+    ) -> Iterator[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes]]]]:
+        """Yield (partition, key, value, headers) of all committed records of a topic.
+
+        Its end is waited for, behind every open transaction; with `topics.stable_ends` what can be read now is enough.
+        """
         name = self.config.topic(topic)
         consumer = clients.assigned_consumer(self.config)
         consumer.assign([TopicPartition(name, p, 0) for p in range(self.config.partitions)])
-        ends = topics.ends(self.admin, [TopicPartition(name, p) for p in range(self.config.partitions)])
+        ends = until(self.admin, [TopicPartition(name, p) for p in range(self.config.partitions)])
         left = {p for (_, p), end in ends.items() if end}
         while left:
             for message in consumer.consume(10_000, 0.2):

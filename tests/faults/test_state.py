@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
 from invariants import check_stores, hold
+from keeper import keeping
 
 from wcsup import _core
 from wcsup.errors import ExitStatus, RetryError
@@ -93,8 +94,11 @@ def test_a_flipped_byte_is_found_and_the_store_is_rebuilt(application: Applicati
     assert broken.wait() == ExitStatus.STORE_BROKEN
     assert "is damaged and was discarded" in broken.log[-1]
 
-    # And a new one rebuilds them all
-    application.start("reduce")
+    # And new ones rebuild them all: more than one where a batch had no words of some damaged store
+    with keeping(application, ("reduce", "0")) as keeper:
+        application.wait_counted()
+    assert len(keeper.ends) < len(stores(application))
+    assert {status for _, status in keeper.ends} <= {ExitStatus.STORE_BROKEN}
     hold(application, lines)
 
 

@@ -40,6 +40,8 @@ a light load, which has time to spare, is committed some 50 times a second, and 
 QUIET_SECONDS = 0.2
 """How long after the last commit work without new input is committed: an end past control records, top words."""
 REPORT_SECONDS = 0.2
+SEEK_SECONDS = 20.0
+"""How long an assigned partition may refuse to be sought before a new process tries."""
 _MOST_PAUSE = 5.0
 
 
@@ -56,6 +58,8 @@ class Worker:
         self._deferred: BaseException | None = None
         self._owned: set[int] = set()
         self._opening: set[int] = set()
+        self._seeking: dict[int, tuple[int, float]] = {}
+        """Opened partitions that are yet to be sought: the offset, and since when."""
         self._positions: dict[int, int] = {}
         """Committed offsets of the open partitions."""
         self._joined = False
@@ -228,36 +232,48 @@ class Worker:
     def _start_opening(self, partitions: set[int]) -> None:
         if not partitions:
             return
+        self._stop_seeking(partitions)
         self._consumer.pause([TopicPartition(self._topic, p) for p in partitions])
         for partition in sorted(partitions):
             self._stage.begin(partition)
         self._opening |= partitions
         self._enter(Phase.RESTORING)
 
+    def _stop_seeking(self, partitions: set[int]) -> None:
+        self._seeking = {p: wanted for p, wanted in self._seeking.items() if p not in partitions}
+
     def _open(self) -> None:
         """Go on opening what is assigned; partitions that are open now are read from their committed offset."""
         opened = self._stage.opened(lambda wanted: self._memory.committed(self._consumer, self._topic, wanted))
-        for partition, offset in opened.items():
+        self._seeking |= {partition: (offset, time.monotonic()) for partition, offset in opened.items()}
+        for partition, (offset, since) in list(self._seeking.items()):
+            if not self._seek(TopicPartition(self._topic, partition, offset), since):
+                continue
             self._stage.own(partition, offset)
             self._positions[partition] = offset
-            self._seek(TopicPartition(self._topic, partition, offset))
             self._consumer.resume([TopicPartition(self._topic, partition)])
             self._opening.discard(partition)
+            del self._seeking[partition]
         if not self._opening:
             self._enter(Phase.RUNNING)
 
-    def _seek(self, to: TopicPartition) -> None:
-        """Seek; a partition that was assigned this moment refuses it until its fetcher has started."""
-        for _ in range(100):
-            try:
-                self._consumer.seek(to)
-            except KafkaException as error:
-                if error.args[0].code() not in {KafkaError._STATE, KafkaError._TIMED_OUT}:
-                    raise RetryError(f"seek to {to.offset} of {to.topic} failed: {error}") from error
-                time.sleep(0.01)
-            else:
-                return
-        raise RetryError(f"partition {to.partition} of {to.topic} refuses to seek")
+    def _seek(self, to: TopicPartition, since: float) -> bool:
+        """Seek; false where it is to be tried again.
+
+        A partition that was assigned this moment refuses until its fetcher has started, and that waits for librdkafka's
+        own question for the committed offset, which a busy broker may have it ask again every 500 ms.
+        """
+        try:
+            self._consumer.seek(to)
+        except KafkaException as error:
+            if error.args[0].code() not in {KafkaError._STATE, KafkaError._TIMED_OUT, KafkaError._PREV_IN_PROGRESS}:
+                raise RetryError(f"seek to {to.offset} of {to.topic} failed: {error}") from error
+            if time.monotonic() - since > SEEK_SECONDS:
+                raise RetryError(
+                    f"partition {to.partition} of {to.topic} refuses to seek since {SEEK_SECONDS:.0f} s"
+                ) from error
+            return False
+        return True
 
     # Rebalance callbacks run within `poll` and `consume`, which throw away what they hold when one raises: so
     # they keep their errors for the loop (`_poll`).
@@ -300,6 +316,7 @@ class Worker:
                 self._positions.pop(partition, None)
             self._owned -= gone
             self._opening -= gone
+            self._stop_seeking(gone)
             self._report.partitions = sorted(self._owned)
             log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
             consumer.incremental_unassign(partitions)
