@@ -1,8 +1,10 @@
 """The broker killed (SIGKILL) and started again at the same address, under load."""
 
 import random
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import brokers
@@ -16,6 +18,9 @@ from keeper import Slot, keeping
 from wcsup.kafka import topics
 
 SLOTS: list[Slot] = [("map", "0"), ("map", "1"), ("reduce", "0"), ("reduce", "1")]
+
+RATE = 2000
+"""Lines a second while the broker is gone and back."""
 
 
 @pytest.fixture
@@ -39,17 +44,39 @@ def committed(application: Application, group: str, topic: str) -> int:
     return sum(topics.committed(config, group, config.topic(topic), config.partitions).values())
 
 
+@contextmanager
+def fed(application: Application, seed: int) -> Iterator[list[bytes]]:
+    """Write lines all the time, until the block ends; the list has all of them then."""
+    lines: list[bytes] = []
+    over = threading.Event()
+
+    def feed() -> None:
+        chance = random.Random(seed)
+        while not over.is_set():
+            more = prose(RATE, chance.getrandbits(32))
+            lines.extend(more)
+            application.feed(more, rate=RATE)
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        yield lines
+    finally:
+        over.set()
+        thread.join()
+
+
 @pytest.mark.parametrize("time_outs", [2.0, 20.0], ids=["sessions-and-transactions-end", "they-go-on"])
 def test_counting_goes_on_by_itself_when_the_broker_is_back(
     application: Application, mortal: TestBroker, seed: int, time_outs: float
 ) -> None:
     rng = random.Random(seed)
-    lines = prose(60_000, seed)
-    application.feed(lines[:1000])
+    first = prose(1000, seed)
+    application.feed(first)
     changes = {"session_timeout": time_outs, "transaction_timeout": time_outs}
     with keeping(application, *SLOTS, **changes) as keeper, Witness(application):
         application.wait_counted()
-        with application.feeding(lines[1000:], rate=4000):
+        with fed(application, seed) as lines:
             for _ in range(2):
                 # Given load, at a random moment
                 commits = keeper.running["map", "0"].report.counters.commits + rng.randrange(5)
@@ -73,4 +100,4 @@ def test_counting_goes_on_by_itself_when_the_broker_is_back(
         application.wait_counted()
         assert len(keeper.ends) <= 2 * len(SLOTS), keeper.ends
         assert keeper.aborts() <= 4 * len(SLOTS)
-    hold(application, lines)
+    hold(application, first + lines)
