@@ -21,13 +21,34 @@ MAX_RECORD_BYTES = 3_000_000
 
 COMMITTED: Final = "read_committed"
 
+_KEPT: Final[dict[str, tuple[str, ...]]] = {
+    "acks": ("all", "-1"),
+    "auto.commit.enable": ("false",),
+    "auto.offset.reset": ("earliest", "smallest", "beginning"),
+    "enable.auto.commit": ("false",),
+    "enable.idempotence": ("true",),
+    "enable.partition.eof": ("true",),
+    "group.id": (),
+    "group.instance.id": (),
+    "isolation.level": (COMMITTED,),
+    "logger": (),
+    "partition.assignment.strategy": ("cooperative-sticky",),
+    "partitioner": ("murmur2_random",),
+    "request.required.acks": ("all", "-1"),
+    "transactional.id": (),
+}
+"""Settings that counting exactly once rests on, and what the user's file may say of each: nothing that changes it."""
+
 Settings = dict[str, Any]
 Client = TypeVar("Client")
 Answer = TypeVar("Answer")
 
 
 def read_properties(config: Config) -> Settings:
-    """Return the librdkafka settings of `--kafka-config`: `key=value` lines, `#` starts a comment."""
+    """Return the librdkafka settings of `--kafka-config`: `key=value` lines, `#` starts a comment.
+
+    Raises `UsageError` for a file that can't be read, and for a setting that is not the user's to change.
+    """
     if config.kafka_config is None:
         return {}
     try:
@@ -42,7 +63,14 @@ def read_properties(config: Config) -> Settings:
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"{config.kafka_config}:{number}: expected key=value, found {text!r}")
-        settings[key.strip()] = value.strip()
+        key, value = key.strip(), value.strip()
+        if key not in _KEPT:
+            settings[key] = value
+        elif value.lower() not in _KEPT[key]:
+            raise UsageError(
+                f"{config.kafka_config}:{number}: {key} is not to be {value!r}, since counting exactly once "
+                "rests on it: take the line out"
+            )
     return settings
 
 
@@ -67,16 +95,19 @@ def settings(config: Config, **own: Any) -> Settings:
     }
 
 
-def _make(kind: Callable[[Settings], Client], values: Settings) -> Client:
+def _make(config: Config, kind: Callable[[Settings], Client], values: Settings) -> Client:
+    file = f" of {config.kafka_config}" if config.kafka_config else ""
     try:
         return kind(values)
     except KafkaException as error:
-        raise UsageError(f"librdkafka refuses the settings: {error.args[0].str()}") from error
+        raise UsageError(f"librdkafka refuses the settings{file}: {error.args[0].str()}") from error
+    except (TypeError, ValueError) as error:  # a text where the client wants a function, such as error_cb
+        raise UsageError(f"the Kafka client refuses the settings{file}: {error}") from error
 
 
 def admin(config: Config, **own: Any) -> AdminClient:
     """Return an admin client, with settings of its own where it has any."""
-    return _make(AdminClient, settings(config, **own))
+    return _make(config, AdminClient, settings(config, **own))
 
 
 class _Listener:
@@ -102,6 +133,7 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
     """
     timeout = int(config.transaction_timeout * 1000)
     return _make(
+        config,
         Producer,
         settings(
             config,
@@ -160,12 +192,13 @@ def group_consumer(config: Config, group: str, name: str, on_error: Callable[[Ka
             "session_timeout_ms": session,
             "heartbeat_interval_ms": max(100, min(1000, session // 6)),
         }
-    return _make(Consumer, _reader(config, **own))
+    return _make(config, Consumer, _reader(config, **own))
 
 
 def assigned_consumer(config: Config, isolation: Literal["read_committed", "read_uncommitted"] = COMMITTED) -> Consumer:
     """Return a consumer that reads by `assign()` and never joins its group nor commits."""
     return _make(
+        config,
         Consumer,
         _reader(
             config,
@@ -186,7 +219,7 @@ def offsets_reader(config: Config, group: str) -> Consumer:
     their time-out, as they do while the broker is down (librdkafka#3663, #4605).
     """
     return _make(
-        Consumer, settings(config, group_id=group, enable_auto_commit=False, isolation_level="read_uncommitted")
+        config, Consumer, settings(config, group_id=group, enable_auto_commit=False, isolation_level="read_uncommitted")
     )
 
 

@@ -1,0 +1,60 @@
+"""Which settings of `--kafka-config` reach Kafka's clients."""
+
+from pathlib import Path
+
+import pytest
+
+from wcsup.config import Config
+from wcsup.errors import UsageError
+from wcsup.kafka import clients
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    return Config(bootstrap_servers="127.0.0.1:9", kafka_config=tmp_path / "kafka.properties")
+
+
+def write(config: Config, text: str) -> None:
+    assert config.kafka_config
+    config.kafka_config.write_text(text)
+
+
+def test_settings_are_lines_and_comments_are_left_out(config: Config) -> None:
+    write(config, "# tuning\n\nlinger.ms = 5\nsasl.password=a=b\n")
+    assert clients.read_properties(config) == {"linger.ms": "5", "sasl.password": "a=b"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "enable.auto.commit=true",
+        "auto.commit.enable=true",
+        "isolation.level=read_uncommitted",
+        "auto.offset.reset=latest",
+        "enable.idempotence=false",
+        "acks=1",
+        "transactional.id=mine",
+        "group.id=mine",
+        "group.instance.id=mine",
+        "partitioner=consistent",
+        "partition.assignment.strategy=range",
+        "logger=mine",
+    ],
+)
+def test_what_counting_exactly_once_rests_on_is_not_the_users_to_change(line: str, config: Config) -> None:
+    write(config, f"linger.ms=5\n{line}\n")
+    with pytest.raises(UsageError, match=rf"kafka.properties:2: {line.partition('=')[0]} is not to be .*take the line"):
+        clients.admin(config)
+
+
+def test_saying_what_is_so_anyway_changes_nothing_for_any_client(config: Config) -> None:
+    # A reader of uncommitted records stays one: what stands in the file would go over its own setting.
+    write(config, "acks=all\nenable.auto.commit=false\nisolation.level=read_committed\n")
+    assert clients.read_properties(config) == {}
+
+
+@pytest.mark.parametrize("line", ["no.such.setting=1", "error_cb=mine", "socket.timeout.ms=soon"])
+def test_what_the_client_refuses_is_said_with_the_files_name(line: str, config: Config) -> None:
+    write(config, line)
+    with pytest.raises(UsageError, match=rf"settings of .*kafka.properties: .*{line.partition('=')[0]}"):
+        clients.transactional_producer(config, "name", lambda _: None)
