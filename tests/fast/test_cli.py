@@ -358,7 +358,7 @@ BAD_FILES = [
     ("app-id = ", "wcsup.toml is not TOML"),
     ("\xff", "wcsup.toml is not TOML"),
     ("mapers = 3", "wcsup.toml: unknown option 'mapers'"),
-    ("mappers = 3", "wcsup.toml: unknown option 'mappers'"),
+    ("mappers = 3", "wcsup.toml: unknown option 'mappers'; it belongs under [run] or [scale]"),
     ("[run]\nmapers = 3", "wcsup.toml: unknown option 'mapers' in [run]"),
     ("[gen]\nmappers = 3", "wcsup.toml: unknown option 'mappers' in [gen]"),
     ("[broker.start]\nprt = 1", "wcsup.toml: unknown option 'prt' in [broker.start]"),
@@ -490,6 +490,21 @@ def test_nothing_is_said_once_nobody_reads() -> None:
     done = subprocess.run(line, stdout=write_end, stderr=subprocess.PIPE, check=False)
     os.close(write_end)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_output_that_cannot_be_written_is_said_in_a_line() -> None:
+    line = [sys.executable, "-m", "wcsup.cli", "broker", "status"]
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, env=buffered, check=False)
+    assert done.returncode == ExitStatus.CONFIGURATION
+    assert done.stderr == b"wcsup: standard output can't be written: No space left on device\n"
+
+
+def test_a_command_needs_no_standard_output() -> None:
+    line = f"exec {sys.executable} -m wcsup.cli broker status >&-"
+    done = subprocess.run(["/bin/sh", "-c", line], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (ExitStatus.CHECK_FAILED, b"")
 
 
 def test_an_error_of_the_system_is_not_taken_for_a_closed_pipe(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from wcsup.cli import options
 from wcsup.cli.file import read_file
+from wcsup.errors import ConfigurationError
 
 
 class Section(StrEnum):
@@ -48,17 +49,26 @@ class Command(click.Command):
         self.params += [*shared, _config_file()]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Call the function with `config`; say nothing more once nobody reads standard output."""
+        """Call the function with `config`; say nothing more once nobody reads standard output.
+
+        Raises `ConfigurationError` where standard output can't be written.
+        """
         ctx.params["config"] = options.take_config(ctx.params)
         if self.logs:
             ctx.params["log"] = options.take_logging(ctx.params)
         try:
             result = super().invoke(ctx)
-            sys.stdout.flush()
+            _flush()
         except BrokenPipeError:
-            # The interpreter flushes once more at its end; that must not fail either.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             raise click.exceptions.Exit(141) from None  # as a shell reports a death by SIGPIPE
+        except OSError:
+            try:
+                _flush()
+            except OSError as error:  # what was not written is still there, so it is standard output that fails
+                _discard_output()
+                raise ConfigurationError(f"standard output can't be written: {error.strerror}") from error
+            raise
         return result
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -83,6 +93,18 @@ class Command(click.Command):
 def define(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a function a `Command`; its docstring is the help."""
     return click.command(name, cls=Command, **attributes)
+
+
+def _flush() -> None:
+    """Write what is still in the buffer of standard output, if there is one: a caller may have closed it."""
+    output: TextIO | None = sys.stdout
+    if output is not None:
+        output.flush()
+
+
+def _discard_output() -> None:
+    """Send standard output nowhere: the interpreter flushes once more at its end, and that must not fail either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _config_file() -> click.Option:

@@ -60,7 +60,7 @@ def _defaults(ctx: click.Context, path: Path, document: dict[str, Any]) -> dict[
             option = options.get(name.replace("-", "_"))
             if option is None:
                 where = f" in [{'.'.join(words)}]" if words else ""
-                raise UsageError(f"{path}: unknown option {name!r}{where}")
+                raise UsageError(f"{path}: unknown option {name!r}{where}{_hint(name, commands)}")
             if isinstance(value, list) and not option.multiple:
                 raise UsageError(f"{path}: {name} takes one value, not a list")
             if words in {(), this} and option.name:
@@ -68,6 +68,14 @@ def _defaults(ctx: click.Context, path: Path, document: dict[str, Any]) -> dict[
 
     take(document, ())
     return defaults
+
+
+def _hint(name: str, commands: dict[Words, click.Command]) -> str:
+    """Return where an option may stand that does not stand where it is."""
+    tables = [
+        f"[{'.'.join(words)}]" for words, command in commands.items() if name.replace("-", "_") in file_options(command)
+    ]
+    return f"; it belongs under {' or '.join(tables)}" if tables else ""
 
 
 def _commands(command: click.Command, ctx: click.Context) -> Iterator[tuple[Words, click.Command]]:
