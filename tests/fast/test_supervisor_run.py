@@ -113,8 +113,7 @@ def test_a_worker_that_stands_still_is_dumped_and_killed(state: Path, behaviour:
     with Running(state, {"map-0": behaviour}, deadlines=deadlines, policy={"slot_deaths": 100}) as run:
         run.until(lambda s: s["restarts"].get("hung", 0) >= 1)
         assert "stood still for" in run.text
-        if behaviour == "hang":
-            run.until_printed('fake_worker.py", line')  # of its stacks, from within the C call
+        run.until_printed('fake_worker.py", line')  # of its stacks: from within a C call, or of one that was stopped
         run.behave({})
         run.until_ready()
         assert "hung, killed: stood still" in run.worker("map-0")["last_exit"]
@@ -140,6 +139,8 @@ def test_the_second_signal_kills(state: Path) -> None:
         run.signal(signal.SIGINT)
         assert run.end() == ExitStatus.DONE
         assert "SIGINT again" in run.text
+        assert "ended: killed at the second signal" in run.text
+        assert "somebody" not in run.text
 
 
 def test_a_drain_that_takes_too_long_is_ended(state: Path) -> None:

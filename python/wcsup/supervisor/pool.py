@@ -134,6 +134,7 @@ class Pool:
         """End every process now."""
         for slot in self.slots.values():
             if slot.child:
+                slot.put_down = True
                 slot.child.send(signal.SIGKILL)
 
     def outgrown(self, slot: Slot) -> None:
@@ -261,6 +262,7 @@ class Pool:
         log.error("%s; its stacks follow, then it is killed", reason, extra={"slot": slot.name, "pid": slot.child.pid})
         slot.dumped(reason, now + self._deadlines.dump)
         slot.child.send(signal.SIGUSR2)
+        slot.child.send(signal.SIGCONT)  # one that somebody stopped writes them only when it goes on
 
     def _drain_in_order(self) -> None:
         for role in ROLES:

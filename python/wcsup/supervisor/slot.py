@@ -1,5 +1,6 @@
 """One slot: a name that a worker process fills, and what is known of the process that does."""
 
+import signal
 from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
@@ -93,6 +94,8 @@ class Slot:
         self.cause = ""
         """Why the present process drains, in a word."""
         self.hung: str | None = None
+        self.put_down = False
+        """Whether the supervisor killed the process because it was told to end at once."""
         self.started_at = 0.0
         self._kill_at: float | None = None
         self._beat_at = 0.0
@@ -185,7 +188,10 @@ class Slot:
         death = Death(now, code, self.ready_for(now), self.report.counters.commits > 0, self.hung is not None)
         self._past = self.counters
         self._past_cpu, self._cpu = self.cpu_seconds, 0.0
-        self.last_exit = f"{death.describe()}: {self.hung}" if self.hung else death.describe()
+        if self.put_down and code == -signal.SIGKILL:
+            self.last_exit = "killed at the second signal"
+        else:
+            self.last_exit = f"{death.describe()}: {self.hung}" if self.hung else death.describe()
         self.child, self.usage, self.report = None, None, Report()
         return death
 
