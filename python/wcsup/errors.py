@@ -28,6 +28,10 @@ class ExitStatus(IntEnum):
     """A worker ended because its supervisor vanished."""
 
 
+INTERRUPTED = 130
+"""As a shell reports a death by SIGINT: Ctrl-C came before a command had done what it was to do."""
+
+
 class WcsupError(Exception):
     """An error whose message tells a user what happened and what to do, in one line."""
 

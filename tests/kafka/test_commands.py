@@ -124,6 +124,18 @@ def test_a_terminal_shows_the_run_and_then_the_summary(wcsup: Shell) -> None:
     assert re.search(r"\blines +30,000 +[\d,]+ a second", plain)
 
 
+def test_a_run_that_is_ended_before_it_is_done_says_so_by_its_status(wcsup: Shell) -> None:
+    text = wcsup.file("text", text_of(prose(10_000, seed=6)))
+    process = wcsup.start(f"run --mappers 1 --reducers 1 --input {text} --rate 10 --exit-when-done")
+    wcsup.wait_ready()
+
+    process.send_signal(signal.SIGINT)
+
+    out, _ = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 130
+    assert b"lines were read" in out
+
+
 # gen
 
 

@@ -8,11 +8,8 @@ import click
 from click.core import ParameterSource
 
 from wcsup.cli.file import META_KEY
-from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, WcsupError
+from wcsup.errors import INTERRUPTED, BrokerUnreachableError, ConfigurationError, ExitStatus, WcsupError
 from wcsup.garbage import collect_rarely
-
-INTERRUPTED = 130
-"""As a shell reports a death by SIGINT."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

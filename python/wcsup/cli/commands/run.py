@@ -12,7 +12,7 @@ from wcsup.cli.command import Command, Section
 from wcsup.cli.options import ALL, Logging, Pattern, Positive, Rate
 from wcsup.cli.values import Address, Processors, Size
 from wcsup.config import Config
-from wcsup.errors import ExitStatus
+from wcsup.errors import INTERRUPTED, ExitStatus
 
 if TYPE_CHECKING:
     from wcsup.observe.live import LiveView
@@ -120,12 +120,13 @@ def command(
     max_rss: int | None,
     cpu_affinity: tuple[int, ...],
     plain: bool,
-) -> ExitStatus:
+) -> int:
     """Count words, with a pool of workers that is kept running.
 
     Makes the topics that are missing, starts mappers and reducers, and starts one anew that dies. A terminal
     shows what each of them does. Ctrl-C ends it in good order: mappers, then reducers finish and commit what
-    they have. Counts stay in Kafka: the next wcsup run goes on where this one ended.
+    they have. Counts stay in Kafka: the next wcsup run goes on where this one ended. Exit status 130 where it
+    was to end when all is counted and was ended before.
     """
     from wcsup.feed import FeedJob
     from wcsup.kafka import topics
@@ -180,7 +181,7 @@ def command(
     if refused:
         click.echo(f"wcsup: {refused:,} lines of the input were left out", err=True)
         return ExitStatus.CHECK_FAILED
-    return status
+    return INTERRUPTED if exit_when_done and outcome.final is None else status
 
 
 def _view(config: Config, plain: bool) -> "LiveView | PlainView":
