@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from running import wait_for
 from snapshots import snapshot, worker
 
 from wcsup.config import Config
 from wcsup.observe.figures import Rate, Rates, sparkline, top_words
 from wcsup.observe.lag import Sample
-from wcsup.observe.live import draw
+from wcsup.observe.live import LiveView, draw
 from wcsup.observe.outcome import Outcome
 from wcsup.pipeline.report import Counters
 from wcsup.supervisor import Lag, TaskView, WorkerView
@@ -181,3 +182,16 @@ def test_the_view_keeps_to_the_width_of_the_terminal(width: int) -> None:
             "whalewhale",
         ):
             assert part in text
+
+
+def test_a_terminal_that_became_narrower_is_cleared_of_the_lines_that_it_broke() -> None:
+    file = io.StringIO()
+    console = Console(width=120, force_terminal=True, color_system=None, file=file)
+    with LiveView("books", console) as view:
+        view.show(snapshot(worker("map", 0)))
+        wait_for(lambda: "map-0" in file.getvalue())
+        assert "\x1b[2J" not in file.getvalue()
+
+        console.width = 60
+
+        wait_for(lambda: "map-0" in file.getvalue().partition("\x1b[2J")[2])

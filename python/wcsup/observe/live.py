@@ -37,9 +37,12 @@ class LiveView:
         self._title = title
         self._rates = Rates()
         self._snapshot: Snapshot | None = None
+        self._console = console or Console()
+        self._width = 0
+        """Of the terminal when the view was last drawn."""
         self._live = Live(
             get_renderable=self._draw,
-            console=console or Console(),
+            console=self._console,
             refresh_per_second=REFRESH_PER_SECOND,
             transient=True,
             redirect_stdout=False,
@@ -62,9 +65,14 @@ class LiveView:
         self._snapshot = snapshot
 
     def _draw(self) -> RenderableType:
+        width = self._console.width
+        if width < self._width:
+            # The terminal broke the lines of the last view, so what rich takes away would be a part of it.
+            self._console.clear()
+        self._width = width
         if self._snapshot is None:
             return Text("")
-        return draw(self._title, self._snapshot, self._rates, narrow=self._live.console.width < _NARROW)
+        return draw(self._title, self._snapshot, self._rates, narrow=width < _NARROW)
 
 
 def draw(title: str, snapshot: Snapshot, rates: Rates, *, narrow: bool = False) -> RenderableType:
