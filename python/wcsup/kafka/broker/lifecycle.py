@@ -3,6 +3,8 @@
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +140,9 @@ def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
     pid = process.spawn(kafka, port=chosen, heap=heap)
     record = Record(port=chosen, version=jars.KAFKA_VERSION, started=time.time(), pid=pid)
     record.write(data)
-    if not _serves(data, record):
+    with _shown(f"starting Apache Kafka {jars.KAFKA_VERSION}", quiet=quiet):
+        serves = _serves(data, record)
+    if not serves:
         record.stopped().write(data)  # said here: to the next start it is no crash
         reason, file = process.reason_of_end(data)
         kind = ConfigurationError if _TO_BE_PUT_RIGHT.search(reason) else BrokerUnreachableError
@@ -204,6 +208,18 @@ def _broker(data: Path, record: Record) -> Broker:
         log=data / settings.LOG_FILE,
         started=record.started,
     )
+
+
+@contextmanager
+def _shown(what: str, *, quiet: bool) -> Iterator[None]:
+    """Show on a terminal what is waited for while the block runs; elsewhere nothing."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # takes longer to import than all else that a command that finds a broker does
+
+    with Console(stderr=True).status(what):
+        yield
 
 
 def _say(line: str) -> None:
