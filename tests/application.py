@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ def wait_for(what: str, condition: Callable[[], object], seconds: float = WAIT_S
         time.sleep(0.02)
 
 
+_PARENT = ThreadPoolExecutor(1, "parent")
+"""The thread that starts all workers: each dies with the thread that started it (PR_SET_PDEATHSIG)."""
+
+
 class WorkerProcess:
     """A real worker, started as the supervisor starts it."""
 
@@ -41,14 +46,15 @@ class WorkerProcess:
         read, write = os.pipe()
         self.log: list[str] = []
         self.report = Report()
-        self.process = subprocess.Popen(
+        self.process = _PARENT.submit(
+            subprocess.Popen,
             [sys.executable, "-m", "wcsup.pipeline"],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=[write],
             start_new_session=True,
             env={**os.environ, **(environment or {})},
-        )
+        ).result()
         os.close(write)
         assert self.process.stdin is not None
         self.process.stdin.write(Job(role, slot, config, write).to_json().encode() + b"\n")
@@ -200,12 +206,16 @@ class Application:
             totals[key] = total
         return totals
 
-    def stop(self) -> None:
+    def end(self) -> None:
         for worker in self.workers:
             if worker.process.poll() is None:
                 worker.signal(signal.SIGCONT)
                 worker.kill()
             worker.wait()  # closes its pipes
+
+    def stop(self) -> None:
+        self.end()
+        for worker in self.workers:
             print(f"{worker.job_name} ended with {worker.process.returncode}", *worker.log[-20:], sep="\n  ")
 
 
