@@ -1,7 +1,7 @@
 """A supervisor in a few lines: it starts a worker again whose end asks for that, and keeps the record."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,11 +17,11 @@ Slot = tuple[Role, str]
 
 
 class Keeper:
-    """Workers that are kept running."""
+    """Workers that are kept running, each with changes of its own to the configuration."""
 
-    def __init__(self, application: Application, slots: list[Slot], changes: dict[str, Any]) -> None:
+    def __init__(self, application: Application, slots: Mapping[Slot, dict[str, Any]]) -> None:
         self._application = application
-        self._changes = changes
+        self._changes = dict(slots)
         self._lock = threading.Lock()
         self.running: dict[Slot, WorkerProcess] = {slot: self._start(slot) for slot in slots}
         self.ends: list[tuple[Slot, int]] = []
@@ -47,18 +47,30 @@ class Keeper:
         with self._lock:
             self.running[slot].kill()
 
+    def release(self, slot: Slot) -> WorkerProcess:
+        """Return a slot's worker, which is kept running no more."""
+        with self._lock:
+            return self.running.pop(slot)
+
+    def start(self, slot: Slot, *, crash: str | None = None, **changes: Any) -> WorkerProcess:
+        """Keep a slot running that is not, with these changes; the first process dies at `crash`."""
+        with self._lock:
+            assert slot not in self.running
+            self._changes[slot] = changes
+            self.running[slot] = self._start(slot, crash)
+            return self.running[slot]
+
     def aborts(self) -> int:
         """Return how many transactions all workers gave up so far, ended ones included."""
         return sum(sum(worker.report.counters.aborts.values()) for worker in self._application.workers)
 
-    def _start(self, slot: Slot) -> WorkerProcess:
-        return self._application.start(*slot, **self._changes)
+    def _start(self, slot: Slot, crash: str | None = None) -> WorkerProcess:
+        return self._application.start(*slot, crash=crash, **self._changes[slot])
 
 
 @contextmanager
-def keeping(application: Application, *slots: Slot, **changes: Any) -> Iterator[Keeper]:
-    """Keep workers running; at the end no worker may have ended as one that must not be started again."""
-    keeper = Keeper(application, list(slots), changes)
+def tended(keeper: Keeper) -> Iterator[Keeper]:
+    """Have a keeper look after its workers; at the end none may have ended as one that must not be started again."""
     over = threading.Event()
 
     def tend() -> None:
@@ -72,5 +84,15 @@ def keeping(application: Application, *slots: Slot, **changes: Any) -> Iterator[
     finally:
         over.set()
         thread.join()
-        print("restarted:", keeper.ends, *keeper.unexpected, sep="\n  ")
     assert not keeper.unexpected, "\n".join(keeper.unexpected)
+
+
+@contextmanager
+def keeping(application: Application, *slots: Slot, **changes: Any) -> Iterator[Keeper]:
+    """Keep workers running that all have the same changes, and say how it went."""
+    keeper = Keeper(application, dict.fromkeys(slots, changes))
+    try:
+        with tended(keeper):
+            yield keeper
+    finally:
+        print("restarted:", keeper.ends, *keeper.unexpected, sep="\n  ")

@@ -22,9 +22,14 @@ class Api(int, Enum):
 
     PRODUCE = 0
     FETCH = 1
+    LIST_OFFSETS = 2
+    METADATA = 3
     OFFSET_FETCH = 9
+    FIND_COORDINATOR = 10
     JOIN_GROUP = 11
     HEARTBEAT = 12
+    LEAVE_GROUP = 13
+    SYNC_GROUP = 14
     INIT_PRODUCER_ID = 22
     ADD_PARTITIONS = 24
     ADD_OFFSETS = 25
@@ -67,6 +72,10 @@ class Trap:
     def answered(self, answer: bytes) -> None:
         self.answer = answer
         self._answered.set()
+
+    def wait_over(self) -> None:
+        """Wait for the answer; a broker that was killed gives none."""
+        self._answered.wait(_LONGEST_SECONDS)
 
     def wait_answered(self) -> bytes:
         """Return what the broker said to a request that was kept back."""
@@ -148,6 +157,12 @@ class Proxy:
         """Break the sender's connection and give the broker the request when the trap is released."""
         return self._set(Trap(api, _Act.HOLD_REQUEST, skip=skip))
 
+    def disarm(self, trap: Trap) -> None:
+        """Take back what was not sprung, and let go of what was kept back."""
+        with self._lock:
+            self._traps.remove(trap)
+        trap.release()
+
     def close(self) -> None:
         self._flow.set()
         for trap in self._traps:
@@ -223,7 +238,7 @@ class Proxy:
         trap.wait_release()
         connection.asked.clear()
         connection.broker.sendall(frame.size + frame.body)
-        trap.wait_answered()
+        trap.wait_over()
 
     def _forward_answers(self, connection: _Connection) -> None:
         while frame := _receive(connection.broker):
