@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check faults soak-supervisor bench bench-peers lock clean
+.PHONY: demo test check faults soak-supervisor soak bench bench-peers lock clean
 demo: .stamps/build
 	$(BIN)/python -m wcsup.demo
 
@@ -30,6 +30,11 @@ faults: .stamps/build
 soak-supervisor: export KILLS := $(or $(KILLS),1000)
 soak-supervisor: .stamps/build
 	$(BIN)/python -m pytest -s tests/faults/test_supervised_kills.py
+
+# All kinds of faults mixed from one seed, under load; SEED=… repeats what was dealt. `make test` has half a minute of it.
+soak: export MINUTES := $(or $(MINUTES),5)
+soak: .stamps/build
+	$(BIN)/python -m pytest -s tests/faults/test_soak.py
 
 bench: .stamps/build
 	cargo bench --locked --quiet
