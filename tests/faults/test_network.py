@@ -143,6 +143,16 @@ def test_a_start_while_the_broker_stalls_does_not_fence_itself(
     hold(application, lines)
 
 
+@pytest.mark.parametrize("nth", range(6))
+def test_a_start_whose_connection_breaks_asks_again(application: Application, proxy: Proxy, nth: int) -> None:
+    """Cluster and topics are asked for by several requests; an error of one is no reason to end the whole run."""
+    trap = proxy.lose_answer(Api.METADATA, skip=nth)
+    mapper = application.start("map", bootstrap_servers=proxy.address)
+    wait_for("it is ready or ends", lambda: mapper.ready or mapper.process.poll() is not None)
+    assert trap.sprung.is_set()
+    assert mapper.ready, mapper.log[-1]
+
+
 def test_a_stalled_broker(application: Application, proxy: Proxy, seed: int) -> None:
     """For longer than sessions and transactions may last."""
     lines = prose(10_000, seed)

@@ -1,6 +1,7 @@
 """How wcsup's Kafka clients are set up; every client of the program is made here."""
 
 import logging
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
@@ -15,6 +16,9 @@ log = logging.getLogger("wcsup.kafka")
 
 REACH_SECONDS = 10.0
 """How long a broker may take to answer the first request before it counts as unreachable."""
+
+_AGAIN_SECONDS = 0.05
+"""How long after a connection broke the request is made again."""
 
 MAX_RECORD_BYTES = 3_000_000
 """librdkafka's own bound on a record; above the broker's default, so that the broker's is the one that counts."""
@@ -230,18 +234,27 @@ def check_reachable(config: Config, asking: AdminClient | None = None) -> None:
 
 
 def unreachable(config: Config, ask: Callable[[], Answer]) -> Answer:
-    """Return what `ask` returns; a request that no broker answered becomes `BrokerUnreachableError`."""
-    try:
-        return ask()
-    except KafkaException as error:
-        if error.args[0].code() in {
-            KafkaError._TRANSPORT,
-            KafkaError._TIMED_OUT,
-            KafkaError._ALL_BROKERS_DOWN,
-            KafkaError._RESOLVE,
-        }:
-            raise BrokerUnreachableError(
-                f"no Kafka broker answered at {config.bootstrap_servers} within {REACH_SECONDS:.0f} s; "
-                "check the address (--bootstrap-servers) and that it runs (wcsup broker status)"
-            ) from error
-        raise
+    """Return what `ask` returns; a request that no broker answered becomes `BrokerUnreachableError`.
+
+    Where a connection breaks under the request it is made again: librdkafka does not do that.
+    """
+    deadline = time.monotonic() + REACH_SECONDS
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError._TRANSPORT and time.monotonic() < deadline:
+                time.sleep(_AGAIN_SECONDS)
+                continue
+            if code in {
+                KafkaError._TRANSPORT,
+                KafkaError._TIMED_OUT,
+                KafkaError._ALL_BROKERS_DOWN,
+                KafkaError._RESOLVE,
+            }:
+                raise BrokerUnreachableError(
+                    f"no Kafka broker answered at {config.bootstrap_servers} within {REACH_SECONDS:.0f} s; "
+                    "check the address (--bootstrap-servers) and that it runs (wcsup broker status)"
+                ) from error
+            raise

@@ -144,14 +144,20 @@ def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str
 
 def identity(admin: AdminClient, config: Config) -> Identity:
     """Return the ids of the cluster and of the application's topics."""
-    futures = admin.describe_topics(TopicCollection([config.topic(name) for name in NAMES]))
+
+    def ask() -> Identity:
+        names = TopicCollection([config.topic(name) for name in NAMES])
+        described = admin.describe_topics(names, request_timeout=clients.REACH_SECONDS)
+        cluster = admin.describe_cluster(request_timeout=clients.REACH_SECONDS)
+        ids = {name: str(described[config.topic(name)].result().topic_id) for name in NAMES}
+        return Identity(cluster.result().cluster_id or "", ids)
+
     try:
-        ids = {name: str(futures[config.topic(name)].result().topic_id) for name in NAMES}
+        return clients.unreachable(config, ask)
     except KafkaException as error:
         raise ConfigurationError(
             f"a topic of {config.app_id} can't be described: {error.args[0].str()}; wcsup run makes missing ones"
         ) from error
-    return Identity(admin.describe_cluster().result().cluster_id or "", ids)
 
 
 def starts(admin: AdminClient, partitions: list[TopicPartition]) -> dict[tuple[str, int], int]:
