@@ -28,7 +28,6 @@ class Api(int, Enum):
     FIND_COORDINATOR = 10
     JOIN_GROUP = 11
     HEARTBEAT = 12
-    LEAVE_GROUP = 13
     SYNC_GROUP = 14
     INIT_PRODUCER_ID = 22
     ADD_PARTITIONS = 24

@@ -1,5 +1,7 @@
-"""What long-lived processes hold at the start and at the end: memory, threads, descriptors."""
+"""What long-lived processes hold in the beginning and in the end: memory, threads, descriptors."""
 
+import time
+from contextlib import suppress
 from typing import NamedTuple
 
 import psutil
@@ -9,8 +11,11 @@ from leaks import descriptors
 
 from soak.field import VETERANS
 
+_LOOK_SECONDS = 5.0
+_LIFE = 12
+"""How many looks at a process make a life long enough to tell a leak."""
 _DESCRIPTORS, _THREADS, _BYTES = 40, 10, 200 << 20
-"""What may come on top: connections to a broker that was started anew, a store more than at the start, caches."""
+"""What may come on top: connections to a broker that was started anew, a store more than in the beginning, caches."""
 
 
 class Held(NamedTuple):
@@ -20,48 +25,61 @@ class Held(NamedTuple):
     threads: int
     resident: int
 
+    @classmethod
+    def by(cls, process: psutil.Process) -> "Held":
+        return cls(process.num_fds(), process.num_threads(), process.memory_info().rss)
+
     def __str__(self) -> str:
         return f"{self.descriptors} descriptors, {self.threads} threads, {self.resident / 1e6:.0f} MB"
 
 
-def _held(pid: int | None = None) -> Held:
-    process = psutil.Process(pid)
-    return Held(descriptors(process), process.num_threads(), process.memory_info().rss)
+def _least(looks: list[Held]) -> Held:
+    """Return what was held all the time: a store that is being opened, or a broker that is away, costs a while."""
+    return Held(*map(min, zip(*looks, strict=True)))
 
 
 class Footprints:
     """Those of the test's own process, proxy included, and of the workers that nobody harmed."""
 
     def __init__(self) -> None:
-        self._own = _held()
-        self._first: dict[tuple[str, int], Held] = {}
-        self._last: dict[tuple[str, int], Held] = {}
+        self._own = Held.by(psutil.Process())
+        self._looks: dict[tuple[str, int], list[Held]] = {}
+        self._due = 0.0
 
-    def begin(self, keeper: Keeper) -> None:
-        self._first = self._veterans(keeper)
-
-    def end(self, keeper: Keeper) -> None:
-        """Take the figures of those that are still the processes of the start."""
-        last = self._veterans(keeper)
-        self._last = {name: last[name] for name in self._first.keys() & last.keys()}
+    def look(self, keeper: Keeper) -> None:
+        """Look at the workers now and then; a life ends with the process."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + _LOOK_SECONDS
+        for slot in VETERANS:
+            worker = keeper.running[slot]
+            with suppress(psutil.NoSuchProcess):
+                held = Held.by(psutil.Process(worker.process.pid))
+                if worker.ready:
+                    self._looks.setdefault((worker.job_name, worker.process.pid), []).append(held)
 
     def check(self) -> None:
-        """Check them, and this process's own when no worker is left."""
-        for name, last in self._last.items():
-            first = self._first[name]
+        """Check the long lives, and this process's own when no worker is left."""
+        for name, first, last in self._lives():
             assert last.descriptors <= first.descriptors + _DESCRIPTORS, (name, first, last)
             assert last.threads <= first.threads + _THREADS, (name, first, last)
             assert last.resident <= first.resident + _BYTES, (name, first, last)
         wait_for("this process holds no more than before", self._let_go, 30)
 
+    def _lives(self) -> list[tuple[str, Held, Held]]:
+        return [
+            (f"{name} in {len(looks) * _LOOK_SECONDS:.0f} s", _least(looks[: _LIFE // 2]), _least(looks[-_LIFE // 2 :]))
+            for (name, _), looks in self._looks.items()
+            if len(looks) >= _LIFE
+        ]
+
     def _let_go(self) -> bool:
-        own = _held()
-        return own.descriptors <= self._own.descriptors + _DESCRIPTORS and own.threads <= self._own.threads + _THREADS
+        process = psutil.Process()
+        return (
+            descriptors(process) <= self._own.descriptors + _DESCRIPTORS
+            and process.num_threads() <= self._own.threads + _THREADS
+        )
 
     def __str__(self) -> str:
-        lines = [f"  {name[0]} {self._first[name]}, then {last}" for name, last in self._last.items()]
-        return "\n".join(["held by those that nobody harmed:", *lines, f"  this process {self._own}, then {_held()}"])
-
-    def _veterans(self, keeper: Keeper) -> dict[tuple[str, int], Held]:
-        workers = [keeper.running[slot] for slot in VETERANS]
-        return {(worker.job_name, worker.process.pid): _held(worker.process.pid) for worker in workers}
+        lives = [*self._lives(), ("this process", self._own, Held.by(psutil.Process()))]
+        return "\n".join(["held:", *(f"  {name}: {first}; then {last}" for name, first, last in lives)])

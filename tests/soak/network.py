@@ -1,6 +1,7 @@
 """Faults of the broker and of the way to it."""
 
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -79,19 +80,19 @@ def cut(field: Field, rng: random.Random, event: Event) -> None:
 def lose_answer(field: Field, rng: random.Random, event: Event) -> None:
     api = _kind(rng)
     event.note(api.name)
-    _spring(field, field.proxy.lose_answer(api, skip=rng.randrange(3)), 0, event)
+    _spring(field, field.proxy.lose_answer(api, skip=rng.randrange(3)), 0)
 
 
 def delay_answer(field: Field, rng: random.Random, event: Event) -> None:
     api, seconds = _kind(rng), rng.uniform(*_STALL_SECONDS)
     event.note(f"{api.name} for {seconds:.1f} s")
-    _spring(field, field.proxy.hold_answer(api, skip=rng.randrange(3)), seconds, event)
+    _spring(field, field.proxy.hold_answer(api, skip=rng.randrange(3)), seconds)
 
 
 def delay_request(field: Field, rng: random.Random, event: Event) -> None:
     api, seconds = _kind(rng), rng.uniform(*_STALL_SECONDS)
     event.note(f"{api.name} for {seconds:.1f} s")
-    _spring(field, field.proxy.hold_request(api, skip=rng.randrange(3)), seconds, event)
+    _spring(field, field.proxy.hold_request(api, skip=rng.randrange(3)), seconds)
 
 
 def _kind(rng: random.Random) -> Api:
@@ -100,11 +101,16 @@ def _kind(rng: random.Random) -> Api:
     return rng.choice(mine if rng.random() < 0.5 else list(Api))
 
 
-def _spring(field: Field, trap: Trap, seconds: float, event: Event) -> None:
-    """Wait until a request gets into the trap, keep it for a while, and let go of it."""
+def _spring(field: Field, trap: Trap, seconds: float) -> None:
+    """Wait until a request gets into the trap, keep it for a while, and let go of it.
+
+    Raises `NobodyError` where no such request comes.
+    """
     try:
-        if not trap.sprung.wait(_SPRING_SECONDS):
-            event.note("no such request came")
+        deadline = time.monotonic() + _SPRING_SECONDS
+        while not trap.sprung.wait(0.1):
+            if field.over.is_set() or time.monotonic() > deadline:
+                raise NobodyError
         field.pause(seconds)
     finally:
         field.proxy.disarm(trap)

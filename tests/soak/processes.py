@@ -34,7 +34,7 @@ def kill_several(field: Field, rng: random.Random, event: Event) -> None:
 def _step(rng: random.Random, role: str) -> str:
     names = [name for name in POINTS if role == "reduce" or not name.startswith("open-")]
     name = rng.choice(names)
-    return name if name in {"joined", "open-lock"} else f"{name}:{rng.randrange(1, 6)}"
+    return f"{name}:{rng.randrange(1, 6)}" if name.startswith(("before-", "after-")) else name
 
 
 def _reached(field: Field, what: str, worker: WorkerProcess, event: Event) -> bool:

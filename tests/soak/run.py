@@ -50,13 +50,11 @@ class Soak:
         field, load, keeper = self._field, self._load, self._field.keeper
         with tended(keeper):
             self._settle()
-            self._footprints.begin(keeper)
             with Witness(self._application) as witness:
                 with load:
                     self._harm(60 * minutes)
                 self._settle()
                 self._application.wait_counted(_SETTLE_SECONDS)
-            self._footprints.end(keeper)
             self._check_results()
             compacted = witness.seen - sum(1 for _ in self._application.read("counts"))
             left = [keeper.release(slot) for slot in list(keeper.running)]
@@ -126,6 +124,7 @@ class Soak:
             try:
                 while (left := end - time.monotonic()) > 0 and not (self._journal.failures or field.keeper.unexpected):
                     self._load.check()
+                    self._footprints.look(field.keeper)
                     if not free.acquire(timeout=left):
                         break
                     if len(self._deck) < _AT_ONCE:
@@ -161,6 +160,7 @@ class Soak:
     def _check_left(self) -> None:
         self._application.end()
         check_ended(self._application)
+        assert not [line for w in self._application.workers for line in w.log if "a defect of wcsup" in line]
         checked = sum(check_stores(self._application, s, damaged=self._field.damaged) for s in self._field.states)
         assert checked >= self._application.config.partitions, "each partition has a store somewhere"
         self._footprints.check()
