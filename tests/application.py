@@ -150,7 +150,7 @@ class Application:
                         break
                     except BufferError:
                         producer.poll(0.05)
-        assert producer.flush(30) == 0
+        assert producer.flush(WAIT_SECONDS) == 0
 
     @contextlib.contextmanager
     def feeding(self, lines: Sequence[bytes | None], rate: float) -> Iterator[threading.Thread]:
