@@ -97,12 +97,14 @@ def fence(field: Field, rng: random.Random, event: Event) -> None:
     """A second process with the name of a slot; the first one ends, and is started again when the second is gone."""
     with field.claim(rng) as [slot]:
         first = field.keeper.release(slot)
-        second = field.intrude(slot)
-        event.note(f"{slot} pid {first.process.pid} by pid {second.process.pid}")
 
         def ended(worker: WorkerProcess) -> bool:
             return worker.process.poll() is not None
 
+        # One that starts itself may come to `init_transactions` later than the second one, and is the second one then.
+        wait_for("the first of a name is at work", lambda: first.ready or ended(first), 90)
+        second = field.intrude(slot)
+        event.note(f"{slot} pid {first.process.pid} by pid {second.process.pid}")
         try:
             wait_for("the second of a name is at work", lambda: second.ready or ended(second), 90)
             # Where the second one ends by itself, of some other fault, nobody has to find the first one fenced.
