@@ -1,6 +1,7 @@
 """A proxy between workers and broker that is slow, stalls, cuts, and loses or delays single requests and answers."""
 
 import random
+import shutil
 import struct
 import time
 
@@ -151,6 +152,30 @@ def test_a_start_whose_connection_breaks_asks_again(application: Application, pr
     wait_for("it is ready or ends", lambda: mapper.ready or mapper.process.poll() is not None)
     assert trap.sprung.is_set()
     assert mapper.ready, mapper.log[-1]
+
+
+@pytest.mark.parametrize("nth", range(3))
+def test_a_restore_whose_connection_breaks_asks_again(
+    application: Application, proxy: Proxy, seed: int, nth: int
+) -> None:
+    """What it would take for the end of `counts` else lies before its start: nothing would be restored."""
+    # Given totals whose stores are lost
+    lines = prose(2000, seed)
+    application.feed(lines[:1000])
+    application.start("map")
+    first = application.start("reduce")
+    application.wait_counted()
+    first.kill()
+    shutil.rmtree(application.config.state / "stores")
+
+    # When a connection breaks while a new reducer asks where `counts` starts and ends
+    trap = proxy.lose_answer(Api.LIST_OFFSETS, skip=nth)
+    with keeping(application, ("reduce", "0"), bootstrap_servers=proxy.address) as keeper:
+        wait_for("an answer is lost", trap.sprung.is_set)
+        application.feed(lines[1000:])
+        application.wait_counted()
+        assert keeper.ends == []
+    hold(application, lines)
 
 
 def test_a_stalled_broker(application: Application, proxy: Proxy, seed: int) -> None:

@@ -192,12 +192,17 @@ def _offsets(
             wanted, isolation_level=isolation, request_timeout=clients.REACH_SECONDS
         )
         try:
-            return {(p.topic, p.partition): future.result().offset for p, future in futures.items()}
+            found = {(p.topic, p.partition): future.result().offset for p, future in futures.items()}
         except KafkaException as error:
             if error.args[0].code() == KafkaError.FENCED_LEADER_EPOCH:
                 # The client goes on sending the epoch from before a broker's restart until it learns of the new one.
                 admin.list_topics(timeout=clients.REACH_SECONDS)
             raise
+        if any(offset < 0 for offset in found.values()):
+            # Where the connection breaks under the request, librdkafka gives OFFSET_INVALID and no error. Taken for the
+            # end of `counts`, it would have a store restored from nothing.
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT, "the connection broke under a request for offsets"))
+        return found
 
     return _patiently(ask)
 
@@ -210,8 +215,9 @@ _PASSING = {
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError._TRANSPORT,
 }
-"""What brokers answer while leaders and coordinators move, or just after a topic was made."""
+"""What brokers answer while leaders and coordinators move, or just after a topic was made; and a broken connection."""
 
 _PASSING_SECONDS = 5.0
 
