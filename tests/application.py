@@ -124,11 +124,13 @@ class Application:
         *,
         crash: str | None = None,
         state: Path | None = None,
+        environment: dict[str, str] | None = None,
         **changes: Any,
     ) -> WorkerProcess:
         """Start a worker: with `state` as on another host, with `changes` in its configuration."""
         config = replace(self.config, **changes, **({"state_dir": state} if state else {}))
-        worker = WorkerProcess(config, role, slot, {"WCSUP_CRASH": crash} if crash else None)
+        more = {"WCSUP_CRASH": crash} if crash else {}
+        worker = WorkerProcess(config, role, slot, {**(environment or {}), **more})
         self.workers.append(worker)
         return worker
 

@@ -27,14 +27,18 @@ Answer = TypeVar("Answer")
 
 NAMES = ("lines", "words", "counts", "top", "dead-letters")
 
+_BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
+"""For what workers write: by default a broker refuses records of a host whose clock is an hour ahead, and retention
+takes those of a clock that is days behind before they are read."""
+
 _CONFIGS: dict[str, dict[str, str]] = {
     # A line of 1 MiB is more than the default takes once it has a record's overhead.
     "lines": {"max.message.bytes": "2097152"},
-    "words": {"cleanup.policy": "delete"},
-    "counts": {"cleanup.policy": "compact"},
-    "top": {"cleanup.policy": "compact"},
+    "words": {"cleanup.policy": "delete", **_BROKERS_TIME},
+    "counts": {"cleanup.policy": "compact", **_BROKERS_TIME},
+    "top": {"cleanup.policy": "compact", **_BROKERS_TIME},
     # A rejected line comes with headers: it may be larger than what the broker took for `lines`.
-    "dead-letters": {"cleanup.policy": "delete", "max.message.bytes": "3145728"},
+    "dead-letters": {"cleanup.policy": "delete", "max.message.bytes": "3145728", **_BROKERS_TIME},
 }
 
 _NEEDED_RECORD_BYTES = 1_001_024

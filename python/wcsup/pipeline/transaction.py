@@ -154,6 +154,12 @@ class Transactions:
         except AbortedError as aborted:
             log.warning("transaction given up, its batch is read again: %s", aborted)
             self._abort(producer)
+            if aborted.reason == "INVALID_TIMESTAMP":
+                raise ConfigurationError(
+                    f"Kafka refuses records with the time of this host's clock: {aborted}; set the clock, or give the "
+                    "topic that wcsup writes to Kafka's time: kafka-configs.sh --alter --topic TOPIC --add-config "
+                    "message.timestamp.type=LogAppendTime"
+                ) from aborted
             raise
         # Step 5
         with self._step("store"):
