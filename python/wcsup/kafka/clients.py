@@ -115,18 +115,20 @@ def admin(config: Config, **own: Any) -> AdminClient:
 
 
 class _Listener:
-    """A logger for librdkafka that hears of failed connections.
+    """A logger for librdkafka that hears what no callback tells.
 
-    The error callback tells of none to a transaction coordinator; the log tells of all, as facility FAIL.
+    `FAIL`: a connection failed; the error callback tells of none to a transaction coordinator.
+    `OFFSET`: a consumer's offset is not there, and it has gone to the start.
     """
 
-    def __init__(self, on_failure: Callable[[str], None]) -> None:
-        self._on_failure = on_failure
+    def __init__(self, facility: Literal["FAIL", "OFFSET"], heard: Callable[[str], None]) -> None:
+        self._facility = facility
+        self._heard = heard
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Take a line of librdkafka's log."""
-        if arguments[0] == "FAIL":
-            self._on_failure(text % arguments)
+        if arguments[0] == self._facility:
+            self._heard(text % arguments)
         log.log(level, text, *arguments)
 
 
@@ -141,7 +143,7 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
         Producer,
         settings(
             config,
-            logger=_Listener(on_failure),
+            logger=_Listener("FAIL", on_failure),
             transactional_id=name,
             transaction_timeout_ms=timeout,
             message_timeout_ms=timeout,
@@ -172,12 +174,19 @@ def _reader(config: Config, isolation: str = COMMITTED, **own: Any) -> Settings:
     )
 
 
-def group_consumer(config: Config, group: str, name: str, on_error: Callable[[KafkaError], None]) -> Consumer:
+def group_consumer(
+    config: Config,
+    group: str,
+    name: str,
+    on_error: Callable[[KafkaError], None],
+    on_reset: Callable[[str], None] = lambda _: None,
+) -> Consumer:
     """Return a worker's consumer in `group`, a static member under `name` with the classic protocol.
 
     A static member that is started again has its partitions back at once and fences its predecessor
     (KIP-345). Under KIP-848 it is the new one that is refused until the old one's session ends, so members are
     dynamic there and the `transactional.id` alone fences. `queued.max.messages.kbytes` bounds a worker's memory.
+    `on_reset` hears that a partition goes on at its start because its offset was not there; called from within `poll`.
     """
     own: Settings = {
         "group_id": group,
@@ -187,6 +196,7 @@ def group_consumer(config: Config, group: str, name: str, on_error: Callable[[Ka
         "fetch_wait_max_ms": 100,
         "fetch_max_bytes": 8_000_000,
         "error_cb": on_error,
+        "logger": _Listener("OFFSET", on_reset),
     }
     if config.group_protocol == "classic":  # KIP-848 has the broker decide on these and refuses them
         session = int(config.session_timeout * 1000)
@@ -196,7 +206,7 @@ def group_consumer(config: Config, group: str, name: str, on_error: Callable[[Ka
             "session_timeout_ms": session,
             "heartbeat_interval_ms": max(100, min(1000, session // 6)),
         }
-    return _make(config, Consumer, _reader(config, **own))
+    return _make(config, Consumer, _reader(config, **own) | {"log_level": 6})  # `_Listener` has to hear
 
 
 def assigned_consumer(config: Config, isolation: Literal["read_committed", "read_uncommitted"] = COMMITTED) -> Consumer:

@@ -121,12 +121,9 @@ def configs(admin: AdminClient, config: Config, names: Iterable[str]) -> dict[st
 
 def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str | None]) -> str | None:
     """Return why a topic does not fit the application and what to do about it; none where it does."""
+    if reason := miscount(config, name, partitions):
+        return reason
     topic = config.topic(name)
-    if partitions != config.partitions:
-        return (
-            f"topic {topic} has {partitions} partitions and the application {config.partitions}; "
-            f"use --partitions {partitions}, another --topic-prefix, or delete the topic"
-        )
     policy = set((entries["cleanup.policy"] or "").replace(" ", "").split(","))
     if name in {"counts", "top"} and policy != {"compact"}:
         return (
@@ -144,6 +141,16 @@ def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str
             f"{_NEEDED_RECORD_BYTES}; set its max.message.bytes to 1048588, Kafka's default, or more"
         )
     return None
+
+
+def miscount(config: Config, name: str, partitions: int) -> str | None:
+    """Return why a topic's number of partitions does not fit, and what to do about it; none where it does."""
+    if partitions == config.partitions:
+        return None
+    return (
+        f"topic {config.topic(name)} has {partitions} partitions and the application {config.partitions}; "
+        f"use --partitions {partitions}, another --topic-prefix, or delete the topic"
+    )
 
 
 def identity(admin: AdminClient, config: Config) -> Identity:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from wcsup.errors import ConfigurationError
+from wcsup.kafka.watch import COUNTS_LOST
 
 log = logging.getLogger("wcsup.offsets")
 
@@ -78,10 +79,7 @@ class Memory:
                 "use the same rule, another --app-id with another --topic-prefix, or start over with wcsup del"
             )
         if then.counts != self.counts:
-            raise ConfigurationError(
-                "topic counts was deleted and made again, but its group has committed offsets: the totals of what "
-                "was counted before are lost, and counting on would be wrong. Start over with wcsup del"
-            )
+            raise ConfigurationError(COUNTS_LOST)
         if then.input != self.input:
             log.warning("topic %s was made again: partition %d is read from its start", found.topic, found.partition)
             return 0

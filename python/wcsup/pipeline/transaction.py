@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 
 from wcsup.config import Config
 from wcsup.crash import point
-from wcsup.errors import ConfigurationError, FencedError, RetryError
+from wcsup.errors import ConfigurationError, FencedError, RetryError, WcsupError
 from wcsup.kafka import clients
 from wcsup.kafka.failures import Failure, classify
 from wcsup.pipeline.records import Letter, Record
@@ -106,7 +106,13 @@ class Transactions:
         self._call(self._running().init_transactions, clients.REACH_SECONDS)
         self._disturbed = False
 
-    def commit(self, outbox: Outbox, metadata: bytes, retained: Callable[[Written], None]) -> None:
+    def commit(
+        self,
+        outbox: Outbox,
+        metadata: bytes,
+        retained: Callable[[Written], None],
+        confirm: Callable[[], None] = lambda: None,
+    ) -> None:
         """Commit one batch exactly once.
 
         1. The batch is complete: the outbox's offsets are those of the records that were handed to Rust, and
@@ -115,7 +121,8 @@ class Transactions:
         2. Begin the transaction only now: it is open for milliseconds, so it never holds readers back, and a
            crash between two commits leaves none open.
         3. Produce. A full queue means wait and go on with what was not accepted.
-        4. Send the offsets to the transaction, and commit it.
+        4. Send the offsets to the transaction; have `confirm` raise where the batch's topics are not what they were
+           when it was read; and commit.
         5. On clean success alone, call `retained` with the highest offsets written: the reducer writes its store.
 
         Raises `AbortedError` where the batch is to be read again, `FencedError`, and `RetryError` where the outcome
@@ -147,6 +154,7 @@ class Transactions:
             with self._step("offsets"):
                 self._call(producer.send_offsets_to_transaction, outbox.offsets, metadata)
             point("after-send-offsets")
+            self._confirm(producer, confirm)
             with self._step("commit"):
                 self._call(producer.commit_transaction, -1)
             self._began = None
@@ -194,6 +202,17 @@ class Transactions:
         began = time.monotonic()
         yield
         self._timed(name, time.monotonic() - began)
+
+    def _confirm(self, producer: Producer, confirm: Callable[[], None]) -> None:
+        try:
+            confirm()
+        except WcsupError as reason:
+            # Nobody may come after this process who would settle it.
+            try:
+                self._abort(producer)
+            except WcsupError as error:
+                raise reason from error
+            raise
 
     def _produce(self, producer: Producer, topic: str, partition: int, records: list[Record], to: Written) -> None:
         if not records:

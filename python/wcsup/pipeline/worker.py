@@ -14,6 +14,7 @@ from wcsup.crash import name_worker, point
 from wcsup.errors import ConfigurationError, ExitStatus, FencedError, RetryError
 from wcsup.kafka import clients, topics
 from wcsup.kafka.failures import Failure, classify
+from wcsup.kafka.watch import Watch, gone
 from wcsup.pipeline.mapper import Mapper
 from wcsup.pipeline.memory import Memory
 from wcsup.pipeline.reducer import Reducer
@@ -72,9 +73,12 @@ class Worker:
         self._light = False
         """Whether the last poll was light."""
 
+        self._reset = False
+        """Whether a partition went on at its start because its offset was not there."""
+
         config = self._config
         directory = open_directory(config)
-        admin = clients.admin(config)
+        self._admin = admin = clients.admin(config)
         clients.check_reachable(config, admin)
         identity = topics.identity(admin, config)
         name = directory.name(config, job.role, job.slot)
@@ -82,12 +86,14 @@ class Worker:
         if job.role == "map":
             self._stage, group = Mapper(config), config.map_group
             self._memory = Memory(config.words, identity.topics["lines"])
+            self._watch = Watch(admin, config, identity, ["lines"])
         else:
             self._stage, group = Reducer(config, directory, admin, identity), config.reduce_group
             self._memory = Memory(config.words, identity.topics["words"], identity.topics["counts"])
+            self._watch = Watch(admin, config, identity, ["words", "counts"])
         self._topic = config.topic(self._stage.input)
         self._transactions = Transactions(config, name, self._beat, self._timed)
-        self._consumer: Consumer = clients.group_consumer(config, group, name, self._hear)
+        self._consumer: Consumer = clients.group_consumer(config, group, name, self._hear, self._hear_reset)
 
     def run(self) -> None:
         """Work until drained. Raises the `WcsupError` that ends it otherwise."""
@@ -144,6 +150,10 @@ class Worker:
 
     def _turn(self) -> None:
         dry = self._poll()
+        self._watch.look()
+        if self._reset:
+            self._reset = False
+            self._rewind()  # opening them anew finds out why
         if self._opening:
             self._open()
         if self._due(dry):
@@ -184,7 +194,7 @@ class Worker:
             case Failure.FATAL if error.code() == KafkaError._FATAL:
                 raise RetryError(f"the consumer failed: {error.str()}")
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
-            raise ConfigurationError(f"topic {self._topic} is gone: {error.str()}")
+            raise gone(self._config, self._stage.input)
         log.warning("consumer: %s", error.str())
 
     def _due(self, dry: bool) -> bool:
@@ -205,7 +215,9 @@ class Worker:
         outbox.offsets = self._memory.commit(self._topic, moved)
         counters, records = self._report.counters, stage.taken
         try:
-            self._transactions.commit(outbox, self._consumer.consumer_group_metadata(), stage.committed)
+            self._watch.ask()
+            metadata = self._consumer.consumer_group_metadata()
+            self._transactions.commit(outbox, metadata, stage.committed, lambda: self._watch.confirm(self._beat))
         except AbortedError as aborted:
             counters.aborts[aborted.reason] = counters.aborts.get(aborted.reason, 0) + 1
             self._rewind()
@@ -244,7 +256,7 @@ class Worker:
 
     def _open(self) -> None:
         """Go on opening what is assigned; partitions that are open now are read from their committed offset."""
-        opened = self._stage.opened(lambda wanted: self._memory.committed(self._consumer, self._topic, wanted))
+        opened = self._stage.opened(self._committed)
         self._seeking |= {partition: (offset, time.monotonic()) for partition, offset in opened.items()}
         for partition, (offset, since) in list(self._seeking.items()):
             if not self._seek(TopicPartition(self._topic, partition, offset), since):
@@ -256,6 +268,30 @@ class Worker:
             del self._seeking[partition]
         if not self._opening:
             self._enter(Phase.RUNNING)
+
+    def _committed(self, wanted: list[int]) -> dict[int, int] | None:
+        """Return the offsets to go on from, none of which retention has overtaken; None where they aren't known yet."""
+        offsets = self._memory.committed(self._consumer, self._topic, wanted)
+        if offsets is None:
+            return None
+        try:
+            first = topics.starts(self._admin, [TopicPartition(self._topic, p) for p in wanted])
+        except KafkaException as error:
+            log.warning("the start of %s can't be read, trying again: %s", self._topic, error)
+            return None
+        for partition, offset in offsets.items():
+            start = first[self._topic, partition]
+            if 0 < offset < start:
+                log.warning(
+                    "%d offsets of topic %s, partition %d, from %d on, were deleted by its retention before they were "
+                    "counted: what stood there is lost",
+                    start - offset,
+                    self._topic,
+                    partition,
+                    offset,
+                )
+            offsets[partition] = max(offset, start)
+        return offsets
 
     def _seek(self, to: TopicPartition, since: float) -> bool:
         """Seek; false where it is to be tried again.
@@ -282,6 +318,9 @@ class Worker:
         try:
             consumer.incremental_assign(partitions)
             new = {p.partition for p in partitions}
+            if new and max(new) >= self._config.partitions:
+                reason = topics.miscount(self._config, self._stage.input, max(new) + 1)
+                raise ConfigurationError(reason or "")
             self._owned |= new
             self._joined = True
             self._start_opening(new)
@@ -326,6 +365,9 @@ class Worker:
     def _hear(self, error: KafkaError) -> None:
         """Take note of a connection error: it heals by itself, and what is fatal comes as a message, too."""
         log.debug("consumer: %s", error.str())
+
+    def _hear_reset(self, _what: str) -> None:
+        self._reset = True
 
     def _enter(self, phase: Phase) -> None:
         self._report.phase = phase
