@@ -1,0 +1,126 @@
+"""Partitions that come and go in the middle of something: of a restore, of a commit, of the rebalance before."""
+
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from application import Application, WorkerProcess, prose, wait_for
+from invariants import Witness, hold
+
+from wcsup.errors import ExitStatus
+from wcsup.pipeline.report import Role
+
+SHORT, LONG = 1.5, 30.0
+"""Time-outs in seconds that a test waits for, and that it never reaches."""
+
+
+def stopped(worker: WorkerProcess) -> bool:
+    return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
+
+
+def elsewhere(application: Application, number: int = 1) -> Path:
+    """Return the state directory of another host."""
+    return application.config.state.parent / f"host-{number}"
+
+
+def has_all(application: Application, worker: WorkerProcess) -> bool:
+    return len(worker.report.partitions) == application.config.partitions
+
+
+@pytest.mark.parametrize(
+    ("step", "lost"),
+    [("open-read", False), ("open-compare", True), ("open-read", True)],
+    ids=["revoked-while-reading", "lost-before-the-comparison", "lost-while-reading"],
+)
+def test_a_rebalance_during_a_restore(application: Application, seed: int, step: str, lost: bool) -> None:
+    # Given totals, and a reducer that is stopped in the middle of restoring them
+    lines = prose(1500, seed)
+    application.feed(lines[:500])
+    application.start("map")
+    first = application.start("reduce")
+    application.wait_counted()
+    first.kill()
+    shutil.rmtree(application.config.state / "stores")
+    session = SHORT if lost else LONG
+    restoring = application.start("reduce", crash=f"stop:{step}", session_timeout=session)
+    wait_for("it is stopped", lambda: stopped(restoring))
+    application.feed(lines[500:1000])
+
+    with Witness(application):
+        # When another one joins, and has taken partitions or is about to
+        joined = application.start("reduce", "1", state=elsewhere(application), session_timeout=session)
+        if lost:
+            wait_for("it has all partitions", lambda: has_all(application, joined))
+        else:
+            wait_for("it is joining", lambda: joined.report.beat > 0)
+        restoring.signal(signal.SIGCONT)
+
+        # Then both restore what is theirs, and go on
+        wait_for(
+            "both share",
+            lambda: all(w.ready and 0 < len(w.report.partitions) < 4 for w in (restoring, joined)),
+        )
+        application.feed(lines[1000:])
+        application.wait_counted()
+    assert restoring.process.poll() is None and joined.process.poll() is None
+    hold(application, lines, states=[elsewhere(application)])
+
+
+@pytest.mark.parametrize(
+    ("role", "step"), [("map", "after-produce"), ("map", "after-send-offsets"), ("reduce", "after-send-offsets")]
+)
+def test_a_rebalance_during_a_commit(application: Application, seed: int, role: Role, step: str) -> None:
+    # Given a worker that is stopped in a commit
+    lines = prose(1500, seed)
+    application.start("reduce" if role == "map" else "map")
+    committing = application.start(role, crash=f"stop:{step}:2", session_timeout=LONG, transaction_timeout=LONG)
+    application.feed(lines[:500])
+    wait_for("its first commit", lambda: committing.report.counters.commits > 0 or stopped(committing))
+    application.feed(lines[500:1000])
+    wait_for("it is stopped", lambda: stopped(committing))
+
+    with Witness(application):
+        # When another one joins, so that the group rebalances before the commit is over
+        joined = application.start(role, "1", state=elsewhere(application), session_timeout=LONG)
+        wait_for("it is joining", lambda: joined.report.beat > 0)
+        committing.signal(signal.SIGCONT)
+
+        # Then the commit counts or its batch is read again, by whoever has the partitions then
+        wait_for("both share", lambda: all(w.ready and w.report.partitions for w in (committing, joined)))
+        application.feed(lines[1000:])
+        application.wait_counted()
+    assert committing.process.poll() is None and joined.process.poll() is None
+    hold(application, lines, states=[elsewhere(application)])
+
+
+def test_three_reducers_come_and_two_go_at_once_under_load(application: Application, seed: int) -> None:
+    chance = random.Random(seed)
+    lines = prose(20_000, seed)
+    application.start("map")
+    states = [application.config.state, elsewhere(application, 1), elsewhere(application, 2)]
+    staying = application.start("reduce", state=states[0], session_timeout=SHORT)
+    with Witness(application), application.feeding(lines, rate=2000):
+        for _ in range(3):
+            # Given three reducers of three hosts, started at once
+            coming = [application.start("reduce", str(n), state=states[n], session_timeout=SHORT) for n in (1, 2)]
+            reducers = [staying, *coming]
+            wait_for("all have partitions", lambda rs=reducers: all(r.ready and r.report.partitions for r in rs))
+
+            # When two of them go at once, drained or killed
+            chance.shuffle(reducers)
+            staying, *going = reducers
+            for reducer in going:
+                reducer.signal(chance.choice([signal.SIGTERM, signal.SIGKILL]))
+            assert {reducer.wait() for reducer in going} <= {ExitStatus.DONE, -signal.SIGKILL}
+
+            # Then the third has everything
+            wait_for("one has all", lambda r=staying: r.ready and has_all(application, r))
+            if staying.job_name != "reduce-0":
+                # The slot that stays has to be free next time: it moves.
+                assert staying.drain() == ExitStatus.DONE
+                staying = application.start("reduce", state=states[0], session_timeout=SHORT)
+        application.wait_counted()
+    hold(application, lines, states=states)
