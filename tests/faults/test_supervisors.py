@@ -1,0 +1,79 @@
+"""Supervisors that are killed, and two that have one name: real ones, with real workers, on a real Kafka."""
+
+import random
+import shutil
+
+import psutil
+from application import WAIT_SECONDS, prose, wait_for
+from invariants import Witness, hold
+from shell import Shell
+
+from wcsup.errors import ExitStatus
+
+GONE_SECONDS = 2.0
+"""How long after its supervisor a worker may be there at most."""
+
+RUN = "run --mappers 2 --reducers 2 --plain --log-file run.log"
+
+
+def test_a_supervisor_killed_again_and_again_under_load(wcsup: Shell, seed: int) -> None:
+    application, chance = wcsup.application, random.Random(seed)
+    application.make_topics()
+    rounds = 3
+    lines = prose(2000 * rounds, seed)
+    with Witness(application) as witness:
+        running = wcsup.start(RUN)
+        for number in range(rounds):
+            # Given a run at work, at some moment of it
+            status = wcsup.wait_ready()
+            with application.feeding(lines[2000 * number : 2000 * (number + 1)], rate=1500):
+                seen = witness.seen + chance.randrange(1500)
+                wait_for("it counts", lambda more=seen: witness.seen > more)
+                pids = [worker["pid"] for worker in status["workers"]] + status["spares"]
+                workers = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+                assert len(workers) >= 4
+
+                # When its supervisor is killed, and started again at once
+                running.kill()
+                running.wait()
+                running = wcsup.start(RUN)
+
+                # Then no worker outlives it, and the new one comes to work
+                wait_for("no orphan is left", lambda old=workers: not any(p.is_running() for p in old), GONE_SECONDS)
+        wcsup.wait_ready()
+        application.wait_counted()
+
+    # And everything is counted once, no store is locked
+    assert wcsup("drain --wait").status == 0
+    assert running.wait(WAIT_SECONDS) == ExitStatus.DONE
+    hold(application, lines)
+
+
+def test_of_two_supervisors_with_one_name_the_later_one_works(wcsup: Shell, seed: int) -> None:
+    # Given a run under load
+    application = wcsup.application
+    application.make_topics()
+    lines = prose(10_000, seed)
+    with Witness(application) as witness, application.feeding(lines, rate=2000):
+        first = wcsup.start("run --mappers 2 --reducers 2 --plain")
+        wcsup.wait_ready()
+        wait_for("it counts", lambda: witness.seen > 0)
+
+        # When another host is a clone of this one, with the same name in its state directory
+        clone = wcsup.place / "clone"
+        clone.mkdir()
+        shutil.copy(application.config.state / "application.json", clone)
+        second = wcsup.start(f"run --mappers 2 --reducers 2 --plain --log-file second.log --state-dir {clone}")
+
+        # Then every worker of the first one is fenced, it says so, and ends
+        _, err = first.communicate(timeout=WAIT_SECONDS)
+        assert first.returncode == ExitStatus.FENCED, err.decode()
+        assert err.decode().count("fenced: another process runs under this name") >= 4
+        assert "every worker is down" in err.decode()
+
+    # And the second one counts on
+    application.wait_counted()
+    assert second.poll() is None
+    assert wcsup(f"drain --wait --state-dir {clone}").status == 0
+    assert second.wait(WAIT_SECONDS) == ExitStatus.DONE
+    hold(application, lines, states=[clone])
