@@ -49,11 +49,18 @@ impl Known {
         if !new.deleted().is_empty() || new.values().iter().any(|total| *total < 0) {
             return false;
         }
+        let enough = RECENT.max(self.length / 32);
+        if self.recent.is_empty() && new.len() > enough {
+            self.pack(new.words().zip(new.values().iter().copied()), new.len());
+            return true;
+        }
         for (word, total) in new.words().zip(new.values()) {
             *self.recent.value(word) = *total;
         }
-        if self.recent.len() > RECENT.max(self.length / 32) {
-            self.pack();
+        if self.recent.len() > enough {
+            let recent = std::mem::take(&mut self.recent);
+            let order = recent.order();
+            self.pack(recent.words(&order), recent.len());
         }
         true
     }
@@ -64,14 +71,13 @@ impl Known {
         self.packed.capacity() + self.blocks.capacity() * size_of::<usize>() + self.recent.memory()
     }
 
-    fn pack(&mut self) {
-        let recent = std::mem::take(&mut self.recent);
-        let order = recent.order();
-        let mut new = recent.words(&order).peekable();
+    /// Writes the packed words anew, with new totals in byte order of their words.
+    fn pack<'a>(&mut self, new: impl Iterator<Item = (&'a [u8], i64)>, words: usize) {
+        let mut new = new.peekable();
         let mut old = Entries::of(&self.packed).peekable();
         let mut packing = Packing {
-            packed: Vec::with_capacity(self.packed.len() + 12 * recent.len()),
-            blocks: Vec::with_capacity((self.length + recent.len()) / BLOCK + 1),
+            packed: Vec::with_capacity(self.packed.len() + 12 * words),
+            blocks: Vec::with_capacity((self.length + words) / BLOCK + 1),
             length: 0,
         };
         loop {

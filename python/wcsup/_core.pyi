@@ -170,7 +170,7 @@ class Known:
     def __new__(cls) -> Known:
         """No totals: those of an empty store."""
     def merge(self, totals: Totals) -> bool:
-        """Take the new totals of an `Aggregator` in, after their commit.
+        """Take new totals in: those of an `Aggregator` after their commit, of a `Changelog` once they are stored.
 
         Returns whether it could: False for totals below 0 or with words to delete. Then it is as it was before.
         """
@@ -213,10 +213,10 @@ class Changelog:
         """
     def words(self, partition: int) -> list[bytes]:
         """Return the distinct words read of a partition in byte order, deleted ones too."""
-    def totals(self, partition: int, old: Sequence[bytes | None] | None) -> Totals:
+    def totals(self, partition: int, old: Sequence[bytes | None] | Known | None) -> Totals:
         """Return the partition's last totals as changes to a store, and forget them; the next offset stays.
 
-        `old` is what the store has, in the order of `words`; None: the store is empty. Raises ValueError as
+        `old` is what the store has, in the order of `words` or `Known`; None: the store is empty. Raises ValueError as
         `Aggregator.totals` does, and then forgets nothing.
         """
     @property

@@ -20,6 +20,7 @@ POINTS = (
     "open-lock",
     "open-compare",
     "open-read",
+    "open-loaded",
     "open-done",
 )
 """All names, in the order in which a worker passes them."""

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::messages::{Messages, Parts};
-use super::totals::{Totals, old_totals, totals_error};
+use super::totals::{Known, Totals, old_totals, totals_error};
 use super::{position, records};
 use crate::changelog;
 
@@ -54,8 +54,18 @@ impl Changelog {
         partition: i32,
         old: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Totals> {
-        let old = old.map(old_totals).transpose()?;
-        py.detach(|| self.log.totals(partition, old.as_deref()))
+        let known = old.and_then(|old| old.cast::<Known>().ok());
+        let totals = if let Some(known) = known {
+            let known = &known.try_borrow()?.known;
+            py.detach(|| {
+                let old = known.totals(self.log.words(partition));
+                self.log.totals(partition, Some(&old))
+            })
+        } else {
+            let old = old.map(old_totals).transpose()?;
+            py.detach(|| self.log.totals(partition, old.as_deref()))
+        };
+        totals
             .map(Totals::from)
             .map_err(|error| totals_error(&error))
     }

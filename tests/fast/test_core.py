@@ -754,6 +754,27 @@ class TestChangelog:
         assert (changelog.taken, changelog.malformed) == (len(records), 0)
 
     @law
+    @given(
+        st.dictionaries(keys, st.integers(0, 2**40)),
+        st.dictionaries(keys, st.none() | st.integers(0, 2**40), min_size=1),
+    )
+    def test_known_totals_are_as_good_as_a_stores(self, before: Words, records: dict[bytes, int | None]) -> None:
+        def changelog(records: dict[bytes, int | None]) -> Changelog:
+            changelog = Changelog()
+            changelog.own(0, 0)
+            values = ((word, None if total is None else eight(total)) for word, total in records.items())
+            changelog.add([native(key=word, offset=n, value=value) for n, (word, value) in enumerate(values)])
+            return changelog
+
+        known = Known()
+        assert known.merge(changelog(dict(before)).totals(0, known))
+        old = [eight(before[word]) if word in before else None for word in sorted(records)]
+        looked_up, totals = changelog(records).totals(0, old), changelog(records).totals(0, known)
+        assert (totals.pairs(), totals.deleted()) == (looked_up.pairs(), looked_up.deleted())
+        assert (totals.new_words, totals.added) == (looked_up.new_words, looked_up.added)
+        assert known.merge(totals) == (not totals.deleted())
+
+    @law
     @given(st.lists(st.tuples(keys, st.none() | counts), max_size=40))
     def test_an_empty_store_needs_no_old_totals(self, records: list[tuple[bytes, int | None]]) -> None:
         changelog = Changelog()

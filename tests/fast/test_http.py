@@ -75,12 +75,14 @@ def test_alive_as_long_as_the_loop_turns() -> None:
                 worker("map"),
                 worker("map", 1, ready=False, state=State.STARTING),
                 worker("reduce", ready=False, state=State.RESTORING, restoring={1: (1000, 3000), 2: (0, 1000)}),
+                worker("reduce", 2, ready=False, state=State.RESTORING, restoring={0: (1, 2)}, restore_seconds=62.5),
                 worker("reduce", 1, ready=False, state=State.FAILED, failed="fenced: another process"),
                 ready=False,
             ),
             503,
             "map-1: starting\n"
             "reduce-0: restoring, 25 % of 4,000 records for partitions 1-2\n"
+            "reduce-2: restoring, 50 % of 2 records for partitions 0, 1 min 2 s left\n"
             "reduce-1: fenced: another process",
         ),
     ],

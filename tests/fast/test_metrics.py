@@ -68,7 +68,13 @@ def busy() -> Snapshot:
         worker("map", 1, state=State.BACKOFF, ready=False, pid=None, rss_bytes=None, partitions=[], restarts=3),
         worker("reduce", counters=reduced, distinct=500, total=9000, state_bytes=4096),
         worker(
-            "reduce", 1, state=State.RESTORING, ready=False, restoring={2: (30, 100), 3: (0, 20)}, distinct=7, total=8
+            *("reduce", 1),
+            state=State.RESTORING,
+            ready=False,
+            restoring={2: (30, 100), 3: (0, 20)},
+            restore_seconds=1.5,
+            distinct=7,
+            total=8,
         ),
         lag=Lag(30, 5, {0: 10, 1: 20}, {0: 5, 1: 0}),
         restarts={"killed": 2, "max_rss": 1},
@@ -160,6 +166,7 @@ def test_labels_are_few_and_bounded() -> None:
         ("wcsup_worker_state_bytes", labels(role="reduce", slot="reduce-0"), 4096),
         ("wcsup_worker_restoring_partitions", labels(role="reduce", slot="reduce-1"), 2),
         ("wcsup_worker_restore_remaining_records", labels(role="reduce", slot="reduce-1"), 90),
+        ("wcsup_worker_restore_remaining_seconds", labels(role="reduce", slot="reduce-1"), 1.5),
         ("wcsup_worker_restore_ratio", labels(role="reduce", slot="reduce-1"), 0.25),
         ("wcsup_worker_restore_ratio", labels(role="reduce", slot="reduce-0"), 1),
     ],

@@ -151,7 +151,7 @@ def test_top_words_are_merged() -> None:
 
 @pytest.mark.parametrize("width", [200, 80, 60, 40, 20])
 def test_the_view_keeps_to_the_width_of_the_terminal(width: int) -> None:
-    busy = worker("map", 0, state=State.RESTORING, restoring={0: (50, 100), 1: (25, 100)})
+    busy = worker("map", 0, state=State.RESTORING, restoring={0: (50, 100), 1: (25, 100)}, restore_seconds=9.8)
     gone = worker("reduce", 1, pid=None, state=State.FAILED, cpu_percent=None, rss_bytes=None, failed="fenced: " * 9)
     shown = snapshot(
         busy,
@@ -173,7 +173,7 @@ def test_the_view_keeps_to_the_width_of_the_terminal(width: int) -> None:
         assert {"map-0", "reduce-0", "reduce-1"} <= set(text.split())
     if width >= 80:
         for part in (
-            "restoring 37 %",
+            "restoring 37 %, 9 s left",
             "failed",
             "120 MB",
             "0-3",

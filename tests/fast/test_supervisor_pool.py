@@ -384,6 +384,6 @@ def test_counters_add_up() -> None:
     assert total.aborts == {"FENCED": 2, "OTHER": 3}
     assert total.batch_records.counts == [0, 1, 0, 0, 1, 0, 0, 0]
     assert total.batch_records.sum == 5_005
-    report = Report(counters=total, partitions=[1], restoring={1: (2, 3)}, top=[("a", 1)])
+    report = Report(counters=total, partitions=[1], restoring={1: (2, 3)}, restore_seconds=0.5, top=[("a", 1)])
     assert Report.from_json(report.to_json()) == report
     assert replace(report, beat=1) != report

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
+from confluent_kafka import Producer
 from invariants import check_stores, hold
 from keeper import keeping
 
 from wcsup import _core
 from wcsup.errors import ExitStatus, RetryError
-from wcsup.kafka import topics
+from wcsup.kafka import clients, topics
 from wcsup.state import restore
 from wcsup.state.directory import open_directory
 from wcsup.state.store import Cached, Stamp, Store
@@ -260,3 +261,77 @@ def test_a_file_in_the_place_of_a_store_is_replaced(application: Application, se
     application.start("reduce")
     application.feed(lines[500:])
     hold(application, lines)
+
+
+def test_words_without_a_stamp_are_of_a_load_that_was_not_finished(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    words = {b"%06d" % number: number for number in range(1, 1000)}
+    with closing(Store.open(path, Cached())) as store:
+        assert store.empty
+        store.load(totals(words))
+        assert not store.empty
+
+    with closing(Store.open(path, Cached())) as half:
+        assert (half.stamp, half.empty) == (None, False)
+        assert half.items() == [(word, number.to_bytes(8, "big")) for word, number in sorted(words.items())]
+
+
+def test_a_file_that_a_killed_process_was_loading_from_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    Store.open(path, Cached()).close()
+    (path / "load.sst").write_bytes(b"half of a file")
+    with closing(Store.open(path, Cached())) as store:
+        assert store.empty
+        assert not list(path.glob("*.sst"))
+
+
+@pytest.mark.parametrize("known_bytes", [restore.KNOWN_BYTES, 0], ids=["known", "looked-up"])
+def test_a_partition_that_does_not_fit_memory_is_restored_in_parts(
+    application: Application, monkeypatch: pytest.MonkeyPatch, known_bytes: int
+) -> None:
+    """Also where a later part changes and deletes words of an earlier one."""
+    # Given four times the bound, and one turn at a time
+    monkeypatch.setattr(restore, "_FOLD_BYTES", 1 << 20)
+    monkeypatch.setattr(restore, "_TURN_RECORDS", 1)
+    monkeypatch.setattr(restore, "_BATCH_RECORDS", 5000)
+    monkeypatch.setattr(restore, "KNOWN_BYTES", known_bytes)
+    config = application.config
+    producer = Producer(clients.settings(config))
+    expected: list[dict[bytes, int]] = [{} for _ in range(config.partitions)]
+    for partition in (0, 2):
+        for total in (1, 2):
+            for number in range(60_000):
+                word = b"w%06d" % (number * total)
+                gone = total == 2 and number % 1000 == 0
+                value = None if gone else (number + total).to_bytes(8, "big")
+                expected[partition][word] = number + total
+                if gone:
+                    del expected[partition][word]
+                producer.produce(config.topic("counts"), value, word, partition=partition)
+                producer.poll(0)
+    assert producer.flush(30) == 0
+
+    # When the stores are restored
+    directory = open_directory(config)
+    opening = restore.Restore(config, directory, application.admin, topics.identity(application.admin, config))
+    for partition in range(config.partitions):
+        opening.begin(partition)
+    opened: dict[int, restore.Open] = {}
+    seen: list[float | None] = []
+
+    def all_open() -> bool:
+        opened.update(opening.step(lambda partitions: dict.fromkeys(partitions, 0)))
+        seen.append(opening.remaining())
+        return not opening.pending
+
+    wait_for("all are open", all_open)
+
+    # Then each is the fold of its partition, and says so
+    assert opening.read == 240_000
+    assert any(seconds is not None and seconds > 0 for seconds in seen)
+    for partition, found in opened.items():
+        want = expected[partition]
+        assert found.store.items() == [(word, total.to_bytes(8, "big")) for word, total in sorted(want.items())]
+        assert (found.stamp.distinct, found.stamp.total) == (len(want), sum(want.values()))
+        assert found.store.stamp == (found.stamp if want else None)
+        found.store.close()

@@ -225,6 +225,24 @@ def assigned_consumer(config: Config, isolation: Literal["read_committed", "read
     )
 
 
+def restoring_consumer(config: Config) -> Consumer:
+    """Return a consumer like an assigned one, for partitions that are added and taken away while others are read.
+
+    A record in librdkafka's queue takes 400 bytes more than it is long: the bounds are those of a worker's memory.
+    """
+    return _make(
+        Consumer,
+        _reader(
+            config,
+            group_id=f"{config.app_id}-reader",
+            queued_min_messages=50_000,
+            queued_max_messages_kbytes=16_384,
+            fetch_max_bytes=8_000_000,
+            fetch_wait_max_ms=10,
+        ),
+    )
+
+
 @lru_cache(maxsize=4)
 def offsets_reader(config: Config, group: str) -> Consumer:
     """Return a consumer to ask for the committed offsets of a group that it never joins.

@@ -22,7 +22,7 @@ from typing import Any, Self
 from prometheus_client.exposition import choose_encoder
 
 from wcsup.errors import ConfigurationError
-from wcsup.observe.figures import partition_list
+from wcsup.observe.figures import partition_list, restored
 from wcsup.observe.metrics import registry
 from wcsup.supervisor import Snapshot, WorkerView
 
@@ -135,11 +135,10 @@ def _package_file(name: str) -> bytes:
 def _missing(worker: WorkerView) -> str:
     """Return why a slot is not ready, in a line."""
     said = f"{worker.slot}: {worker.failed or worker.state}"
-    todo = sum(todo for _, todo in worker.restoring.values())
-    if todo:
-        done = sum(done for done, _ in worker.restoring.values())
-        said += f", {100 * done // todo} % of {todo:,} records for partitions {partition_list(worker.restoring)}"
-    return said
+    records = sum(todo for _, todo in worker.restoring.values())
+    of = f" of {records:,} records for partitions {partition_list(worker.restoring)}"
+    far = restored(worker.restoring, worker.restore_seconds, of)
+    return f"{said},{far}" if far else said
 
 
 class Server:

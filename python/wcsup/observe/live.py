@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wcsup.observe.figures import Rates, partition_list, size, span, sparkline, top_words
+from wcsup.observe.figures import Rates, partition_list, restored, size, span, sparkline, top_words
 from wcsup.supervisor import Snapshot, TaskView, WorkerView
 
 REFRESH_PER_SECOND = 4
@@ -167,9 +167,7 @@ def _workers(snapshot: Snapshot, rates: Rates, narrow: bool) -> Table:
 
 
 def _state(worker: WorkerView) -> str:
-    """Return the state; while stores are opened, how much of them is read."""
-    todo = sum(todo for _, todo in worker.restoring.values())
-    if worker.state != "restoring" or not todo:
+    """Return the state; while stores are opened, how much of them is read and how long the rest will take."""
+    if worker.state != "restoring":
         return worker.state
-    done = sum(done for done, _ in worker.restoring.values())
-    return f"{worker.state} {100 * done // todo} %"
+    return worker.state + restored(worker.restoring, worker.restore_seconds)

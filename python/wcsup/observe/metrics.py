@@ -161,6 +161,7 @@ _OF_WORKERS: tuple[tuple[str, str, Callable[[WorkerView], float | None]], ...] =
     ("state_bytes", "Size of the open stores on disk.", lambda w: w.state_bytes),
     ("restoring_partitions", "Stores that are being opened.", lambda w: len(w.restoring)),
     ("restore_remaining_records", "Records left to read to open stores.", _remaining),
+    ("restore_remaining_seconds", "Time that it will take at the pace so far.", lambda w: w.restore_seconds),
     ("restore_ratio", "Share read of what opening stores takes; 1 where all are open.", _restored),
 )
 """Name, help and value of each gauge that every slot has."""

@@ -15,16 +15,13 @@ from wcsup.pipeline.records import Letter, Record, readable, top_record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox, Written
 from wcsup.state.directory import StateDirectory
-from wcsup.state.restore import Committed, Open, Restore, latin, top_of
+from wcsup.state.restore import KNOWN_BYTES, Committed, Open, Restore, latin, top_of
 from wcsup.state.store import Stamp
 
 FULL_DISTINCT = 200_000
 FULL_BYTES = 32 << 20
 """Bounds on a batch. A larger one writes a word less often: twice as large, 2 % of uniform 5 million words; it costs
 100 MB of a reducer's peak."""
-
-KNOWN_BYTES = 128 << 20
-"""Bound on the totals kept in memory for all partitions: at 9 to 12 bytes a word, more than 10 million words."""
 
 TOP_SECONDS = 1.0
 """How often a partition's most frequent words are published at most."""
@@ -81,10 +78,12 @@ class Reducer:
         return {partition: o.input_offset for partition, o in opened.items()}
 
     def _know(self, opened: dict[int, Open]) -> None:
-        """Keep the totals of stores that are empty, or as they were when they were closed, as after an abort."""
+        """Keep the totals of stores that were empty, or are as they were when they were closed, as after an abort."""
         for partition, now in opened.items():
-            if now.stamp.distinct == 0:
-                self._known[partition] = (_core.Known(), now.stamp)
+            if now.known is not None:
+                self._known[partition] = (now.known, now.stamp)
+                now.known = None
+                self._bound(partition)
             elif partition in self._known and self._known[partition][1] != now.stamp:
                 del self._known[partition]
         if not self._restore.pending:
@@ -96,7 +95,14 @@ class Reducer:
             return
         known, _ = self._known[partition]
         self._known[partition] = (known, stamp)
-        if not known.merge(totals) or sum(k.memory for k, _ in self._known.values()) > KNOWN_BYTES:
+        if known.merge(totals):
+            self._bound(partition)
+        else:
+            del self._known[partition]
+
+    def _bound(self, partition: int) -> None:
+        """Forget the totals of a partition where there is no room for them."""
+        if sum(known.memory for known, _ in self._known.values()) > KNOWN_BYTES:
             del self._known[partition]
 
     @property
@@ -208,6 +214,7 @@ class Reducer:
         """Add the counters, and figures of the open stores."""
         report.counters = self._counters
         report.restoring = self._restore.progress()
+        report.restore_seconds = self._restore.remaining()
         report.distinct = sum(o.stamp.distinct for o in self._open.values())
         report.total = sum(o.stamp.total for o in self._open.values())
         report.state_bytes = sum(o.store.size for o in self._open.values())

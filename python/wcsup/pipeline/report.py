@@ -159,6 +159,8 @@ class Report:
     partitions: list[int] = field(default_factory=list)
     restoring: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Stores being opened: offsets read and offsets to read, by partition."""
+    restore_seconds: float | None = None
+    """How long opening them will take at the pace so far; none where that can't be told."""
     counters: Counters = field(default_factory=Counters)
     distinct: int = 0
     """Reducer: distinct words in its open stores."""

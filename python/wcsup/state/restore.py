@@ -6,7 +6,9 @@
 3. Check the stamp: a store of another cluster, topic or partition count, or with a stamp outside of
    `counts`, is discarded.
 4. Read `counts` from the stamp to that end: until the partition's EOF is reported there or past it,
-   since control records and compaction leave gaps where a "last record" is waited for in vain.
+   since control records and compaction leave gaps where a "last record" is waited for in vain. Partitions
+   take turns, so that the totals of those being read fit memory: then a store that was empty is loaded in
+   one go, in the order of its words, and no old total has to be looked up.
 5. Hand the store over with the input offset to go on from.
 
 Nothing here blocks for long: the work loop calls `step` between its polls, so that heartbeats, rebalances
@@ -15,7 +17,7 @@ and the partitions that are open already go on.
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -41,8 +43,24 @@ LOCK_SECONDS = 20.0
 _PAUSE_SECONDS = 0.2
 """How long to wait before the broker is asked again what it did not answer."""
 
-_BATCH_RECORDS = 50_000
+_BATCH_RECORDS = 20_000
+_WAIT_SECONDS = 0.05
+"""How long one turn waits for records."""
+
+_TURN_RECORDS = 1_000_000
+"""About so many records are read by the partitions that are at it together."""
+
 _FOLD_BYTES = 64 << 20
+"""Bound on the totals that are not in a store yet."""
+
+KNOWN_BYTES = 128 << 20
+"""Bound on the totals kept in memory for all partitions: at 9 to 12 bytes a word, more than 10 million words."""
+
+_LOAD_WORDS = 10_000
+"""From so many words on an empty store is loaded with a file: it costs some files and a sync, and then less a word."""
+
+_LOG_SECONDS = 5.0
+"""How often a long restore says how far it is."""
 
 
 @dataclass(slots=True)
@@ -53,11 +71,15 @@ class Open:
     stamp: Stamp
     top: _core.Top
     input_offset: int
+    known: _core.Known | None
+    """All totals of the store, where it was empty and they fit memory."""
 
 
 class _Step(Enum):
     LOCK = auto()
     COMPARE = auto()
+    WAIT = auto()
+    """For its turn to be read."""
     READ = auto()
 
 
@@ -69,6 +91,7 @@ class _Opening:
     store: Store | None = None
     stamp: Stamp | None = None
     top: _core.Top | None = None
+    known: _core.Known | None = None
     input_offset: int = 0
     first: int = 0
     end: int = 0
@@ -101,6 +124,7 @@ class Restore:
         self._changelog = _core.Changelog()
         self._consumer: Consumer | None = None
         self._ask_again = 0.0
+        self._pace = _Pace(clock)
         self.read = 0
         """Records of `counts` read so far."""
 
@@ -116,8 +140,7 @@ class Restore:
         if opening.store is not None:
             opening.store.close()
         if opening.step is _Step.READ:
-            self._changelog.disown(partition)
-            self._assign()
+            self._stop_reading(opening)
 
     @property
     def pending(self) -> bool:
@@ -126,24 +149,45 @@ class Restore:
 
     def progress(self) -> dict[int, tuple[int, int]]:
         """Return by partition how many offsets of `counts` were read, of how many."""
-        done = {}
-        for partition, opening in self._openings.items():
-            at = self._changelog.next_offset(partition) if opening.step is _Step.READ else opening.first
-            done[partition] = (at - opening.first, opening.end - opening.first)
-        return done
+        return {partition: self._progress(opening) for partition, opening in self._openings.items()}
+
+    def remaining(self) -> float | None:
+        """Return in how many seconds all will be read at the pace so far; None where that can't be told."""
+        if any(o.step in {_Step.LOCK, _Step.COMPARE} for o in self._openings.values()):
+            return None
+        progress = self.progress().values()
+        return self._pace.remaining(sum(done for done, _ in progress), sum(todo for _, todo in progress))
+
+    def _progress(self, opening: _Opening) -> tuple[int, int]:
+        at = self._changelog.next_offset(opening.partition) if opening.step is _Step.READ else opening.first
+        return at - opening.first, opening.end - opening.first
 
     def step(self, committed: Committed) -> dict[int, Open]:
         """Do a bounded piece of work; return the stores that are open now, by partition."""
         self._lock()
         opened = self._compare(committed)
-        if any(o.step is _Step.READ for o in self._openings.values()):
+        self._take_turns()
+        if self._at(_Step.READ):
             opened |= self._read()
         for partition in opened:
-            del self._openings[partition]
-        if not self._openings and self._consumer is not None:
+            self._pace.passed(self._progress(self._openings.pop(partition))[1])
+        if self._consumer is not None:
+            self._tell()
+        return opened
+
+    def _tell(self) -> None:
+        """Log how far the reading is; at its end, let go of the consumer."""
+        assert self._consumer is not None  # noqa: S101 - made by _take_turns
+        if not self._openings:
+            records, seconds = self._pace.end(self.read)
+            log.info("restored %d records of %s in %.2f s", records, self._topic, seconds)
             self._consumer.close()
             self._consumer = None
-        return opened
+        elif self._pace.is_due():
+            done, todo = (sum(each) for each in zip(*self.progress().values(), strict=True))
+            left = self.remaining()
+            soon = "" if left is None else f", {left:.0f} s left"
+            log.info("restoring: %d of %d offsets of the open partitions read%s", done, todo, soon)
 
     def close(self) -> None:
         """Give up what is not open yet."""
@@ -199,11 +243,8 @@ class Restore:
             if opening.stamp.missed(last, stable[self._topic, opening.partition]) <= 0:
                 opened[opening.partition] = self._opened(opening)
                 continue
-            opening.step = _Step.READ
+            opening.step = _Step.WAIT
             opening.first, opening.end = opening.stamp.next_offset, last
-            self._changelog.own(opening.partition, opening.first)
-        if len(opened) < len(openings):
-            self._assign()
         return opened
 
     def _check(self, opening: _Opening, start: int, end: int) -> None:
@@ -222,14 +263,37 @@ class Restore:
                 discard(store.path)
                 opening.store = Store.open(store.path, self._cached)
             stamp = fresh
-        opening.stamp = stamp
-        opening.top = top_of(stamp or fresh)
+        opening.stamp = stamp or fresh
+        opening.top = top_of(opening.stamp)
+        opening.known = _core.Known() if opening.stamp.distinct == 0 else None
 
     # Step 4
+    def _take_turns(self) -> None:
+        """Begin to read those partitions that fit memory beside the ones being read, and always one."""
+        records = sum(self._progress(opening)[1] for opening in self._at(_Step.READ))
+        new: list[_Opening] = []
+        for opening in self._at(_Step.WAIT):
+            records += opening.end - opening.first
+            if records > _TURN_RECORDS and (new or self._at(_Step.READ)):
+                break
+            new.append(opening)
+        if not new:
+            return
+        if self._consumer is None:
+            self._consumer = clients.restoring_consumer(self._config)
+            self._pace.begin(self.read)
+        for opening in new:
+            opening.step = _Step.READ
+            self._changelog.own(opening.partition, opening.first)
+        self._consumer.incremental_assign([TopicPartition(self._topic, o.partition, o.first) for o in new])
+
     def _read(self) -> dict[int, Open]:
-        assert self._consumer is not None  # noqa: S101 - made by _assign
+        assert self._consumer is not None  # noqa: S101 - made by _take_turns
         before = self._changelog.taken
-        for message in self._changelog.add(self._consumer.consume(_BATCH_RECORDS, 0.05)):
+        # `consume` alone waits for all its records or its whole time-out, so `poll` waits for the first.
+        first = self._consumer.poll(_WAIT_SECONDS)
+        messages = [] if first is None else [first, *self._consumer.consume(_BATCH_RECORDS, 0)]
+        for message in self._changelog.add(messages):
             log.warning("reading %s: %s", self._topic, message.error())
         self.read += self._changelog.taken - before
         point("open-read")
@@ -239,18 +303,20 @@ class Restore:
             if done or self._changelog.memory > _FOLD_BYTES:
                 self._write(opening)
             if done:
-                self._changelog.disown(opening.partition)
+                self._stop_reading(opening)
                 opened[opening.partition] = self._opened(opening)
-        if opened:
-            self._assign(without=opened)
         return opened
+
+    def _stop_reading(self, opening: _Opening) -> None:
+        assert self._consumer is not None  # noqa: S101 - made by _take_turns
+        self._changelog.disown(opening.partition)
+        self._consumer.incremental_unassign([TopicPartition(self._topic, opening.partition)])
+        opening.step = _Step.WAIT
 
     def _write(self, opening: _Opening) -> None:
         store, stamp, top = opening.store, opening.stamp, opening.top
         assert store is not None and stamp is not None and top is not None  # noqa: S101 - set by steps 1 to 3
-        words = self._changelog.words(opening.partition)
-        old = store.lookup(words) if stamp.distinct else None
-        totals = self._changelog.totals(opening.partition, old)
+        totals = self._changelog.totals(opening.partition, self._old(opening))
         top.merge(totals)
         opening.stamp = replace(
             stamp,
@@ -260,27 +326,69 @@ class Restore:
             total=stamp.total + totals.added,
             top=latin(top),
         )
-        store.write(totals, opening.stamp)
+        if store.empty and len(totals) >= _LOAD_WORDS:
+            store.load(totals)
+            point("open-loaded")
+            store.write(None, opening.stamp)
+        else:
+            store.write(totals, opening.stamp)
+        self._learn(opening, totals)
+
+    def _old(self, opening: _Opening) -> list[bytes | None] | _core.Known:
+        if opening.known is not None:
+            return opening.known
+        assert opening.store is not None  # noqa: S101 - opened in step 1
+        return opening.store.lookup(self._changelog.words(opening.partition))
+
+    def _learn(self, opening: _Opening, totals: _core.Totals) -> None:
+        known = opening.known
+        if known is not None and (not known.merge(totals) or known.memory > KNOWN_BYTES):
+            opening.known = None
 
     # Step 5
     def _opened(self, opening: _Opening) -> Open:
         assert opening.store is not None and opening.stamp is not None and opening.top is not None  # noqa: S101
-        return Open(opening.store, opening.stamp, opening.top, opening.input_offset)
+        return Open(opening.store, opening.stamp, opening.top, opening.input_offset, opening.known)
 
     def _at(self, step: _Step) -> list[_Opening]:
         return [opening for opening in self._openings.values() if opening.step is step]
 
-    def _assign(self, without: Iterable[int] = ()) -> None:
-        """Have the restoring consumer read the partitions that are at step 4, each from where it is."""
-        if self._consumer is None:
-            self._consumer = clients.assigned_consumer(self._config)
-        self._consumer.assign(
-            [
-                TopicPartition(self._topic, o.partition, self._changelog.next_offset(o.partition))
-                for o in self._at(_Step.READ)
-                if o.partition not in without
-            ]
-        )
+
+class _Pace:
+    """How fast one restore reads, from its first partition's turn to its last one's end."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = 0.0
+        self._read_before = 0
+        self._passed = 0
+        self._told = 0.0
+
+    def begin(self, read: int) -> None:
+        """Start the clock; `read` records were read by earlier ones."""
+        self._began = self._told = self._clock()
+        self._read_before, self._passed = read, 0
+
+    def passed(self, offsets: int) -> None:
+        """Count the offsets of a partition that is done."""
+        self._passed += offsets
+
+    def remaining(self, done: int, todo: int) -> float | None:
+        """Return the seconds left for partitions of which `done` of `todo` offsets are read."""
+        passed = self._passed + done
+        return (todo - done) * (self._clock() - self._began) / passed if passed else None
+
+    def is_due(self) -> bool:
+        """Return whether it is time to say how far it is."""
+        now = self._clock()
+        due = now - self._told >= _LOG_SECONDS
+        if due:
+            self._told = now
+        return due
+
+    def end(self, read: int) -> tuple[int, float]:
+        """Return the records read and the seconds that it took."""
+        return read - self._read_before, self._clock() - self._began
 
 
 def latin(top: _core.Top) -> tuple[tuple[str, int], ...]:

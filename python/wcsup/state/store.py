@@ -11,7 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rocksdict import AccessType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    IngestExternalFileOptions,
+    Options,
+    Rdict,
+    SstFileWriter,
+    WriteBatch,
+)
 
 from wcsup.errors import ConfigurationError, StoreBrokenError
 
@@ -26,6 +36,9 @@ _META = "meta"
 """Column family of the stamp: words may be any bytes, so no key of theirs is free for it."""
 
 _STAMP = b"stamp"
+
+_LOADED = "load.sst"
+"""The file that an empty store is loaded with, until it is a part of it."""
 
 _WRITE_BUFFER_BYTES = 2 << 20
 _BLOCK_CACHE_BYTES = 32 << 20
@@ -96,12 +109,14 @@ class Cached:
 class Store:
     """An open store. One process, one directory: RocksDB's own lock sees to it."""
 
-    def __init__(self, path: Path, database: Rdict, stamp: Stamp | None, *, empty: bool) -> None:
+    def __init__(self, path: Path, database: Rdict, cached: Cached, stamp: Stamp | None, *, empty: bool) -> None:
         self.path = path
         self.stamp = stamp
-        """None for a new store, and for one that another version of wcsup wrote."""
+        """None for a new store, and for one that another version of wcsup wrote or that was loaded in part."""
         self.empty = empty
+        """Nothing was ever written to it."""
         self._database = database
+        self._cached = cached
         self._closed = False
 
     @classmethod
@@ -115,6 +130,8 @@ class Store:
             database = Rdict(str(path), cached.options(), column_families={_META: cached.options()})
             family = database.get_column_family(_META)
             raw = family.get(_STAMP)
+            empty = raw is None and not any(_entries(database))
+            (path / _LOADED).unlink(missing_ok=True)  # left by a process that was killed
         except Exception as error:
             raise _meaning(error, path) from error
         try:
@@ -122,7 +139,7 @@ class Store:
         except (ValueError, TypeError, KeyError) as error:
             database.close()
             raise _meaning(Exception(f"Corruption: {error}"), path) from error
-        return cls(path, database, stamp, empty=raw is None)
+        return cls(path, database, cached, stamp, empty=empty)
 
     def lookup(self, words: Sequence[bytes]) -> list[bytes | None]:
         """Return the stored totals of `words`, in their order."""
@@ -147,6 +164,28 @@ class Store:
         except Exception as error:
             raise _meaning(error, self.path, self) from error
         self.stamp = stamp
+        self.empty = False
+
+    def load(self, totals: "Totals") -> None:
+        """Write the first totals to an empty store, as a sorted file of RocksDB's: for that, a third less work.
+
+        A stamp is to be written next. Until then the store holds words of which nothing vouches, and what a process
+        leaves that is killed here is discarded: after a second reading it would have words that were deleted since,
+        and its words would not be new, so `distinct` would be wrong.
+        """
+        file = str(self.path / _LOADED)
+        options = IngestExternalFileOptions()
+        options.set_move_files(True)
+        try:
+            writer = SstFileWriter(options=self._cached.options())
+            writer.open(file)
+            for word, total in totals.pairs():
+                writer[word] = total
+            writer.finish()
+            self._database.ingest_external_file([file], options)
+        except Exception as error:
+            raise _meaning(error, self.path, self) from error
+        self.empty = False
 
     def items(self) -> "list[tuple[bytes, bytes]]":
         """Return all (word, total) in byte order of the words."""

@@ -50,6 +50,8 @@ class WorkerView:
     top: list[tuple[str, int]]
     cpu_seconds: float = 0.0
     """Of all processes that filled the slot, as its counters are."""
+    restore_seconds: float | None = None
+    """How long opening the stores in `restoring` will take; none where that can't be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +128,5 @@ def view(slot: Slot, now: float) -> WorkerView:
         state_bytes=report.state_bytes,
         top=report.top,
         cpu_seconds=slot.cpu_seconds,
+        restore_seconds=report.restore_seconds,
     )

@@ -58,6 +58,14 @@ def _lags(config: Config) -> dict[str, int | None]:
     return {"lines_lag": lag.lines, "words_lag": lag.words}
 
 
+def _state(worker: dict[str, Any]) -> str:
+    from wcsup.observe.figures import restored
+
+    if worker["state"] != "restoring":
+        return str(worker["state"])
+    return f"{worker['state']}{restored(worker['restoring'], worker['restore_seconds'])}"
+
+
 def _text(config: Config, snapshot: dict[str, Any]) -> str:
     from wcsup.observe.figures import columns, partition_list, size, span
 
@@ -75,7 +83,7 @@ def _text(config: Config, snapshot: dict[str, Any]) -> str:
         (
             worker["slot"],
             "" if worker["pid"] is None else str(worker["pid"]),
-            worker["state"],
+            _state(worker),
             "" if worker["cpu_percent"] is None else f"{worker['cpu_percent']:.0f} %",
             "" if worker["rss_bytes"] is None else size(worker["rss_bytes"]),
             worker["restarts"],
