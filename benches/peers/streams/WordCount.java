@@ -4,6 +4,7 @@ import java.util.List;
 import java.util.Properties;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.producer.ProducerConfig;
+import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
 import org.apache.kafka.streams.KafkaStreams;
@@ -15,6 +16,7 @@ import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
+import org.apache.kafka.streams.processor.StateRestoreListener;
 import org.apache.kafka.streams.state.KeyValueStore;
 
 /**
@@ -34,6 +36,7 @@ public final class WordCount {
         String commitMillis = arguments[3];
         String threads = arguments[4];
         String directory = arguments[5];
+        boolean staticMember = arguments.length > 6; // or a killed one's partitions stay with it for its session
 
         Properties settings = new Properties();
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, name);
@@ -46,6 +49,9 @@ public final class WordCount {
         settings.put(StreamsConfig.REPLICATION_FACTOR_CONFIG, 1);
         settings.put(StreamsConfig.TOPOLOGY_OPTIMIZATION_CONFIG, StreamsConfig.OPTIMIZE);
         settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG), "earliest");
+        if (staticMember) {
+            settings.put(StreamsConfig.mainConsumerPrefix(ConsumerConfig.GROUP_INSTANCE_ID_CONFIG), arguments[6]);
+        }
         settings.put(StreamsConfig.consumerPrefix(ConsumerConfig.MAX_POLL_RECORDS_CONFIG), 10_000);
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.COMPRESSION_TYPE_CONFIG), "lz4");
         settings.put(StreamsConfig.producerPrefix(ProducerConfig.BATCH_SIZE_CONFIG), 1_000_000);
@@ -75,7 +81,24 @@ public final class WordCount {
                         Runtime.getRuntime().halt(1);
                     }
                 });
+        streams.setGlobalStateRestoreListener(new Restores());
         streams.start();
+    }
+
+    /** Prints when the reading of each store begins and ends, in milliseconds, for benches/test_restore.py. */
+    private static final class Restores implements StateRestoreListener {
+        @Override
+        public void onRestoreStart(TopicPartition partition, String store, long first, long end) {
+            System.out.println("restore " + System.currentTimeMillis() + " 0");
+        }
+
+        @Override
+        public void onBatchRestored(TopicPartition partition, String store, long last, long records) {}
+
+        @Override
+        public void onRestoreEnd(TopicPartition partition, String store, long records) {
+            System.out.println("restore " + System.currentTimeMillis() + " " + records);
+        }
     }
 
     private static List<KeyValue<String, byte[]>> words(byte[] line) {
