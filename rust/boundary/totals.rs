@@ -26,8 +26,18 @@ impl Totals {
         records::of_words(py, self.new.words().zip(self.new.values().iter().copied()))
     }
 
-    fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        records::pairs(py, self.new.words().zip(self.new.values().iter().copied()))
+    #[pyo3(signature = (start = 0, stop = None))]
+    fn pairs<'py>(
+        &self,
+        py: Python<'py>,
+        start: usize,
+        stop: Option<usize>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let places = start..stop.map_or(self.new.len(), |stop| stop.min(self.new.len()));
+        records::pairs(
+            py,
+            places.map(|place| (self.new.word(place), self.new.values()[place])),
+        )
     }
 
     fn deleted<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {

@@ -774,6 +774,13 @@ class TestChangelog:
         assert (totals.new_words, totals.added) == (looked_up.new_words, looked_up.added)
         assert known.merge(totals) == (not totals.deleted())
 
+    def test_pairs_come_in_parts(self) -> None:
+        totals = totals_of({b"a": 1, b"b": 2, b"c": 3})
+        pairs = totals.pairs()
+        assert [totals.pairs(*part) for part in ((0, 2), (2, 4), (1,), (3, 9), (2, 1))] == [
+            *(pairs[:2], pairs[2:], pairs[1:], [], [])
+        ]
+
     @law
     @given(st.lists(st.tuples(keys, st.none() | counts), max_size=40))
     def test_an_empty_store_needs_no_old_totals(self, records: list[tuple[bytes, int | None]]) -> None:

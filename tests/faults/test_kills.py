@@ -76,5 +76,5 @@ def test_a_kill_at_each_step_of_opening_a_store(application: Application, name: 
     next_one = application.start("reduce")
 
     hold(application, lines)
-    loaded_in_part = any("is rebuilt" in line for line in next_one.log)
+    loaded_in_part = any("and is rebuilt" in line for line in next_one.log)
     assert loaded_in_part == (name == "open-loaded"), "words without a stamp are not trusted"

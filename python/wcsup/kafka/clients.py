@@ -228,16 +228,17 @@ def assigned_consumer(config: Config, isolation: Literal["read_committed", "read
 def restoring_consumer(config: Config) -> Consumer:
     """Return a consumer like an assigned one, for partitions that are added and taken away while others are read.
 
-    A record in librdkafka's queue takes 400 bytes more than it is long: the bounds are those of a worker's memory.
+    Fetches are small, for they are made while the records before are worked on, and memory grows with them.
     """
     return _make(
+        config,
         Consumer,
         _reader(
             config,
             group_id=f"{config.app_id}-reader",
-            queued_min_messages=50_000,
+            queued_min_messages=20_000,
             queued_max_messages_kbytes=16_384,
-            fetch_max_bytes=8_000_000,
+            fetch_max_bytes=2_000_000,
             fetch_wait_max_ms=10,
         ),
     )

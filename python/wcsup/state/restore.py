@@ -30,6 +30,7 @@ from wcsup.crash import point
 from wcsup.errors import RetryError, StoreBrokenError
 from wcsup.kafka import clients, topics
 from wcsup.state.directory import StateDirectory
+from wcsup.state.pace import Pace
 from wcsup.state.store import Cached, Stamp, Store, StoreLockedError, discard
 
 log = logging.getLogger("wcsup.restore")
@@ -43,11 +44,14 @@ LOCK_SECONDS = 20.0
 _PAUSE_SECONDS = 0.2
 """How long to wait before the broker is asked again what it did not answer."""
 
-_BATCH_RECORDS = 20_000
+_BATCH_RECORDS = 4_000
 _WAIT_SECONDS = 0.05
 """How long one turn waits for records."""
 
-_TURN_RECORDS = 1_000_000
+_STEP_SECONDS = 0.1
+"""How long one step reads: the work loop waits some milliseconds for its input between two of them."""
+
+_TURN_RECORDS = 500_000
 """About so many records are read by the partitions that are at it together."""
 
 _FOLD_BYTES = 64 << 20
@@ -58,9 +62,6 @@ KNOWN_BYTES = 128 << 20
 
 _LOAD_WORDS = 10_000
 """From so many words on an empty store is loaded with a file: it costs some files and a sync, and then less a word."""
-
-_LOG_SECONDS = 5.0
-"""How often a long restore says how far it is."""
 
 
 @dataclass(slots=True)
@@ -124,7 +125,7 @@ class Restore:
         self._changelog = _core.Changelog()
         self._consumer: Consumer | None = None
         self._ask_again = 0.0
-        self._pace = _Pace(clock)
+        self._pace = Pace(clock)
         self.read = 0
         """Records of `counts` read so far."""
 
@@ -167,8 +168,11 @@ class Restore:
         self._lock()
         opened = self._compare(committed)
         self._take_turns()
-        if self._at(_Step.READ):
+        until = self._clock() + _STEP_SECONDS
+        while self._at(_Step.READ):
             opened |= self._read()
+            if opened or self._clock() >= until:
+                break
         for partition in opened:
             self._pace.passed(self._progress(self._openings.pop(partition))[1])
         if self._consumer is not None:
@@ -258,7 +262,8 @@ class Restore:
         )
         if not fits:
             if not store.empty:
-                log.warning("store %s is of another topic, time or version and is rebuilt", store.path)
+                why = "is of another topic, time or version, or was loaded in part"
+                log.warning("store %s %s, and is rebuilt", store.path, why)
                 store.close()
                 discard(store.path)
                 opening.store = Store.open(store.path, self._cached)
@@ -352,43 +357,6 @@ class Restore:
 
     def _at(self, step: _Step) -> list[_Opening]:
         return [opening for opening in self._openings.values() if opening.step is step]
-
-
-class _Pace:
-    """How fast one restore reads, from its first partition's turn to its last one's end."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._began = 0.0
-        self._read_before = 0
-        self._passed = 0
-        self._told = 0.0
-
-    def begin(self, read: int) -> None:
-        """Start the clock; `read` records were read by earlier ones."""
-        self._began = self._told = self._clock()
-        self._read_before, self._passed = read, 0
-
-    def passed(self, offsets: int) -> None:
-        """Count the offsets of a partition that is done."""
-        self._passed += offsets
-
-    def remaining(self, done: int, todo: int) -> float | None:
-        """Return the seconds left for partitions of which `done` of `todo` offsets are read."""
-        passed = self._passed + done
-        return (todo - done) * (self._clock() - self._began) / passed if passed else None
-
-    def is_due(self) -> bool:
-        """Return whether it is time to say how far it is."""
-        now = self._clock()
-        due = now - self._told >= _LOG_SECONDS
-        if due:
-            self._told = now
-        return due
-
-    def end(self, read: int) -> tuple[int, float]:
-        """Return the records read and the seconds that it took."""
-        return read - self._read_before, self._clock() - self._began
 
 
 def latin(top: _core.Top) -> tuple[tuple[str, int], ...]:

@@ -40,6 +40,9 @@ _STAMP = b"stamp"
 _LOADED = "load.sst"
 """The file that an empty store is loaded with, until it is a part of it."""
 
+_PAIRS = 10_000
+"""How many (word, total) are made at a time."""
+
 _WRITE_BUFFER_BYTES = 2 << 20
 _BLOCK_CACHE_BYTES = 32 << 20
 
@@ -153,7 +156,7 @@ class Store:
         batch = WriteBatch(raw_mode=True)
         if totals is not None:
             put = batch.put
-            for word, total in totals.pairs():
+            for word, total in _pairs(totals):
                 put(word, total)
             for word in totals.deleted():
                 batch.delete(word)
@@ -179,7 +182,7 @@ class Store:
         try:
             writer = SstFileWriter(options=self._cached.options())
             writer.open(file)
-            for word, total in totals.pairs():
+            for word, total in _pairs(totals):
                 writer[word] = total
             writer.finish()
             self._database.ingest_external_file([file], options)
@@ -248,6 +251,12 @@ def _read(directory: str) -> tuple[Stamp | None, dict[bytes, bytes]]:
     finally:
         database.close()
     return (None if raw is None else _decode(raw)), totals
+
+
+def _pairs(totals: "Totals") -> Iterator[tuple[bytes, bytes]]:
+    """Yield all (word, total), made in parts: as Python objects they are many times their size."""
+    for start in range(0, len(totals), _PAIRS):
+        yield from totals.pairs(start, start + _PAIRS)
 
 
 def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:
