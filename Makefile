@@ -10,7 +10,7 @@ demo: .stamps/build
 
 test: .stamps/build
 	cargo test --locked --quiet
-	$(BIN)/python -m pytest  # in the order of testpaths: fast, kafka, faults
+	$(BIN)/python -m pytest --durations=25  # in the order of testpaths: fast, kafka, faults
 
 check: .stamps/build
 	cargo fmt --check

@@ -129,6 +129,8 @@ class _Listener:
         """Take a line of librdkafka's log."""
         if arguments[0] == self._facility:
             self._heard(text % arguments)
+        if arguments[0] == "TXNERR":
+            level = logging.DEBUG  # a call raises the same, and what follows from it is logged there
         log.log(level, text, *arguments)
 
 
