@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,10 @@ def accepts(address: str) -> bool:
     return True
 
 
+def refuses(address: str) -> bool:
+    return not accepts(address)
+
+
 def both_move(application: Application, before: list[int]) -> bool:
     return all(now > then for now, then in zip(committed(application), before, strict=True))
 
@@ -107,20 +112,20 @@ def test_both_groups_commit_after_the_brokers_return(
     feeder = threading.Thread(target=feed)
     feeder.start()
     try:
-        wait_for("both groups commit", lambda: both_move(application, [0, 0]))
+        wait_for("both groups commit", partial(both_move, application, [0, 0]))
         for _ in range(KILLS):
             before = committed(application)
-            wait_for("there is progress", lambda b=before: both_move(application, b))
+            wait_for("there is progress", partial(both_move, application, before))
             address = mortal.address
             mortal.kill()
-            wait_for("it is gone", lambda a=address: not accepts(a))
+            wait_for("it is gone", partial(refuses, address))
             start = threading.Thread(target=mortal.start)
             start.start()
-            wait_for("it accepts connections", lambda a=address: accepts(a))
+            wait_for("it accepts connections", partial(accepts, address))
             back = time.monotonic()
             start.join()
             before = committed(application)  # of after its return: what is measured is a bit too long, never too short
-            wait_for("both groups go on", lambda b=before: both_move(application, b))
+            wait_for("both groups go on", partial(both_move, application, before))
             seconds.append(time.monotonic() - back)
     finally:
         over.set()

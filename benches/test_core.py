@@ -3,10 +3,11 @@
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from benches.peers.workloads import WORKLOADS
 from benches.recorded import Ratios
+from confluent_kafka import Message
 
 from wcsup import _core
 
@@ -45,7 +46,7 @@ def test_split_and_combine_against_one_pass_over_the_bytes(benchmark: Any, ratio
     size = sum(len(line) for batch in batches for line in batch)
     table = bytes(range(256)).lower()
     text = [b" ".join(batch) for batch in batches]
-    messages = [[Line(line, offset) for offset, line in enumerate(batch)] for batch in batches]
+    messages = [[cast("Message", Line(line, offset)) for offset, line in enumerate(batch)] for batch in batches]
     combiner = _core.Combiner("ascii", 12)
 
     def combine() -> None:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def test_wcsup_against_the_plain_loop(make_application: Any, benchmark: Any, rat
         began = time.monotonic()
         arguments = [application.config.bootstrap_servers or "", application.config.topic_prefix]
         loops = [subprocess.Popen([sys.executable, LOOP, role, *arguments]) for role in ("map", "reduce")]
-        wait_for("the loop is done", lambda a=application: loop_is_done(a), 120)
+        wait_for("the loop is done", partial(loop_is_done, application), 120)
         theirs.append(PLAIN_LINES / (time.monotonic() - began))
         for loop in loops:
             loop.kill()

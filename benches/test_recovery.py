@@ -17,7 +17,8 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -60,6 +61,9 @@ class Sampler(threading.Thread):
     def moved_after(self, partition: int, moment: float) -> float | None:
         return min((move for move in list(self.moves[partition]) if move > moment), default=None)
 
+    def all_moved_after(self, partitions: Iterable[int], moment: float) -> bool:
+        return all(self.moved_after(partition, moment) for partition in partitions)
+
     def longest_pause(self, partition: int, begin: float, end: float) -> float:
         moves = [begin, *(m for m in list(self.moves[partition]) if begin < m < end), end]
         return max(b - a for a, b in itertools.pairwise(moves))
@@ -72,6 +76,10 @@ def workers(application: Application) -> list[dict[str, Any]]:
 
 def all_running(application: Application) -> bool:
     return all(worker["ready"] and worker["partitions"] for worker in workers(application))
+
+
+def a_second_after(moment: float) -> bool:
+    return time.monotonic() - moment > 1
 
 
 @pytest.fixture
@@ -106,23 +114,20 @@ def test_recovery_after_a_kill(make_application: Any, benchmark: Any, request_st
     paused: dict[str, list[float]] = defaultdict(list)
     with application.feeding(text, rate=RATE):
         wait_for("the socket is there", (config.state / "control.sock").exists)
-        wait_for("all run", lambda a=application: all_running(a))
+        wait_for("all run", partial(all_running, application))
         for sampler in samplers.values():
             sampler.start()
         for kill in range(KILLS * 2):
             role = "map" if kill % 2 else "reduce"
-            wait_for("all run", lambda a=application: all_running(a))
+            wait_for("all run", partial(all_running, application))
             before = time.monotonic()
-            wait_for("a second has passed", lambda b=before: time.monotonic() - b > 1)
+            wait_for("a second has passed", partial(a_second_after, before))
             mine = [worker for worker in workers(application) if worker["role"] == role]
             victim, others = mine[kill // 2 % len(mine)], [w for w in mine if w is not mine[kill // 2 % len(mine)]]
             sampler = samplers[role]
             moment = time.monotonic()
             os.kill(victim["pid"], signal.SIGKILL)
-            wait_for(
-                "its partitions move",
-                lambda s=sampler, v=victim, m=moment: all(s.moved_after(p, m) for p in v["partitions"]),
-            )
+            wait_for("its partitions move", partial(sampler.all_moved_after, victim["partitions"], moment))
             end = time.monotonic()
             recovered[role].append(max(sampler.moved_after(p, moment) or end for p in victim["partitions"]) - moment)
             paused[role].append(

@@ -19,17 +19,18 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from application import Application, wait_for
+from application import Application, WorkerProcess, wait_for
 from benches.peers import artifacts
 from benches.peers.workloads import spelled
 from benches.recorded import Ratios
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.cimpl import NewTopic
 
 from wcsup import _core
 from wcsup.kafka import clients, topics
@@ -128,6 +129,9 @@ def check_totals(application: Application, words: list[list[bytes]], added: int)
 
 
 def wcsup_rounds(application: Application, words: list[list[bytes]], figures: Figures) -> None:
+    def all_reported(worker: WorkerProcess) -> bool:
+        return worker.report.ready and worker.report.counters.records == len(words)
+
     for kept in (False, True):
         name = "wcsup, kept" if kept else "wcsup, empty"
         ask_for(application, words, "words")
@@ -138,7 +142,7 @@ def wcsup_rounds(application: Application, words: list[list[bytes]], figures: Fi
             first, last = commits(application, before, look)
         figures[f"{name}: s to first commit"].append(first - began)
         figures[f"{name}: s to last commit"].append(last - began)
-        wait_for("all is reported", lambda w=worker: w.report.ready and w.report.counters.records == len(words))
+        wait_for("all is reported", partial(all_reported, worker))
         restored = worker.report.counters.restored
         if kept:
             assert restored == 0

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import Producer, TopicPartition
 from reference import recount
@@ -24,6 +24,8 @@ from wcsup.kafka import clients, topics
 from wcsup.pipeline.report import Job, Report, Role
 
 WAIT_SECONDS = 60.0
+
+Headers = list[tuple[str, bytes]]
 
 
 def wait_for(what: str, condition: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
@@ -128,7 +130,8 @@ class Application:
         **changes: Any,
     ) -> WorkerProcess:
         """Start a worker: with `state` as on another host, with `changes` in its configuration."""
-        config = replace(self.config, **changes, **({"state_dir": state} if state else {}))
+        place: dict[str, Any] = {"state_dir": state} if state else {}
+        config = replace(self.config, **changes, **place)
         more = {"WCSUP_CRASH": crash} if crash else {}
         worker = WorkerProcess(config, role, slot, {**(environment or {}), **more})
         self.workers.append(worker)
@@ -174,7 +177,7 @@ class Application:
 
     def read(
         self, topic: str, until: Callable[..., dict[tuple[str, int], int]] = topics.ends
-    ) -> Iterator[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes]]]]:
+    ) -> Iterator[tuple[int, bytes | None, bytes | None, Headers]]:
         """Yield (partition, key, value, headers) of all committed records of a topic.
 
         Its end is waited for, behind every open transaction; with `topics.stable_ends` what can be read now is enough.
@@ -189,7 +192,8 @@ class Application:
                 partition = message.partition() or 0
                 error = message.error()
                 if error is None:
-                    yield partition, message.key(), message.value(), message.headers() or []
+                    # Their type in the stubs is also of what may be written; these come from a consumer.
+                    yield partition, message.key(), message.value(), cast("Headers", message.headers() or [])
                 elif error.name() == "_PARTITION_EOF":
                     if (message.offset() or 0) >= ends[name, partition]:
                         left.discard(partition)

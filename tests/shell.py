@@ -50,11 +50,14 @@ class Shell:
         out, err = process.communicate(stdin, WAIT_SECONDS)
         return Done(process.returncode, out.decode(), err.decode())
 
-    def start(self, line: str, **more: Any) -> "subprocess.Popen[bytes]":
+    def start(
+        self, line: str, *, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+    ) -> "subprocess.Popen[bytes]":
         """Start a command."""
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
         command = [sys.executable, "-m", "wcsup.cli", *line.split()]
-        process = subprocess.Popen(command, env=self._environment, cwd=self.place, **pipes)
+        process = subprocess.Popen(
+            command, env=self._environment, cwd=self.place, stdin=stdin, stdout=stdout, stderr=stderr
+        )
         self._started.append(process)
         return process
 

@@ -5,10 +5,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from benches.peers import report
@@ -129,8 +130,8 @@ class Bench:
 
     def save(self, output: Path, machine: Machine, missing: dict[str, str], seconds: float) -> str:
         """Write results.json and report.md; return the report."""
-        found = {"results": self.results, "trickle": self.latencies}
-        data = {name: [asdict(run) for run in runs] for name, runs in found.items()}
+        found: dict[str, Sequence[Result | Latency]] = {"results": self.results, "trickle": self.latencies}
+        data: dict[str, Any] = {name: [asdict(run) for run in runs] for name, runs in found.items()}
         data |= {"ceilings": self.ceilings, "machine": asdict(machine), "missing": missing}
         (output / "results.json").write_text(json.dumps(data, indent=1))
         written = report.text(

@@ -14,7 +14,12 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 def main(bootstrap: str, topic: str, partitions: str) -> None:
     ended = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+
+    def wait_for_end() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,

@@ -108,7 +108,7 @@ def program(name: str) -> Program:
     classes = home / f"classes-{hashlib.sha256(text + class_path.encode() + jdk.version.encode()).hexdigest()[:12]}"
     if not classes.exists():
         new = classes.with_suffix(f".{os.getpid()}")
-        compiling = [jdk.javac, "--release", "17", "-nowarn", "-cp", class_path, "-d", new, *sources]
+        compiling: list[str | Path] = [jdk.javac, "--release", "17", "-nowarn", "-cp", class_path, "-d", new, *sources]
         done = subprocess.run(compiling, capture_output=True, text=True, check=False)
         if done.returncode:
             raise MissingError(f"{name} does not compile:\n{done.stderr}")
@@ -125,8 +125,8 @@ def quix() -> Path:
         print(f"installing Quix Streams {QUIX}", file=sys.stderr)
         shutil.rmtree(home, ignore_errors=True)
         venv.create(home, with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"]
-        done = subprocess.run([*install, "-r", requirements], capture_output=True, text=True, check=False)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "--only-binary", ":all:"]
+        done = subprocess.run([*install, "-r", str(requirements)], capture_output=True, text=True, check=False)
         if done.returncode:
             raise MissingError(f"Quix Streams can't be installed:\n{done.stderr}")
         (home / "complete").touch()

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from benches.peers.cluster import PARTITIONS
 from benches.peers.workloads import spelled
@@ -117,7 +118,8 @@ def store(_config: Config, directory: Path) -> Rates:
     from wcsup.state.store import Cached  # noqa: PLC0415 - the other parts do without RocksDB
 
     words = [spelled(number) for number in range(_WORDS)]
-    batches = [sorted(words[n : n + _STORE_BATCH]) for n in range(0, _WORDS, _STORE_BATCH)]
+    # To the stubs a list of keys is of every kind of key at once.
+    batches: list[list[Any]] = [sorted(words[n : n + _STORE_BATCH]) for n in range(0, _WORDS, _STORE_BATCH)]
     database = Rdict(str(directory), Cached().options())
     began = time.perf_counter()
     for batch in batches:

@@ -106,11 +106,11 @@ class Cluster:
     def exact(self, given: Input) -> bool:
         """Tell whether a read_committed reader finds exactly the true totals in `counts`."""
         halves = [range(0, PARTITIONS, 2), range(1, PARTITIONS, 2)]
-        command = [sys.executable, HERE / "exact.py", self.bootstrap, f"{given.prefix}counts", given.totals]
+        command = [sys.executable, str(HERE / "exact.py"), self.bootstrap, f"{given.prefix}counts", str(given.totals)]
         readers = [subprocess.Popen([*command, *map(str, half)], stdout=subprocess.PIPE, text=True) for half in halves]
-        found = [json.loads(reader.communicate()[0] or "[0, 0, -1]") for reader in readers]
+        found: list[list[int]] = [json.loads(reader.communicate()[0] or "[0, 0, -1]") for reader in readers]
         distinct, words, wrong = (sum(numbers) for numbers in zip(*found, strict=True))
-        right = wrong == 0 and distinct == given.truth.distinct and words == given.truth.words
+        right: bool = wrong == 0 and distinct == given.truth.distinct and words == given.truth.words
         if not right:
             wanted = f"{given.truth.distinct} words, {given.truth.words} in all"
             print(f"  NOT EXACT: {distinct} words, {words} in all, {wrong} wrong; true are {wanted}", file=sys.stderr)

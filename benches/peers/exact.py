@@ -31,7 +31,9 @@ def main(bootstrap: str, topic: str, truth: str, *partitions: str) -> None:
         for message in consumer.consume(10_000, 0.2):
             error = message.error()
             if error is None:
-                found[message.key()] = message.value()
+                key, value = message.key(), message.value()
+                assert key is not None and value is not None
+                found[key] = value
             elif error.code() == KafkaError._PARTITION_EOF:
                 left.discard(message.partition())
             else:

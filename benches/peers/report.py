@@ -23,7 +23,7 @@ def text(
     seconds: float,
 ) -> str:
     """Return the whole report."""
-    loads = [run.load for run in (*results, *latencies)] or [0.0]
+    loads = [*(run.load for run in results), *(run.load for run in latencies)] or [0.0]
     parts = [
         f"{machine.cores} cores ({machine.processor}), {machine.memory / 2**30:.0f} GB, {machine.system}, Python "
         f"{machine.python}, Kafka {broker}; wcsup at {machine.commit}. The cores are shared with the broker. Load "

@@ -78,7 +78,7 @@ def _bare(run: Run, output: IO[bytes]) -> list[subprocess.Popen[bytes]]:
             [sys.executable, "-m", "wcsup.pipeline"], stdin=subprocess.PIPE, stdout=output, stderr=output
         )
         assert worker.stdin is not None
-        worker.stdin.write(Job(role, "0", config).to_json().encode() + b"\n")  # type: ignore[arg-type]
+        worker.stdin.write(Job(role, "0", config).to_json().encode() + b"\n")
         worker.stdin.flush()  # and stays open: its end tells the worker to end
         workers.append(worker)
     return workers

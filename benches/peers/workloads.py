@@ -131,7 +131,7 @@ class Truth:
     """What a reader of `counts` must find."""
 
     lines: int = 0
-    bytes: int = 0
+    size: int = 0
     words: int = 0
     distinct: int = 0
 
@@ -147,7 +147,7 @@ class Truth:
             else:
                 totals.update(recount(batch))
             self.lines += len(batch)
-            self.bytes += sum(map(len, batch))
+            self.size += sum(map(len, batch))
             yield batch
         self.words, self.distinct = totals.total(), len(totals)
         with path.open("wb") as file:

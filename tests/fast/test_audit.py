@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import logging
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -198,7 +200,7 @@ class TestHost:
     def test_little_room_is_told(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, health: Health
     ) -> None:
-        monkeypatch.setattr(host.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
         message(host.examine(Config(bootstrap_servers="h:1", state_dir=tmp_path)), "disk (state)", health)
 
 
@@ -246,7 +248,7 @@ class TestCluster:
     def test_the_apis_of_brokers_are_heard_in_librdkafkas_log(self) -> None:
         heard = cluster._Features()
         line = "APIVERSION [thrd:h:1/1]: sasl_ssl://h:9092/1:   ApiKey TxnOffsetCommit (28) Versions 0..5"
-        heard.emit(cluster.logging.makeLogRecord({"msg": line}))
+        heard.emit(logging.makeLogRecord({"msg": line}))
         assert heard.by_broker == {"sasl_ssl://h:9092": {"TxnOffsetCommit": 5}}
 
 

@@ -44,7 +44,7 @@ anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max
 class DuckMessage:
     """What the core may expect of a message, and no more."""
 
-    def __init__(self, **parts: object) -> None:
+    def __init__(self, **parts: Any) -> None:
         self.parts = parts
 
     def partition(self) -> object:

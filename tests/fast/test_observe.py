@@ -79,7 +79,7 @@ def test_a_worker_that_is_replaced_is_waited_for(change: dict[str, Any]) -> None
 def test_partitions_on_their_way_between_reducers_are_waited_for_and_those_of_other_machines_are_not() -> None:
     run = Run()
     run.done(worker("reduce"))
-    half = {"partitions": [0, 1]}
+    half: dict[str, Any] = {"partitions": [0, 1]}
     run.kafka_says(0, 0)
     assert not run.done(worker("reduce", beat=2, **half))
     assert not run.done(worker("reduce", beat=3, **half))

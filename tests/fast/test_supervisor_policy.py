@@ -3,6 +3,7 @@
 import random
 import signal
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("code", "done", "was_ready", "expected"), ROWS)
-def test_one_death(code: int, done: dict[str, float], was_ready: bool, expected: tuple[type, object]) -> None:
+def test_one_death(code: int, done: dict[str, Any], was_ready: bool, expected: tuple[type, object]) -> None:
     deaths = {"map-0": [Death(NOW, code, **done)], "map-1": []}
     decision = POLICY.decide("map-0", deaths, was_ready, random.Random(1))
     kind, detail = expected

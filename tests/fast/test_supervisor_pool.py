@@ -13,6 +13,7 @@ from wcsup.pipeline.report import Counters, Job, Phase, Report
 from wcsup.supervisor.options import RunOptions
 from wcsup.supervisor.policy import Policy
 from wcsup.supervisor.pool import Pool
+from wcsup.supervisor.processes import Child
 from wcsup.supervisor.resources import Usage
 from wcsup.supervisor.slot import Deadlines, State
 
@@ -54,7 +55,7 @@ class Table:
     def __init__(self, **options: Any) -> None:
         self.clock = FakeClock()
         self.started: list[FakeChild] = []
-        self.released: list[FakeChild] = []
+        self.released: list[Child] = []
         self.broken = False
         self.pool = Pool(
             Config(),
@@ -107,7 +108,9 @@ def test_each_process_gets_its_slots_job() -> None:
         ("reduce-0", 1003, "debug"),
     ]
     assert [c.processor for c in table.started] == [5, 6, 6]
-    assert Job.from_json(table.started[0].job.to_json()) == table.started[0].job
+    first = table.started[0].job
+    assert first is not None
+    assert Job.from_json(first.to_json()) == first
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_hangup_restarts_one_after_another(state: Path) -> None:
 
         def look(status: dict[str, Any]) -> bool:
             seen.append(sum(not worker["ready"] for worker in status["workers"]))
-            return status["ready"] and status["restarts"] == {"requested": 3}
+            return bool(status["ready"]) and status["restarts"] == {"requested": 3}
 
         after = {w["slot"]: w["pid"] for w in run.until(look)["workers"]}
         assert max(seen) <= 1
@@ -323,7 +323,7 @@ def test_a_thousand_kills_leave_nothing_behind(state: Path) -> None:
         killed = 0
 
         def all_well(status: dict[str, Any]) -> bool:
-            return status["ready"] and sum(status["restarts"].values()) == killed
+            return bool(status["ready"]) and sum(status["restarts"].values()) == killed
 
         def kill_until(count: int) -> tuple[int, int]:
             """Kill some of the workers again and again; return descriptors and memory when all is well again."""

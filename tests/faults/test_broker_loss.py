@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import brokers
@@ -76,14 +77,18 @@ def test_counting_goes_on_by_itself_when_the_broker_is_back(
     changes = {"session_timeout": time_outs, "transaction_timeout": time_outs}
     with keeping(application, *SLOTS, **changes) as keeper, Witness(application):
         application.wait_counted()
+
+        def committed_more_than(commits: int) -> bool:
+            return keeper.running["map", "0"].report.counters.commits > commits
+
+        def goes_on(group: str, topic: str, before: int) -> bool:
+            return committed(application, group, topic) > before
+
         with fed(application, seed) as lines:
             for _ in range(2):
                 # Given load, at a random moment
                 commits = keeper.running["map", "0"].report.counters.commits + rng.randrange(5)
-                wait_for(
-                    "there is progress",
-                    lambda c=commits: keeper.running["map", "0"].report.counters.commits > c,
-                )
+                wait_for("there is progress", partial(committed_more_than, commits))
                 # When the broker is gone and back
                 mortal.kill()
                 mortal.start()
@@ -95,7 +100,7 @@ def test_counting_goes_on_by_itself_when_the_broker_is_back(
                     ("words", application.config.reduce_group),
                 ):
                     before = committed(application, config, name)
-                    wait_for(f"{name} go on", lambda g=config, n=name, b=before: committed(application, g, n) > b)
+                    wait_for(f"{name} go on", partial(goes_on, config, name, before))
                 print(f"counted on {time.monotonic() - back:.2f} s after the broker's return")
         application.wait_counted()
         assert len(keeper.ends) <= 2 * len(SLOTS), keeper.ends

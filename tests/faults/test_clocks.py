@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from application import Application, prose, wait_for
 from confluent_kafka import Producer
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from invariants import Witness, hold
 from keeper import Slot, keeping
 from reference import recount

@@ -3,6 +3,7 @@
 import itertools
 import random
 import shutil
+from functools import partial
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
@@ -27,12 +28,16 @@ def test_random_kills_while_200_000_lines_flow(application: Application) -> None
     lines = prose(200_000, seed)
     slots: list[tuple[Role, str]] = [("map", "0"), ("map", "1"), ("reduce", "0"), ("reduce", "1")]
     running: dict[tuple[Role, str], WorkerProcess] = {slot: application.start(*slot) for slot in slots}
+
+    def lives(slot: tuple[Role, str], beat: float) -> bool:
+        return running[slot].report.beat >= beat
+
     with Witness(application), application.feeding(lines, rate=15_000):
         for _ in range(ROUNDS):
             victim = rng.choice(slots)
             moment = rng.uniform(0, 1.5)
             beat = running[victim].report.beat
-            wait_for("it lives a while", lambda v=victim, b=beat, m=moment: running[v].report.beat >= b + 50 * m)
+            wait_for("it lives a while", partial(lives, victim, beat + 50 * moment))
             running[victim].kill()
             if rng.random() < 0.2:
                 shutil.rmtree(application.config.state / "stores" / str(rng.randrange(4)), ignore_errors=True)

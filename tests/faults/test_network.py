@@ -4,6 +4,7 @@ import random
 import shutil
 import struct
 import time
+from functools import partial
 
 import pytest
 from application import Application, prose, wait_for
@@ -200,12 +201,16 @@ def test_connections_are_cut_again_and_again(application: Application, proxy: Pr
     rng = random.Random(seed)
     lines = prose(20_000, seed)
     cuts = 20
+
+    def mapped_to(left: int) -> bool:
+        return application.lag().lines <= left
+
     with keeping(application, *BOTH, bootstrap_servers=proxy.address) as keeper, Witness(application):
         for number in range(cuts):
             application.feed(lines[1000 * number : 1000 * (number + 1)])
             written = application.lag().lines
             left = rng.randrange(written + 1)
-            wait_for("some of it is mapped", lambda n=left: application.lag().lines <= n)
+            wait_for("some of it is mapped", partial(mapped_to, left))
             proxy.cut()
         application.wait_counted()
         assert len(keeper.ends) <= cuts // 4, keeper.ends

@@ -3,6 +3,8 @@
 import random
 import shutil
 import signal
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -28,6 +30,10 @@ def elsewhere(application: Application, number: int = 1) -> Path:
 
 def has_all(application: Application, worker: WorkerProcess) -> bool:
     return len(worker.report.partitions) == application.config.partitions
+
+
+def have_partitions(workers: Iterable[WorkerProcess]) -> bool:
+    return all(worker.ready and worker.report.partitions for worker in workers)
 
 
 @pytest.mark.parametrize(
@@ -102,12 +108,16 @@ def test_three_reducers_come_and_two_go_at_once_under_load(application: Applicat
     application.start("map")
     states = [application.config.state, elsewhere(application, 1), elsewhere(application, 2)]
     staying = application.start("reduce", state=states[0], session_timeout=SHORT)
+
+    def alone(worker: WorkerProcess) -> bool:
+        return worker.ready and has_all(application, worker)
+
     with Witness(application), application.feeding(lines, rate=2000):
         for _ in range(3):
             # Given three reducers of three hosts, started at once
             coming = [application.start("reduce", str(n), state=states[n], session_timeout=SHORT) for n in (1, 2)]
             reducers = [staying, *coming]
-            wait_for("all have partitions", lambda rs=reducers: all(r.ready and r.report.partitions for r in rs))
+            wait_for("all have partitions", partial(have_partitions, reducers))
 
             # When two of them go at once, drained or killed
             chance.shuffle(reducers)
@@ -117,7 +127,7 @@ def test_three_reducers_come_and_two_go_at_once_under_load(application: Applicat
             assert {reducer.wait() for reducer in going} <= {ExitStatus.DONE, -signal.SIGKILL}
 
             # Then the third has everything
-            wait_for("one has all", lambda r=staying: r.ready and has_all(application, r))
+            wait_for("one has all", partial(alone, staying))
             if staying.job_name != "reduce-0":
                 # The slot that stays has to be free next time: it moves.
                 assert staying.drain() == ExitStatus.DONE

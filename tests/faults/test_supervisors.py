@@ -2,6 +2,8 @@
 
 import random
 import shutil
+from collections.abc import Iterable
+from functools import partial
 
 import psutil
 from application import WAIT_SECONDS, prose, wait_for
@@ -16,19 +18,27 @@ GONE_SECONDS = 2.0
 RUN = "run --mappers 2 --reducers 2 --plain --log-file run.log"
 
 
+def gone(processes: Iterable[psutil.Process]) -> bool:
+    return not any(process.is_running() for process in processes)
+
+
 def test_a_supervisor_killed_again_and_again_under_load(wcsup: Shell, seed: int) -> None:
     application, chance = wcsup.application, random.Random(seed)
     application.make_topics()
     rounds = 3
     lines = prose(2000 * rounds, seed)
     with Witness(application) as witness:
+
+        def counted(seen: int) -> bool:
+            return witness.seen > seen
+
         running = wcsup.start(RUN)
         for number in range(rounds):
             # Given a run at work, at some moment of it
             status = wcsup.wait_ready()
             with application.feeding(lines[2000 * number : 2000 * (number + 1)], rate=1500):
                 seen = witness.seen + chance.randrange(1500)
-                wait_for("it counts", lambda more=seen: witness.seen > more)
+                wait_for("it counts", partial(counted, seen))
                 pids = [worker["pid"] for worker in status["workers"]] + status["spares"]
                 workers = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
                 assert len(workers) >= 4
@@ -39,7 +49,7 @@ def test_a_supervisor_killed_again_and_again_under_load(wcsup: Shell, seed: int)
                 running = wcsup.start(RUN)
 
                 # Then no worker outlives it, and the new one comes to work
-                wait_for("no orphan is left", lambda old=workers: not any(p.is_running() for p in old), GONE_SECONDS)
+                wait_for("no orphan is left", partial(gone, workers), GONE_SECONDS)
         wcsup.wait_ready()
         application.wait_counted()
 

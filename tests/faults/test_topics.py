@@ -9,7 +9,8 @@ from typing import Any, get_args
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions
 from invariants import Witness, check_counts, hold
 from reference import recount

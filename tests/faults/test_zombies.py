@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,15 +142,22 @@ def test_partitions_are_lost_under_load(application: Application, seed: int) -> 
     ):
         workers = [*here.running.values(), *there.running.values()]
         wait_for("all have partitions", lambda: all(w.ready and w.report.partitions for w in workers))
+
+        def replaced(survivor: WorkerProcess) -> bool:
+            return len(survivor.report.partitions) == 4
+
+        def back(role: Role) -> bool:
+            return len(there.running[role, "1"].report.partitions) < 4
+
         with Witness(application), application.feeding(lines, rate=10_000):
             # When one of each is stopped until the others have all, and continued
             for role in ("map", "reduce"):
                 zombie, survivor = here.running[role, "0"], there.running[role, "1"]
                 zombie.signal(signal.SIGSTOP)
-                wait_for("it is replaced", lambda s=survivor: len(s.report.partitions) == 4)
+                wait_for("it is replaced", partial(replaced, survivor))
                 zombie.signal(signal.SIGCONT)
                 # Then it comes back, as itself or as a new process
-                wait_for("it is back", lambda r=role: len(there.running[r, "1"].report.partitions) < 4)
+                wait_for("it is back", partial(back, role))
         application.wait_counted()
     hold(application, lines, states=[abroad])
 

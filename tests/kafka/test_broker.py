@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
@@ -147,7 +149,8 @@ def living(pid: int) -> psutil.Process | None:
 
 
 def create_topic(bootstrap: str) -> None:
-    admin = AdminClient({"bootstrap.servers": bootstrap, "logger": QUIET})
+    settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "logger": QUIET}
+    admin = AdminClient(settings)
     admin.create_topics([NewTopic("kept", num_partitions=3, replication_factor=1)])["kept"].result(30)
 
 

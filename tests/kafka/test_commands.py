@@ -10,12 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from application import WAIT_SECONDS, prose, wait_for
 from confluent_kafka import Producer
-from confluent_kafka.admin import AlterConfigOpType
-from confluent_kafka.admin._config import ConfigEntry, ConfigResource
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from reference import recount
 from shell import Shell
@@ -163,10 +163,14 @@ def test_gen_passes_lines_on_as_they_come(wcsup: Shell) -> None:
     wcsup.application.make_topics()
     process = wcsup.start("gen")
     assert process.stdin is not None
+
+    def written(count: int) -> bool:
+        return len(wcsup.lines()) == count
+
     for count in (1, 2):
         process.stdin.write(b"a line\n")
         process.stdin.flush()
-        wait_for(f"{count} lines are there", lambda count=count: len(wcsup.lines()) == count)
+        wait_for(f"{count} lines are there", partial(written, count))
     out, err = process.communicate(timeout=WAIT_SECONDS)
     assert (process.returncode, err) == (0, b"")
     assert out.startswith(b"2 lines written")

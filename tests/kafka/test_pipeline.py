@@ -5,15 +5,17 @@ import shutil
 import struct
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
-from application import Application, prose, wait_for
+from application import Application, WorkerProcess, prose, wait_for
 from confluent_kafka import Producer
 from reference import recount
 
 from wcsup import _core
 from wcsup.errors import ExitStatus
 from wcsup.kafka import clients
+from wcsup.pipeline.report import Role
 
 
 def test_counts_equal_a_plain_recount_for_text_of_every_byte(application: Application) -> None:
@@ -172,8 +174,8 @@ def test_aborted_and_open_transactions_of_strangers_are_not_counted(application:
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
-def test_a_second_instance_of_a_name_fences_the_first(application: Application, role: str) -> None:
-    other = "reduce" if role == "map" else "map"
+def test_a_second_instance_of_a_name_fences_the_first(application: Application, role: Role) -> None:
+    other: Role = "reduce" if role == "map" else "map"
     application.start(other)
     first = application.start(role)
     lines = prose(4000, seed=5)
@@ -190,6 +192,10 @@ def test_a_second_instance_of_a_name_fences_the_first(application: Application, 
     assert second.process.poll() is None
 
 
+def joined(worker: WorkerProcess) -> bool:
+    return worker.ready and bool(worker.report.partitions)
+
+
 def test_workers_come_and_go_in_mid_flow(application: Application) -> None:
     lines = prose(30_000, seed=6)
     application.start("map", "0")
@@ -197,7 +203,7 @@ def test_workers_come_and_go_in_mid_flow(application: Application) -> None:
     with application.feeding(lines, rate=5000):
         guests = [application.start("map", "1"), application.start("reduce", "1"), application.start("reduce", "2")]
         for guest in guests:
-            wait_for("it joined", lambda g=guest: g.ready and g.report.partitions)
+            wait_for("it joined", partial(joined, guest))
             assert guest.drain() == ExitStatus.DONE
         again = application.start("reduce", "1")
         wait_for("it joined again", lambda: again.ready)

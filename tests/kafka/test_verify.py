@@ -193,7 +193,9 @@ def test_a_damaged_store_is_said_and_one_of_another_topic_is_not_compared(counte
     largest.write_bytes(content)
     with opened(counted, 1) as store:
         meta = store.get_column_family("meta")
-        meta[b"stamp"] = json.dumps({**json.loads(meta[b"stamp"]), "topic": "another"}).encode()
+        stamp = meta[b"stamp"]
+        assert stamp is not None
+        meta[b"stamp"] = json.dumps({**json.loads(stamp), "topic": "another"}).encode()
         meta.close()
 
     verdict = verify(counted.config)

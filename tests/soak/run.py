@@ -10,7 +10,8 @@ from pathlib import Path
 
 from application import Application, wait_for
 from brokers import TestBroker
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from invariants import Witness, check_ended, check_stable, check_stores, check_totals
 from keeper import tended
 from proxy import Proxy
