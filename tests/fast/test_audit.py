@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from reference import recount as reference_recount
 from reference import words as reference_words
 from running import Running
+from totals import totals
 
 from wcsup import _core
 from wcsup.audit import chaos, cluster, host, stores
@@ -128,8 +129,7 @@ class TestStores:
     def test_peeking_leaves_no_trace_and_respects_the_lock(self, tmp_path: Path) -> None:
         path = tmp_path / "store"
         store = Store.open(path, Cached())
-        totals = SimpleNamespace(pairs=lambda: [(b"a", (5).to_bytes(8, "big"))], deleted=list)
-        store.write(totals, stamp(distinct=1, total=5))  # type: ignore[arg-type]
+        store.write(totals({b"a": 5}), stamp(distinct=1, total=5))
         with pytest.raises(StoreLockedError):
             in_another_process(path)
         store.close()

@@ -168,12 +168,12 @@ def test_a_still_beat_is_a_hung_worker(phase: Phase, limit: float) -> None:
     table.pool.tick()
     assert child.signals == []
     table.pass_time(0.2)
-    assert child.signals == [signal.SIGUSR2]
+    assert child.signals == [signal.SIGUSR2, signal.SIGCONT]
     table.pass_time(0.9)
-    assert child.signals == [signal.SIGUSR2]
+    assert child.signals == [signal.SIGUSR2, signal.SIGCONT]
     table.pass_time(0.2)
     table.pass_time(0.2)
-    assert child.signals == [signal.SIGUSR2, signal.SIGKILL]
+    assert child.signals == [signal.SIGUSR2, signal.SIGCONT, signal.SIGKILL]
     table.end("map-0", -9)
     assert table.pool.restarts == {"hung": 1}
     last_exit = table.pool.slots["map-0"].last_exit or ""
@@ -289,7 +289,7 @@ def test_a_drain_ends_waiting_slots_and_asks_reducers_last() -> None:
     table.pass_time(0.1)
     assert table.child("reduce-0").signals == [signal.SIGTERM]
     table.pass_time(31)
-    assert table.child("reduce-0").signals == [signal.SIGTERM, signal.SIGUSR2]
+    assert table.child("reduce-0").signals == [signal.SIGTERM, signal.SIGUSR2, signal.SIGCONT]
     table.pass_time(2)
     table.end("reduce-0", -9)
     assert table.pool.finished

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
-from confluent_kafka import Message, Producer
+from confluent_kafka import Producer
 from invariants import check_stores, hold
 from keeper import keeping
+from totals import totals
 
-from wcsup import _core
 from wcsup.errors import ExitStatus, RetryError
 from wcsup.kafka import clients, topics
 from wcsup.state import restore
@@ -24,39 +23,6 @@ from wcsup.state.directory import open_directory
 from wcsup.state.store import Cached, Stamp, Store
 
 Damage = Callable[[Path], None]
-
-
-def totals(words: dict[bytes, int]) -> _core.Totals:
-    """Return totals as a reducer would write them."""
-    batch = _core.Aggregator()
-    batch.own(0, 0)
-    batch.add([cast("Message", _Message(number, *pair)) for number, pair in enumerate(words.items())])
-    return batch.totals(0, [None] * len(words))
-
-
-class _Message:
-    """What `Aggregator.add` asks of a message."""
-
-    def __init__(self, offset: int, word: bytes, count: int) -> None:
-        self.parts = (offset, word, count.to_bytes(8, "big"))
-
-    def topic(self) -> str:
-        return "words"
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self.parts[0]
-
-    def key(self) -> bytes:
-        return self.parts[1]
-
-    def value(self) -> bytes:
-        return self.parts[2]
-
-    def error(self) -> None:
-        return None
 
 
 def counted_and_ended(application: Application, lines: list[bytes], *, kill: bool) -> None:

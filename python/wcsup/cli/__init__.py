@@ -26,19 +26,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return ExitStatus.USAGE
     except click.ClickException as error:
-        return _say(_usage_message(error), ExitStatus.USAGE)
+        return say(_usage_message(error), ExitStatus.USAGE)
     except WcsupError as error:
-        return _say(str(error), error.status)
+        return say(str(error), error.status)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except Exception as error:
         known = _kafka_error(error)
         if known is None:
             raise
-        return _say(str(known), known.status)
+        return say(str(known), known.status)
 
 
-def _say(message: str, status: int) -> int:
+def say(message: str, status: int) -> int:
+    """Print one line on standard error and return the status."""
     print("wcsup:", " ".join(message.split()), file=sys.stderr)
     return status
 

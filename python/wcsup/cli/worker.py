@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wcsup.cli import say
 from wcsup.cli.cluster import connect
 from wcsup.cli.command import Section, define
 from wcsup.cli.options import ALL, Logging, Pattern
 from wcsup.config import Config
-from wcsup.errors import ExitStatus
+from wcsup.errors import ExitStatus, WcsupError
 
 if TYPE_CHECKING:
     from wcsup.pipeline.report import Role
@@ -21,14 +22,17 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
     def run(config: Config, slot: str, log: Logging) -> ExitStatus:
         from wcsup.kafka import topics
         from wcsup.pipeline.report import Job
-        from wcsup.pipeline.worker import work
+        from wcsup.pipeline.worker import end, work
 
         # `map-0` is how logs and status call slot 0 of the mappers.
         job = Job(role, slot.removeprefix(f"{role}-"), config)
         log.start(job.name)
         config = connect(config)
         topics.ensure(config)
-        return work(Job(job.role, job.slot, config))
+        try:
+            return work(Job(job.role, job.slot, config))
+        except WcsupError as error:
+            end(say(str(error), error.status))
 
     run.__doc__ = text
     decorate: Callable[[Any], Any] = click.argument(

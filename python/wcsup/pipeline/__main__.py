@@ -8,20 +8,21 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from wcsup import logs
 from wcsup.errors import ExitStatus, WcsupError
 from wcsup.garbage import collect_rarely
 from wcsup.pipeline.report import Job, Report
-from wcsup.pipeline.worker import work
+from wcsup.pipeline.worker import end, work
 
 log = logging.getLogger("wcsup.worker")
 
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> int:
-    """Read the job, work, return the exit status."""
+def main() -> NoReturn:
+    """Read the job, work, and end with its status."""
     parent = os.getppid()
     _die_with_parent(parent)
     collect_rarely()
@@ -29,18 +30,18 @@ def main() -> int:
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     line = sys.stdin.readline()
     if not line:
-        return ExitStatus.ORPHANED
+        end(ExitStatus.ORPHANED)
     job = Job.from_json(line)
     logs.configure(job.name, "json", job.log_level)
     threading.Thread(target=_watch_parent, name="orphan-watch", daemon=True).start()
     try:
-        return work(job, _sender(job.report_fd))
+        end(work(job, _sender(job.report_fd)))
     except WcsupError as error:
         log.error("%s", error)  # noqa: TRY400 - the message says it all; a traceback is for defects
-        return error.status
+        end(error.status)
     except Exception:
         log.exception("a defect of wcsup; please report it")
-        return ExitStatus.RETRY
+        end(ExitStatus.RETRY)
 
 
 def _die_with_parent(parent: int) -> None:
@@ -80,8 +81,4 @@ def _sender(descriptor: int | None) -> Callable[[Report], None]:
 
 
 if __name__ == "__main__":
-    # librdkafka's threads may still be at work: nothing of theirs is worth waiting for at this point.
-    status = main()
-    logging.shutdown()
-    sys.stderr.flush()
-    os._exit(status)
+    main()

@@ -1,10 +1,13 @@
 """The loop that mapper and reducer share: poll, hand to Rust, commit; rebalances in between."""
 
 import logging
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -421,3 +424,14 @@ def work(job: Job, send: Callable[[Report], None] = lambda _: None) -> ExitStatu
         worker.drain()
     worker.run()
     return ExitStatus.DONE
+
+
+def end(status: int) -> NoReturn:
+    """End the process of a worker, whose clients are left as they are: to be called where its error is handled.
+
+    The error's frames hold the producer. It is destroyed when they go, and where another process had fenced it,
+    librdkafka has been seen to abort there, which hides the status. Nothing of its threads is worth waiting for.
+    """
+    logging.shutdown()
+    sys.stderr.flush()
+    os._exit(status)
