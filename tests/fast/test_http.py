@@ -257,10 +257,15 @@ def test_clients_that_only_hold_their_connection_hold_nobody_else(server: Server
 )
 def test_garbage_harms_nothing(garbage: bytes, server: Server, capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_connection(("127.0.0.1", port_of(server)), timeout=5) as client:
-        client.sendall(garbage)
-        client.shutdown(socket.SHUT_WR)
-        while client.recv(65536):
-            pass
+        try:
+            client.sendall(garbage)
+            client.shutdown(socket.SHUT_WR)
+            while client.recv(65536):
+                pass
+        except TimeoutError:
+            pytest.fail("it neither answers nor hangs up")
+        except OSError:
+            pass  # whoever hangs up with something unread resets the connection, at any of these calls
     assert ask(server, "/livez")[0].status == 200
     assert capfd.readouterr() == ("", "")
 
