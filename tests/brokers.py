@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -57,10 +57,8 @@ class TestBroker:
     def kill(self) -> None:
         """End it as a crash of the host would: nothing is flushed, no client is told."""
         assert self._running is not None
-        os.kill(self._running.pid, signal.SIGKILL)
-
-    def stop(self) -> None:
-        embedded.stop(self._data)
+        with suppress(ProcessLookupError):
+            os.kill(self._running.pid, signal.SIGKILL)
 
 
 def _with_doors(server: Callable[..., str], doors: Doors) -> Callable[..., str]:
@@ -74,10 +72,10 @@ def _with_doors(server: Callable[..., str], doors: Doors) -> Callable[..., str]:
 
 @contextmanager
 def broker(data: Path, doors: Doors) -> Iterator[TestBroker]:
-    """A running broker; stopped when the block ends."""
+    """A running broker; gone when the block ends, without the half minute that a clean stop takes with many topics."""
     running = TestBroker(data, doors)
     running.start()
     try:
         yield running
     finally:
-        running.stop()
+        running.kill()

@@ -102,6 +102,32 @@ def test_a_rebalance_during_a_commit(application: Application, seed: int, role: 
     hold(application, lines, states=[elsewhere(application)])
 
 
+@pytest.mark.parametrize("role", ["map", "reduce"])
+def test_a_kill_between_the_two_rounds_of_a_rebalance(application: Application, seed: int, role: Role) -> None:
+    # Given a worker with all partitions that dies when it has given some of them up
+    lines = prose(1000, seed)
+    application.feed(lines[:500])
+    application.start("reduce" if role == "map" else "map")
+    giving = application.start(role, crash="released")
+    wait_for("it has all partitions", lambda: has_all(application, giving))
+    joined = application.start(role, "1", state=elsewhere(application))
+    assert giving.wait() == -9, "the crash point was passed"
+
+    # When it is started again at once: then the broker takes its group for stable
+    again = application.start(role)
+
+    # Then what nobody has is found, and all is counted
+    wait_for(
+        "every partition has an owner",
+        lambda: len({*again.report.partitions, *joined.report.partitions}) == application.config.partitions,
+    )
+    application.feed(lines[500:])
+    application.wait_counted()
+    told = [line for worker in (again, joined) for line in worker.log if "have no owner" in line]
+    assert len(told) == 1
+    hold(application, lines, states=[elsewhere(application)])
+
+
 def test_three_reducers_come_and_two_go_at_once_under_load(application: Application, seed: int) -> None:
     chance = random.Random(seed)
     lines = prose(20_000, seed)

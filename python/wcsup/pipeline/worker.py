@@ -17,6 +17,7 @@ from wcsup.crash import name_worker, point
 from wcsup.errors import ConfigurationError, ExitStatus, FencedError, RetryError
 from wcsup.kafka import clients, topics
 from wcsup.kafka.failures import Failure, classify
+from wcsup.kafka.ownership import Ownership
 from wcsup.kafka.watch import Watch, gone
 from wcsup.pipeline.mapper import Mapper
 from wcsup.pipeline.memory import Memory
@@ -97,6 +98,7 @@ class Worker:
         self._topic = config.topic(self._stage.input)
         self._transactions = Transactions(config, name, self._beat, self._timed)
         self._consumer: Consumer = clients.group_consumer(config, group, name, self._hear, self._hear_reset)
+        self._ownership = Ownership(admin, group, self._topic, config.partitions)
 
     def run(self) -> None:
         """Work until drained. Raises the `WcsupError` that ends it otherwise."""
@@ -105,9 +107,7 @@ class Worker:
             self._transactions.start()
             self._enter(Phase.JOINING)
             self._beat(now=True)
-            self._consumer.subscribe(
-                [self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
-            )
+            self._join()
             while not self._draining:
                 self._turn()
             self._drain()
@@ -151,9 +151,22 @@ class Worker:
         """Ask the loop to end after a last commit; safe to call from a signal handler."""
         self._draining = True
 
+    def _join(self) -> None:
+        self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def _look(self) -> None:
+        """Look whether the topics are the same, and whether every partition has an owner."""
+        self._watch.look()
+        # Under KIP-848 the broker itself sees to owners, and no member hands on what another one lacks.
+        if self._config.group_protocol == "classic" and (orphans := self._ownership.orphans(self._consumer.memberid)):
+            log.warning("partitions %s of %s have no owner: joining anew", sorted(orphans), self._topic)
+            # A static member too leaves the group here, unlike in `close`: so the others are asked to join again.
+            self._consumer.unsubscribe()
+            self._join()
+
     def _turn(self) -> None:
         dry = self._poll()
-        self._watch.look()
+        self._look()
         if self._reset:
             self._reset = False
             self._rewind()  # opening them anew finds out why
@@ -362,6 +375,7 @@ class Worker:
             self._report.partitions = sorted(self._owned)
             log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
             consumer.incremental_unassign(partitions)
+            point("released")
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = self._deferred or error
 
