@@ -112,6 +112,12 @@ impl Totals {
         (0..self.len()).map(|index| self.word(index))
     }
 
+    /// Words with their totals, from the place `start` to before `stop`, or to the end.
+    pub fn entries(&self, start: usize, stop: Option<usize>) -> impl Iterator<Item = (&[u8], i64)> {
+        let stop = stop.map_or(self.len(), |stop| stop.min(self.len()));
+        (start..stop).map(|place| (self.word(place), self.values[place]))
+    }
+
     /// The totals, without their words.
     #[must_use]
     pub fn values(&self) -> &[i64] {

@@ -146,13 +146,13 @@ class Aggregator:
 class Totals:
     """New totals of one partition, in byte order of the words."""
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return `counts` records for `Producer.produce_batch`: dicts with key and value (8 bytes)."""
-    def pairs(self, start: int = 0, stop: int | None = None) -> list[tuple[bytes, bytes]]:
-        """Return (word, 8-byte total), for the store; deleted words are left out.
+    def records(self, start: int = 0, stop: int | None = None) -> list[dict[str, Any]]:
+        """Return `counts` records for `Producer.produce_batch`: dicts with key and value (8 bytes).
 
         Of all words, or of those from the place `start` to before `stop`.
         """
+    def pairs(self, start: int = 0, stop: int | None = None) -> list[tuple[bytes, bytes]]:
+        """Return (word, 8-byte total), for the store; deleted words are left out. The places are as in `records`."""
     def refused(self) -> list[tuple[bytes, bytes]]:
         """Return (word, 8-byte count of the batch) of the words whose totals would not fit; they stay as they are."""
     def deleted(self) -> list[bytes]:

@@ -22,8 +22,14 @@ impl From<totals::Totals> for Totals {
 
 #[pymethods]
 impl Totals {
-    fn records<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        records::of_words(py, self.new.words().zip(self.new.values().iter().copied()))
+    #[pyo3(signature = (start = 0, stop = None))]
+    fn records<'py>(
+        &self,
+        py: Python<'py>,
+        start: usize,
+        stop: Option<usize>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        records::of_words(py, self.new.entries(start, stop))
     }
 
     #[pyo3(signature = (start = 0, stop = None))]
@@ -33,11 +39,7 @@ impl Totals {
         start: usize,
         stop: Option<usize>,
     ) -> PyResult<Bound<'py, PyList>> {
-        let places = start..stop.map_or(self.new.len(), |stop| stop.min(self.new.len()));
-        records::pairs(
-            py,
-            places.map(|place| (self.new.word(place), self.new.values()[place])),
-        )
+        records::pairs(py, self.new.entries(start, stop))
     }
 
     fn deleted<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {

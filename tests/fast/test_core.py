@@ -631,6 +631,12 @@ class TestAggregator:
         totals.records()[0].clear()
         assert pairs_of(totals) == {b"a": 1, b"b": 1}
 
+    @pytest.mark.parametrize(("start", "stop"), [(0, 1), (1, 3), (2, 9), (3, 4), (9, None), (1, None)])
+    def test_totals_are_given_in_parts(self, start: int, stop: int | None) -> None:
+        totals = totals_of({b"a": 1, b"b": 2, b"c": 3})
+        assert totals.pairs(start, stop) == totals.pairs()[start:stop]
+        assert totals.records(start, stop) == totals.records()[start:stop]
+
     def test_words_follow_what_was_added_since(self) -> None:
         aggregator = aggregate([(0, b"b", 1)])
         assert aggregator.words(0) == [b"b"]

@@ -154,6 +154,9 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
             batch_size=1_000_000,
             # A batch is produced at once and flushed by its commit: waiting for more only adds latency.
             linger_ms=0,
+            # While the last transaction's markers are being written the next one's first requests are answered by
+            # CONCURRENT_TRANSACTIONS. That is over in some milliseconds, and the default asks again after 100.
+            retry_backoff_ms=20,
             queue_buffering_max_messages=1_000_000,
             queue_buffering_max_kbytes=131_072,
             partitioner="murmur2_random",
@@ -194,9 +197,9 @@ def group_consumer(
         "group_id": group,
         "group_protocol": config.group_protocol,
         "queued_min_messages": 20_000,
-        "queued_max_messages_kbytes": 32_768,
+        "queued_max_messages_kbytes": 16_384,
         "fetch_wait_max_ms": 100,
-        "fetch_max_bytes": 8_000_000,
+        "fetch_max_bytes": 4_000_000,
         "error_cb": on_error,
         "logger": _Listener("OFFSET", on_reset),
     }

@@ -23,6 +23,9 @@ FULL_BYTES = 32 << 20
 """Bounds on a batch. A larger one writes a word less often: twice as large, 2 % of uniform 5 million words; it costs
 100 MB of a reducer's peak."""
 
+_PART = 10_000
+"""How many records are made at a time: as Python objects they are many times their size."""
+
 TOP_SECONDS = 1.0
 """How often a partition's most frequent words are published at most."""
 
@@ -169,9 +172,10 @@ class Reducer:
         return opened.store.lookup(self._batch.words(partition))
 
     def _records(self) -> Iterator[tuple[str, int, list[Record]]]:
-        """Make the records one partition at a time: as Python objects they are many times their size."""
+        """Make the records in parts."""
         for partition, totals in self._totals.items():
-            yield self._config.topic("counts"), partition, totals.records()
+            for start in range(0, len(totals), _PART):
+                yield self._config.topic("counts"), partition, totals.records(start, start + _PART)
         for partition in sorted(self._publishing):
             yield self._config.topic("top"), partition, [top_record(partition, self._open[partition].top)]
 
