@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from application import Application, prose, wait_for
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 
 from wcsup.audit.recount import recount
 from wcsup.supervisor import request
@@ -49,10 +49,14 @@ class Sampler(threading.Thread):
         last: dict[int, int] = {}
         asked = [ConsumerGroupTopicPartitions(self.group, self.wanted)]
         while not self.ended:
-            answer = self.admin.list_consumer_group_offsets(asked)[self.group].result()
+            try:
+                answer = self.admin.list_consumer_group_offsets(asked)[self.group].result()
+            except KafkaException:  # the first ones, before the broker has the group's coordinator
+                time.sleep(0.05)
+                continue
             now = time.monotonic()
             for p in answer.topic_partitions or []:
-                if p.offset != last.get(p.partition):
+                if p.offset >= 0 and p.offset != last.get(p.partition):  # below: nothing is committed yet
                     assert p.offset >= last.get(p.partition, -1), "committed offsets never go back"
                     last[p.partition] = p.offset
                     self.moves[p.partition].append(now)
@@ -94,6 +98,7 @@ def stop(run: subprocess.Popen[bytes]) -> None:
     run.wait(60)
 
 
+@pytest.mark.timeout(180 + 12 * KILLS)
 def test_recovery_after_a_kill(make_application: Any, benchmark: Any, request_stop: contextlib.ExitStack) -> None:
     application = make_application()
     config = application.config
