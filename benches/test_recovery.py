@@ -23,9 +23,9 @@ from typing import Any
 
 import pytest
 from application import Application, prose, wait_for
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 
 from wcsup.audit.recount import recount
+from wcsup.kafka import topics
 from wcsup.supervisor import request
 
 KILLS = int(os.environ.get("WCSUP_KILLS", "6"))
@@ -38,28 +38,22 @@ class Sampler(threading.Thread):
 
     def __init__(self, application: Application, role: str) -> None:
         super().__init__(daemon=True)
-        config = application.config
-        self.admin = application.admin
+        config = self.config = application.config
         self.group = config.map_group if role == "map" else config.reduce_group
-        self.wanted = [TopicPartition(config.topic(ROLES[role]), p) for p in range(config.partitions)]
+        self.topic = config.topic(ROLES[role])
         self.moves: dict[int, list[float]] = defaultdict(list)
         self.ended = False
 
     def run(self) -> None:
         last: dict[int, int] = {}
-        asked = [ConsumerGroupTopicPartitions(self.group, self.wanted)]
         while not self.ended:
-            try:
-                answer = self.admin.list_consumer_group_offsets(asked)[self.group].result()
-            except KafkaException:  # the first ones, before the broker has the group's coordinator
-                time.sleep(0.05)
-                continue
+            offsets = topics.committed(self.config, self.group, self.topic, self.config.partitions)
             now = time.monotonic()
-            for p in answer.topic_partitions or []:
-                if p.offset >= 0 and p.offset != last.get(p.partition):  # below: nothing is committed yet
-                    assert p.offset >= last.get(p.partition, -1), "committed offsets never go back"
-                    last[p.partition] = p.offset
-                    self.moves[p.partition].append(now)
+            for partition, offset in offsets.items():
+                if offset >= 0 and offset != last.get(partition):  # below: nothing is committed yet
+                    assert offset >= last.get(partition, -1), "committed offsets never go back"
+                    last[partition] = offset
+                    self.moves[partition].append(now)
             time.sleep(0.005)
 
     def moved_after(self, partition: int, moment: float) -> float | None:
