@@ -51,11 +51,11 @@ impl Known {
         }
         let enough = RECENT.max(self.length / 32);
         if self.recent.is_empty() && new.len() > enough {
-            self.pack(new.words().zip(new.values().iter().copied()), new.len());
+            self.pack(new.entries(0, None), new.len());
             return true;
         }
-        for (word, total) in new.words().zip(new.values()) {
-            *self.recent.value(word) = *total;
+        for (word, total) in new.entries(0, None) {
+            *self.recent.value(word) = total;
         }
         if self.recent.len() > enough {
             let recent = std::mem::take(&mut self.recent);

@@ -106,13 +106,7 @@ impl Totals {
         &self.bytes[start..self.ends[index]]
     }
 
-    /// The words, in byte order.
-    #[must_use]
-    pub fn words(&self) -> impl ExactSizeIterator<Item = &[u8]> {
-        (0..self.len()).map(|index| self.word(index))
-    }
-
-    /// Words with their totals, from the place `start` to before `stop`, or to the end.
+    /// Words with their totals in byte order, from the place `start` to before `stop`, or to the end.
     pub fn entries(&self, start: usize, stop: Option<usize>) -> impl Iterator<Item = (&[u8], i64)> {
         let stop = stop.map_or(self.len(), |stop| stop.min(self.len()));
         (start..stop).map(|place| (self.word(place), self.values[place]))

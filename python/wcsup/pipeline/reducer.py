@@ -16,15 +16,12 @@ from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox, Written
 from wcsup.state.directory import StateDirectory
 from wcsup.state.restore import KNOWN_BYTES, Committed, Open, Restore, latin, top_of
-from wcsup.state.store import Stamp
+from wcsup.state.store import Stamp, parts
 
 FULL_DISTINCT = 200_000
 FULL_BYTES = 32 << 20
 """Bounds on a batch. A larger one writes a word less often: twice as large, 2 % of uniform 5 million words; it costs
 100 MB of a reducer's peak."""
-
-_PART = 10_000
-"""How many records are made at a time: as Python objects they are many times their size."""
 
 TOP_SECONDS = 1.0
 """How often a partition's most frequent words are published at most."""
@@ -174,8 +171,8 @@ class Reducer:
     def _records(self) -> Iterator[tuple[str, int, list[Record]]]:
         """Make the records in parts."""
         for partition, totals in self._totals.items():
-            for start in range(0, len(totals), _PART):
-                yield self._config.topic("counts"), partition, totals.records(start, start + _PART)
+            for part in parts(totals):
+                yield self._config.topic("counts"), partition, totals.records(*part)
         for partition in sorted(self._publishing):
             yield self._config.topic("top"), partition, [top_record(partition, self._open[partition].top)]
 

@@ -40,8 +40,7 @@ _STAMP = b"stamp"
 _LOADED = "load.sst"
 """The file that an empty store is loaded with, until it is a part of it."""
 
-_PAIRS = 10_000
-"""How many (word, total) are made at a time."""
+_PART = 10_000
 
 _WRITE_BUFFER_BYTES = 2 << 20
 _BLOCK_CACHE_BYTES = 32 << 20
@@ -253,10 +252,18 @@ def _read(directory: str) -> tuple[Stamp | None, dict[bytes, bytes]]:
     return (None if raw is None else _decode(raw)), totals
 
 
+def parts(totals: "Totals") -> Iterator[tuple[int, int]]:
+    """Yield places (start, stop) that cover `totals`: what is made of them at a time.
+
+    As Python objects they are many times their size.
+    """
+    for start in range(0, len(totals), _PART):
+        yield start, start + _PART
+
+
 def _pairs(totals: "Totals") -> Iterator[tuple[bytes, bytes]]:
-    """Yield all (word, total), made in parts: as Python objects they are many times their size."""
-    for start in range(0, len(totals), _PAIRS):
-        yield from totals.pairs(start, start + _PAIRS)
+    for part in parts(totals):
+        yield from totals.pairs(*part)
 
 
 def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:
