@@ -60,7 +60,8 @@ def crash(field: Field, rng: random.Random, event: Event) -> None:
         event.note(f"{slot} at {step}")
         field.keeper.release(slot).kill()
         worker = field.start(slot, step)
-        _reached(field, step, worker, event)
+        if not _reached(field, step, worker, event):
+            field.keeper.kill(slot)  # it is not to be killed later, where it is drained
 
 
 def stop(field: Field, rng: random.Random, event: Event) -> None:
