@@ -1,6 +1,7 @@
 """Fixtures of tests and benches: one real broker for the whole run, a fresh application for each test."""
 
 import itertools
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,12 +14,22 @@ from brokers import Doors
 from proxy import Proxy
 from shell import Shell
 
+from wcsup import logs
 from wcsup.config import Config
 
 # A shell's background jobs are born with SIGINT ignored, and so would be every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """End what a test configured: its thread would write, some time later, what other tests log."""
+    level = logging.root.level
+    yield
+    logs.flush()
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")

@@ -243,17 +243,6 @@ def test_childrens_lines_pass(line: bytes, expected: tuple[str, str, str]) -> No
     assert render(line) == expected
 
 
-@pytest.fixture
-def own_logging() -> object:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers.clear()
-    yield
-    logs.flush()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
 def test_the_reason_of_a_death_names_the_defect() -> None:
     traceback = 'Traceback (most recent call last):\n  File "worker.py", line 1\nZeroDivisionError: division by zero'
     relay = Relay("map-0", 7, time)
@@ -269,7 +258,6 @@ def test_the_reason_of_a_death_names_the_defect() -> None:
         assert relay.last_error == expected
 
 
-@pytest.mark.usefixtures("own_logging")
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_rotated_log_file_is_opened_anew(tmp_path: Path, form: logs.LogFormat) -> None:
     file = tmp_path / "log"
@@ -288,7 +276,6 @@ def test_a_rotated_log_file_is_opened_anew(tmp_path: Path, form: logs.LogFormat)
     assert "after" not in (tmp_path / "log.1").read_text()
 
 
-@pytest.mark.usefixtures("own_logging")
 def test_output_that_nobody_takes_does_not_hold_the_logger_up(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log")
     reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
