@@ -33,6 +33,10 @@ class Reducer:
     """The reduce stage."""
 
     input = "words"
+    # Each commit of a mapper is followed at once, and held back only where several mappers commit in turns.
+    pause_seconds = 0.005
+    # A commit shows in one partition after the other, and what comes just behind would wait for a whole commit.
+    gather_seconds = 0.003
 
     def __init__(self, config: Config, directory: StateDirectory, admin: AdminClient, identity: Identity) -> None:
         self._config = config

@@ -15,6 +15,10 @@ class Stage(Protocol):
 
     input: str
     """Plain name of the input topic."""
+    pause_seconds: float
+    """How long after the last commit a light batch is committed at the earliest."""
+    gather_seconds: float
+    """How long after the light batch's first records that is at the earliest."""
 
     def own(self, partition: int, offset: int) -> None:
         """Take records of a partition from `offset` on."""

@@ -39,13 +39,6 @@ SHORT_SECONDS = 0.005
 LIGHT_RECORDS = 500
 LIGHT_BYTES = 64 << 10
 """A poll that gave no more than this has reached the input's end, and its batch is committed ahead of the interval."""
-LIGHT_SECONDS = {"map": 0.02, "reduce": 0.005}
-"""How long after the last commit that is done at the earliest. A mapper's pause is what paces a light load, some 40
-commits a second: a commit costs the broker 3 ms of processor time however little is in it. A reducer follows each of
-them at once, and is held back only where several mappers commit in turns."""
-GATHER_SECONDS = {"map": 0.002, "reduce": 0.003}
-"""How long after the batch's first records that is done at the earliest: a commit shows in one partition of `words`
-after the other, and what comes just behind would wait for a whole commit."""
 QUIET_SECONDS = 0.2
 """How long after the last commit work without new input is committed: an end past control records, top words."""
 REPORT_SECONDS = 0.2
@@ -78,10 +71,8 @@ class Worker:
         self._last_commit = time.monotonic()
         self._light_from = 0.0
         """When a light batch is due."""
-        self._light_pause, self._gathering = LIGHT_SECONDS[job.role], GATHER_SECONDS[job.role]
         self._light = False
         """Whether the last poll was light."""
-
         self._reset = False
         """Whether a partition went on at its start because its offset was not there."""
 
@@ -199,7 +190,7 @@ class Worker:
         for message in self._stage.add(messages):
             self._judge(message)
         if begins and self._stage.taken:
-            self._light_from = max(self._light_from, time.monotonic() + self._gathering)
+            self._light_from = max(self._light_from, time.monotonic() + self._stage.gather_seconds)
         size = self._stage.taken_bytes - before
         self._light = len(messages) <= LIGHT_RECORDS and size <= LIGHT_BYTES
         if messages:
@@ -251,7 +242,7 @@ class Worker:
             counters.batch_records.observe(records)
             counters.commit_seconds += time.monotonic() - began
         self._last_commit = time.monotonic()
-        self._light_from = self._last_commit + self._light_pause
+        self._light_from = self._last_commit + self._stage.pause_seconds
         self._enter(Phase.RESTORING if self._opening else Phase.RUNNING)
 
     def _rewind(self) -> None:
