@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from wcsup.audit.checks import Check
 from wcsup.audit.cluster import Cluster
@@ -120,18 +119,16 @@ def clock(cluster: Cluster) -> Iterator[Check]:
         for name in cluster.known
         for p in cluster.listed.topics[cluster.config.topic(name)].partitions
     ]
-    futures = cluster.admin.list_offsets({p: OffsetSpec.max_timestamp() for p in partitions}) if partitions else {}
-    newest, where = max(
-        ((f.result().timestamp, p) for p, f in futures.items()), default=(-1, None), key=lambda found: found[0]
-    )
-    if newest < 0 or where is None:
+    times = topics.newest(cluster.admin, partitions) if partitions else {}
+    newest, topic = max(((at, topic) for (topic, _), at in times.items()), default=(-1, ""))
+    if newest < 0:
         yield Check.ok("clock", "not compared: there is no record, and a broker tells its time with records alone")
         return
     age = time.time() - newest / 1000
     if age < -_AHEAD_SECONDS:
         yield Check.warning(
             "clock",
-            f"a record of {where.topic} is {-age:,.0f} s ahead of this clock: one of the machines' clocks is wrong",
+            f"a record of {topic} is {-age:,.0f} s ahead of this clock: one of the machines' clocks is wrong",
         )
     else:
         yield Check.ok("clock", f"no record is ahead of it; the newest is {max(0.0, age):,.0f} s old")

@@ -15,7 +15,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
-from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
@@ -189,26 +189,41 @@ def stable_ends(admin: AdminClient, partitions: list[TopicPartition]) -> dict[tu
     return _offsets(admin, partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
 
 
+def newest(admin: AdminClient, partitions: list[TopicPartition]) -> dict[tuple[str, int], int]:
+    """Return when each partition's newest record was made, in milliseconds since 1970; negative where it has none."""
+    listed = _patiently(lambda: _list_offsets(admin, partitions, OffsetSpec.max_timestamp()))
+    return {where: found.timestamp for where, found in listed.items()}
+
+
+def _list_offsets(
+    admin: AdminClient,
+    partitions: list[TopicPartition],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[tuple[str, int], ListOffsetsResultInfo]:
+    wanted = {TopicPartition(p.topic, p.partition): spec for p in partitions}
+    # The default is 60 s, and a work loop waits for the answer.
+    futures: dict[TopicPartition, Future[Any]] = admin.list_offsets(
+        wanted, isolation_level=isolation, request_timeout=clients.REACH_SECONDS
+    )
+    try:
+        return {(p.topic, p.partition): future.result() for p, future in futures.items()}
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.FENCED_LEADER_EPOCH:
+            # The client goes on sending the epoch from before a broker's restart until it learns of the new one.
+            admin.list_topics(timeout=clients.REACH_SECONDS)
+        raise
+
+
 def _offsets(
     admin: AdminClient,
     partitions: list[TopicPartition],
     spec: OffsetSpec,
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[tuple[str, int], int]:
-    wanted = {TopicPartition(p.topic, p.partition): spec for p in partitions}
-
     def ask() -> dict[tuple[str, int], int]:
-        # The default is 60 s, and a work loop waits for the answer.
-        futures: dict[TopicPartition, Future[Any]] = admin.list_offsets(
-            wanted, isolation_level=isolation, request_timeout=clients.REACH_SECONDS
-        )
-        try:
-            found = {(p.topic, p.partition): future.result().offset for p, future in futures.items()}
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.FENCED_LEADER_EPOCH:
-                # The client goes on sending the epoch from before a broker's restart until it learns of the new one.
-                admin.list_topics(timeout=clients.REACH_SECONDS)
-            raise
+        listed = _list_offsets(admin, partitions, spec, isolation)
+        found = {where: partition.offset for where, partition in listed.items()}
         if any(offset < 0 for offset in found.values()):
             # Where the connection breaks under the request, librdkafka gives OFFSET_INVALID and no error. Taken for the
             # end of `counts`, it would have a store restored from nothing.
