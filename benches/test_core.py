@@ -3,35 +3,15 @@
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from benches.peers.workloads import WORKLOADS
 from benches.recorded import Ratios
-from confluent_kafka import Message
 
 from wcsup import _core
 
 LINES = 100_000
 ROUNDS = 7
-
-
-class Line:
-    """What `Combiner.add` asks of a message."""
-
-    def __init__(self, value: bytes, offset: int) -> None:
-        self._value, self._offset = value, offset
-
-    def error(self) -> None:
-        return None
-
-    def partition(self) -> int:
-        return 0
-
-    def offset(self) -> int:
-        return self._offset
-
-    def value(self) -> bytes:
-        return self._value
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -46,17 +26,17 @@ def test_split_and_combine_against_one_pass_over_the_bytes(benchmark: Any, ratio
     size = sum(len(line) for batch in batches for line in batch)
     table = bytes(range(256)).lower()
     text = [b" ".join(batch) for batch in batches]
-    messages = [[cast("Message", Line(line, offset)) for offset, line in enumerate(batch)] for batch in batches]
     combiner = _core.Combiner("ascii", 12)
 
     def combine() -> None:
-        for batch in messages:
+        for inbox in inboxes:
             combiner.clear()
             combiner.own(0, -1)
-            combiner.add(batch)
+            combiner.add(inbox)
 
     ours, theirs = [], []
     for _ in range(ROUNDS):
+        inboxes = [_core.Inbox((0, offset, None, line) for offset, line in enumerate(batch)) for batch in batches]
         ours.append(size / seconds(combine))
         theirs.append(size / seconds(lambda: [part.translate(table) for part in text]))
     ratio = statistics.median(mine / other for mine, other in zip(ours, theirs, strict=True))

@@ -13,7 +13,7 @@ pub enum Event<'a> {
         partition: i32,
         /// Its offset.
         offset: i64,
-        /// Its key, if it has one and the batch wants it.
+        /// Its key, if it has one.
         key: Option<&'a [u8]>,
         /// Its value, if it has one.
         value: Option<&'a [u8]>,
@@ -25,20 +25,20 @@ pub enum Event<'a> {
         /// The offset that the next record will have at least.
         offset: i64,
     },
-    /// Something that is no business of the batch. It keeps the places of events those of messages.
+    /// Something that is no business of the batch, such as an error.
     Other,
 }
 
 impl Event<'_> {
-    /// Bytes that its message holds while somebody keeps it, about.
+    /// Bytes that a copy of it holds, with why it was refused, about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        const OBJECTS: usize = 500;
+        const PLACE: usize = 200;
         match self {
             Self::Record { key, value, .. } => {
-                OBJECTS + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
+                PLACE + key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
             }
-            Self::End { .. } | Self::Other => OBJECTS,
+            Self::End { .. } | Self::Other => PLACE,
         }
     }
 }
@@ -93,7 +93,7 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// Bytes that the messages of the rejected events hold, about.
+    /// Bytes that copies of the rejected events hold, about.
     #[must_use]
     pub fn memory(rejected: &[Self], events: &[Event<'_>]) -> usize {
         rejected

@@ -3,22 +3,24 @@
 `python -m benches.peers.ceilings PART BOOTSTRAP PREFIX DIRECTORY` prints {name: [amount a second, unit], …}.
 """
 
+import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from benches.peers.cluster import PARTITIONS
-from benches.peers.workloads import spelled
-from confluent_kafka import Message, TopicPartition
+from benches.peers.workloads import WORKLOADS, spelled
+from confluent_kafka import TopicPartition
 from rocksdict import Rdict, WriteBatch
 
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.garbage import collect_rarely
 from wcsup.kafka import clients, topics
+from wcsup.kafka.reader import Reader
 
 Rates = dict[str, tuple[float, str]]
 
@@ -30,69 +32,80 @@ _WORDS = 2_000_000
 _STORE_BATCH = 100_000
 
 
-def _batches(config: Config) -> Iterator[list[Message]]:
-    """Yield the last lines that are there, as a worker reads them.
-
-    The ends of partitions come as messages too: so at the very end a few lines may be left out, of millions.
-    """
-    consumer = clients.group_consumer(config, f"{config.app_id}-ceiling", "ceiling", lambda _error: None)
+def _reader(config: Config) -> tuple[Reader, list[TopicPartition], int]:
+    """Return a worker's reader, the last lines that are there, and how many they are."""
+    reader = clients.group_reader(config, f"{config.app_id}-ceiling", "ceiling")
     ends = topics.ends(clients.admin(config), [TopicPartition(config.topic("lines"), p) for p in range(PARTITIONS)])
     starts = {key: max(0, end - _MOST_LINES // PARTITIONS) for key, end in ends.items()}
-    left = sum(ends.values()) - sum(starts.values())
-    consumer.assign([TopicPartition(topic, partition, start) for (topic, partition), start in starts.items()])
-    while left > 0:
-        first = consumer.poll(1)
-        messages = [] if first is None else [first, *consumer.consume(_BATCH, 0)]
-        left -= len(messages)
-        yield messages
+    partitions = [TopicPartition(topic, partition, start) for (topic, partition), start in starts.items()]
+    return reader, partitions, sum(ends.values()) - sum(starts.values())
 
 
-def _rated(messages: Iterator[list[Message]], each: Callable[[list[Message]], object]) -> tuple[int, float]:
-    """Return how many messages were handed to `each`, and the seconds since the first came."""
+def _rated(turn: Callable[[], int], lines: int) -> tuple[int, float]:
+    """Take turns until so many lines were read; return how many, and the seconds since the first came.
+
+    The ends of partitions are counted too: so at the very end a few lines may be left out, of millions.
+    """
     began, taken = 0.0, 0
-    for batch in messages:
-        began = began or (time.perf_counter() if batch else 0.0)
-        each(batch)
-        taken += len(batch)
+    while taken < lines:
+        came = turn()
+        began = began or (time.perf_counter() if came else 0.0)
+        taken += came
     return taken, time.perf_counter() - began
 
 
 def consume(config: Config, _directory: Path) -> Rates:
-    taken, seconds = _rated(_batches(config), len)
+    """As confluent-kafka's own `consume` reads lines, a `Message` for each."""
+    reader, partitions, lines = _reader(config)
+    reader.consumer.assign(partitions)
+
+    def turn() -> int:
+        first = reader.consumer.poll(1)
+        return 0 if first is None else 1 + len(reader.consumer.consume(_BATCH, 0))
+
+    taken, seconds = _rated(turn, lines)
     return {"consume": (taken / seconds, "lines/s")}
+
+
+def read(config: Config, _directory: Path) -> Rates:
+    """As a worker reads them, but passed over."""
+    taken, seconds = _read_into(_core.Combiner("ascii", PARTITIONS), config)
+    return {"read": (taken / seconds, "lines/s")}
 
 
 def tokenize(config: Config, _directory: Path) -> Rates:
     combiner = _combiner()
-    words = 0
-
-    def add(batch: list[Message]) -> None:
-        nonlocal words
-        combiner.add(batch)
-        if combiner.taken >= _MOST_LINES // 8:
-            words += combiner.words
-            combiner.clear()
-
-    taken, seconds = _rated(_batches(config), add)
-    rate = (words + combiner.words) / seconds
+    taken, seconds = _read_into(combiner, config)
     return {
-        "consume, split and combine": (taken / seconds, "lines/s"),
-        "consume, split and combine (words)": (rate, "words/s"),
+        "read, split and combine": (taken / seconds, "lines/s"),
+        "read, split and combine (words)": (combiner.words / seconds, "words/s"),
     }
 
 
-def core(config: Config, _directory: Path) -> Rates:
-    kept: list[list[Message]] = []
-    for batch in _batches(config):
-        kept.append(batch)
-        if sum(map(len, kept)) >= _KEPT_LINES:
-            break
+def _read_into(combiner: _core.Combiner, config: Config) -> tuple[int, float]:
+    reader, partitions, lines = _reader(config)
+    reader.divert(partitions)
+    reader.consumer.assign(partitions)
+
+    def turn() -> int:
+        reader.read(1)
+        came = len(reader.inbox)
+        combiner.add(reader.inbox)
+        return came
+
+    return _rated(turn, lines)
+
+
+def core(_config: Config, _directory: Path) -> Rates:
     best: Rates = {}
+    batches = list(WORKLOADS["text"].batches(_KEPT_LINES))
     for _ in range(3):
         combiner = _combiner()
+        offsets = itertools.count()
+        inboxes = [_core.Inbox((0, next(offsets), None, line) for line in batch) for batch in batches]
         began = time.perf_counter()
-        for batch in kept:
-            combiner.add(batch)
+        for inbox in inboxes:
+            combiner.add(inbox)
         seconds = time.perf_counter() - began
         found = (combiner.bytes / seconds, "bytes/s"), (combiner.words / seconds, "words/s")
         if not best or found[0] > best["Rust core, one thread"]:
@@ -145,7 +158,7 @@ def _combiner() -> _core.Combiner:
     return combiner
 
 
-PARTS = {part.__name__: part for part in (consume, tokenize, core, produce, store)}
+PARTS = {part.__name__: part for part in (consume, read, tokenize, core, produce, store)}
 
 if __name__ == "__main__":
     name, bootstrap, prefix, directory = sys.argv[1:]

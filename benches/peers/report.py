@@ -153,13 +153,13 @@ def _ceilings(ceilings: Sequence[Ceiling], results: Sequence[Result]) -> list[st
         values = [ceiling[name] for ceiling in ceilings if name in ceiling]
         rows.append([name, _spread([rate / 1e6 for rate, _ in values], "{:.3g}"), values[0][1]])
     parts = ["### Ceilings", _table(["alone, in one process", "million", "of"], rows)]
-    rates = [c["consume, split and combine (words)"][0] for c in ceilings if "consume, split and combine (words)" in c]
+    rates = [c["read, split and combine (words)"][0] for c in ceilings if "read, split and combine (words)" in c]
     ours = [
         line[0] for (system, _), line in slopes(r for r in results if r.workload == "text").items() if system == OURS
     ]
     if rates and ours:
         share = statistics.median(ours) / statistics.median(rates)
-        parts.append(f"wcsup's slope on text is {share:.0%} of what one process consumes, splits and combines alone.")
+        parts.append(f"wcsup's slope on text is {share:.0%} of what one process reads, splits and combines alone.")
     return parts
 
 

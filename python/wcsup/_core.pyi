@@ -1,27 +1,34 @@
 """The Rust core. Every call takes a batch and gives a batch.
 
-`Message` stands for anything with `partition()`, `offset()`, `key()`, `value()` and `error()`, as
-`confluent_kafka.Message` has them. Partitions are those of the input topic. Words are bytes.
+Records come to a batch in an `Inbox`, which takes them out of librdkafka, so that no Python object is made of
+any. Partitions are those of the input topic. Words are bytes.
 
-The GIL is held while messages are read and result lists are built and released for the work on bytes in
-between, so that heartbeats and librdkafka's callbacks go on. An object belongs to one thread.
+The GIL is released while records are taken and worked on and held while result lists are built, so that
+heartbeats and librdkafka's callbacks go on. An object belongs to one thread.
 
-A batch keeps, for each partition that it owns, the offset that is expected next. Messages below it (a fetch
-from before a seek) and messages of partitions that are not owned are passed over, so no record can be
+A batch keeps, for each partition that it owns, the offset that is expected next. Records below it (a fetch
+from before a seek) and records of partitions that are not owned are passed over, so no record can be
 taken twice or by the wrong owner, whatever the consumer's queues still held. After `own` has moved an offset
-back, only messages fetched since may be added: one from before lies ahead of the offset, where compaction and
-control records leave gaps too, so it would be taken and what is between passed over.
-
-`add` takes all of its messages, or raises and takes none: TypeError or OverflowError where a message's
-partition, offset, key or value is of another type, and whatever its own methods raise.
+back, only records taken since may be added: one from before lies ahead of the offset, where compaction and
+control records leave gaps too, so it would be counted and what is between passed over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, final
 
-from confluent_kafka import Message
-
-__all__ = ["MAX_WORD_BYTES", "Aggregator", "Changelog", "Combiner", "Known", "Top", "Totals", "partition", "tokenize"]
+__all__ = [
+    "MAX_WORD_BYTES",
+    "Aggregator",
+    "Changelog",
+    "Combiner",
+    "Inbox",
+    "Known",
+    "Top",
+    "Totals",
+    "partition",
+    "plugin",
+    "tokenize",
+]
 
 MAX_WORD_BYTES: int
 """Longest word that is counted: 1,000,000 bytes, which with its overhead fits a record under Kafka's default
@@ -38,6 +45,46 @@ def tokenize(line: bytes, rule: Literal["ascii", "unicode"]) -> list[bytes]:
     longer than MAX_WORD_BYTES here.
     """
 
+def plugin() -> str:
+    """Return what `plugin.library.paths` of a consumer has to name for `Inbox.of_newest_consumer`.
+
+    Raises OSError where the librdkafka of confluent-kafka lacks a function that is needed.
+    """
+
+@final
+class Inbox:
+    """Records on their way from a consumer to a batch."""
+
+    def __new__(
+        cls, records: Iterable[tuple[int, int, bytes | None, bytes | None] | tuple[int, int]] | None = None
+    ) -> Inbox:
+        """Return an inbox without a consumer that holds records: (partition, offset, key, value).
+
+        A pair (partition, offset) says that the partition ends there.
+        Raises TypeError or OverflowError for anything else. The methods below up to `take` raise RuntimeError then.
+        """
+    @staticmethod
+    def of_newest_consumer() -> Inbox:
+        """Return the inbox of the consumer that this thread made last, with `plugin()` among its settings.
+
+        Raises RuntimeError where there is none, or it was asked for before. Once the consumer is closed, what was taken
+        and not added is gone, and all but `len` raises RuntimeError.
+        """
+    def divert(self, topic: str, partition: int) -> None:
+        """Have the records of a partition come here from now on, instead of to the consumer's `poll` and `consume`.
+
+        To be called before the partition is assigned. It holds as long as the partition is assigned.
+        """
+    def wait(self, seconds: float) -> None:
+        """Return when there is something to take here or to `poll` for, after so long, at a signal, or too early."""
+    def take(self, records: int, bytes: int) -> list[tuple[int, int, str]]:
+        """Take what librdkafka has there, without waiting: about so much of it.
+
+        Returns what is no record as (code of the error, partition, text); -191 is the end of a partition.
+        """
+    def __len__(self) -> int:
+        """Return how many records and others were taken and not added to a batch yet."""
+
 @final
 class Combiner:
     """A mapper's batch: equal words of many lines added up (the combiner of the MapReduce paper)."""
@@ -51,12 +98,11 @@ class Combiner:
         """
     def disown(self, partition: int) -> None:
         """Take no more lines of it. Lines taken already stay in the batch: commit or clear before."""
-    def add(self, messages: Sequence[Message]) -> list[Message]:
-        """Take messages in.
+    def add(self, inbox: Inbox) -> None:
+        """Take in what an inbox has; it is empty then.
 
         A null value is a null line: skipped and counted. A line with a word longer than MAX_WORD_BYTES is
-        rejected whole: none of its words count. An error message of kind _PARTITION_EOF (-191) moves its
-        partition's next offset to its own; messages with other errors are returned, in order.
+        rejected whole: none of its words count. The end of a partition moves its next offset there.
         """
     def records(self, partition: int) -> list[dict[str, Any]]:
         """Return a partition's `words` records for `Producer.produce_batch`, one for each distinct word.
@@ -71,13 +117,13 @@ class Combiner:
         """
     def offsets(self) -> list[tuple[int, int]]:
         """Return (partition, next offset) of every owned partition whose next offset moved since `clear`."""
-    def rejected(self) -> list[tuple[Message, str]]:
-        """Return the messages of the batch that can't be processed, each with the reason."""
+    def rejected(self) -> list[tuple[int, int, bytes | None, bytes | None, str]]:
+        """Return the records of the batch that can't be processed: (partition, offset, key, value, reason)."""
     def clear(self) -> None:
         """Forget the batch, after its commit or to drop it; what is owned and expected next stays."""
     @property
     def taken(self) -> int:
-        """Messages in the batch, null lines and rejected ones included."""
+        """Records in the batch, null lines and rejected ones included."""
     @property
     def null_lines(self) -> int: ...
     @property
@@ -91,7 +137,7 @@ class Combiner:
         """Bytes of the lines taken."""
     @property
     def memory(self) -> int:
-        """Bytes that the batch holds in memory, about: its words and its rejected messages.
+        """Bytes that the batch holds in memory, about: its words and its rejected records.
 
         0 after `clear`, though the process keeps the memory of the table for the next batch.
         """
@@ -105,12 +151,13 @@ class Aggregator:
         """As `Combiner.own`."""
     def disown(self, partition: int) -> None:
         """As `Combiner.disown`."""
-    def add(self, messages: Sequence[Message]) -> list[Message]:
-        """Take messages in: the value is how often, 8 bytes, big endian, signed; null means 1; or packed words.
+    def add(self, inbox: Inbox) -> None:
+        """Take in what an inbox has.
 
+        The value is how often, 8 bytes, big endian, signed; null means 1; or packed words.
         A record is rejected without a key, with a key longer than MAX_WORD_BYTES, with a value of another length
         that is not well-formed packed words, and where the counts of one of its words in the batch would not fit
-        8 bytes: packed words all or none. Errors as in `Combiner.add`.
+        8 bytes: packed words all or none. Ends as in `Combiner.add`.
         """
     def partitions(self) -> list[int]:
         """Return the partitions that the batch has words of, in order."""
@@ -124,7 +171,7 @@ class Aggregator:
         """
     def offsets(self) -> list[tuple[int, int]]:
         """As `Combiner.offsets`."""
-    def rejected(self) -> list[tuple[Message, str]]:
+    def rejected(self) -> list[tuple[int, int, bytes | None, bytes | None, str]]:
         """As `Combiner.rejected`."""
     def clear(self) -> None:
         """As `Combiner.clear`."""
@@ -204,10 +251,10 @@ class Changelog:
         """As `Combiner.own`."""
     def disown(self, partition: int) -> None:
         """Forget the partition and what was read of it."""
-    def add(self, messages: Sequence[Message]) -> list[Message]:
-        """Take messages in: a value of 8 or 4 bytes is a total, null deletes the word.
+    def add(self, inbox: Inbox) -> None:
+        """Take in what an inbox has: a value of 8 or 4 bytes is a total, null deletes the word.
 
-        Others are passed over and counted in `malformed`. Errors as in `Combiner.add`.
+        Others are passed over and counted in `malformed`. Ends as in `Combiner.add`.
         """
     def next_offset(self, partition: int) -> int:
         """Return the offset expected next, past control records once the end was reported.

@@ -1,4 +1,4 @@
-"""Python's cycle collector, for processes that hold thousands of messages at a time."""
+"""Python's cycle collector, for processes that hold thousands of messages or records at a time."""
 
 import gc
 

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::messages::{Messages, Parts, RejectedMessages};
+use super::inbox::{Inbox, RejectedRecord};
 use super::totals::{Known, Totals, old_totals, totals_error};
 use super::{position, records};
 use crate::aggregate;
@@ -12,7 +12,7 @@ use crate::aggregate;
 #[derive(Default)]
 pub struct Aggregator {
     batch: aggregate::Aggregator,
-    rejected: RejectedMessages,
+    rejected: Vec<RejectedRecord>,
 }
 
 #[pymethods]
@@ -32,11 +32,10 @@ impl Aggregator {
         self.batch.positions.disown(partition);
     }
 
-    fn add<'py>(&mut self, messages: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        let messages = Messages::read(messages, Parts::KeyAndValue)?;
-        let rejected = messages.detached(|events| self.batch.add(events));
-        self.rejected.extend(&messages, &rejected)?;
-        messages.into_errors()
+    fn add(&mut self, py: Python<'_>, inbox: &mut Inbox) -> PyResult<()> {
+        let rejected = inbox.empty(py, |events| self.batch.add(events))?;
+        self.rejected.extend(rejected);
+        Ok(())
     }
 
     fn partitions(&self) -> Vec<i32> {
@@ -74,7 +73,7 @@ impl Aggregator {
     }
 
     fn rejected<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.rejected.list(py)
+        RejectedRecord::list(py, &self.rejected)
     }
 
     fn clear(&mut self) {

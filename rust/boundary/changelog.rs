@@ -4,7 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::messages::{Messages, Parts};
+use super::inbox::Inbox;
 use super::totals::{Known, Totals, old_totals, totals_error};
 use super::{position, records};
 use crate::changelog;
@@ -32,10 +32,12 @@ impl Changelog {
         self.log.disown(partition);
     }
 
-    fn add<'py>(&mut self, messages: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        let messages = Messages::read(messages, Parts::KeyAndValue)?;
-        messages.detached(|events| self.log.add(events));
-        messages.into_errors()
+    fn add(&mut self, py: Python<'_>, inbox: &mut Inbox) -> PyResult<()> {
+        inbox.empty(py, |events| {
+            self.log.add(events);
+            Vec::new()
+        })?;
+        Ok(())
     }
 
     fn next_offset(&self, partition: i32) -> PyResult<i64> {

@@ -3,14 +3,14 @@
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::messages::{Messages, Parts, RejectedMessages};
+use super::inbox::{Inbox, RejectedRecord};
 use super::{number_of_partitions, parse_rule, position, records};
 use crate::combine;
 
 #[pyclass(module = "wcsup._core")]
 pub struct Combiner {
     batch: combine::Combiner,
-    rejected: RejectedMessages,
+    rejected: Vec<RejectedRecord>,
 }
 
 #[pymethods]
@@ -20,7 +20,7 @@ impl Combiner {
         let batch = combine::Combiner::new(parse_rule(rule)?, number_of_partitions(partitions)?);
         Ok(Self {
             batch,
-            rejected: RejectedMessages::default(),
+            rejected: Vec::new(),
         })
     }
 
@@ -34,11 +34,10 @@ impl Combiner {
         self.batch.positions.disown(partition);
     }
 
-    fn add<'py>(&mut self, messages: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-        let messages = Messages::read(messages, Parts::Value)?;
-        let rejected = messages.detached(|events| self.batch.add(events));
-        self.rejected.extend(&messages, &rejected)?;
-        messages.into_errors()
+    fn add(&mut self, py: Python<'_>, inbox: &mut Inbox) -> PyResult<()> {
+        let rejected = inbox.empty(py, |events| self.batch.add(events))?;
+        self.rejected.extend(rejected);
+        Ok(())
     }
 
     fn records<'py>(&mut self, py: Python<'py>, partition: u32) -> PyResult<Bound<'py, PyList>> {
@@ -61,7 +60,7 @@ impl Combiner {
     }
 
     fn rejected<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        self.rejected.list(py)
+        RejectedRecord::list(py, &self.rejected)
     }
 
     fn clear(&mut self) {

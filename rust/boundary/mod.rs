@@ -4,7 +4,8 @@
 mod aggregator;
 mod changelog;
 mod combiner;
-mod messages;
+mod inbox;
+mod librdkafka;
 mod records;
 mod totals;
 
@@ -22,6 +23,7 @@ mod _core {
         aggregator::Aggregator,
         changelog::Changelog,
         combiner::Combiner,
+        inbox::{Inbox, plugin},
         partition_of, tokens,
         totals::{Known, Top, Totals},
     };

@@ -15,7 +15,6 @@ from typing import Any
 
 import psutil
 import pytest
-from confluent_kafka import Message
 from confluent_kafka.admin import AdminClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +90,7 @@ def aggregated(key: bytes | None, value: bytes | None) -> dict[bytes, int]:
     """Return what a reducer makes of a record."""
     batch = _core.Aggregator()
     batch.own(0, 0)
-    batch.add([Message(topic="t", partition=0, offset=0, key=key, value=value)])
+    batch.add(_core.Inbox([(0, 0, key, value)]))
     words = batch.words(0)
     totals = batch.totals(0, [None] * len(words))
     return {word: int.from_bytes(total, "big", signed=True) for word, total in totals.pairs()}

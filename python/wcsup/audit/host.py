@@ -54,7 +54,7 @@ def _settings(config: Config) -> Check:
         else:
             probe = replace(config, bootstrap_servers="127.0.0.1:9")  # nobody is asked anything
         clients.transactional_producer(probe, f"{config.app_id}-doctor", lambda _: None)
-        clients.group_consumer(probe, config.map_group, f"{config.app_id}-doctor", lambda _: None).close()
+        clients.group_reader(probe, config.map_group, f"{config.app_id}-doctor").close()
     except UsageError as error:
         return Check.failed(name, str(error))
     if config.kafka_config is None:

@@ -9,8 +9,10 @@ from typing import Any, Final, Literal, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, UsageError
+from wcsup.kafka.reader import Reader
 
 log = logging.getLogger("wcsup.kafka")
 
@@ -94,7 +96,7 @@ def settings(config: Config, **own: Any) -> Settings:
         # send_offsets_to_transaction() then waits for good for a broker that is no more (librdkafka#5511), and
         # list_offsets() fails at once ("No leaders found") instead of waiting.
         "metadata.recovery.strategy": "none",
-        **{key if key == "error_cb" else key.replace("_", "."): value for key, value in own.items()},
+        **{key.replace("_", "."): value for key, value in own.items()},
         **read_properties(config),
     }
 
@@ -165,7 +167,7 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
     )
 
 
-def _reader(config: Config, isolation: str = COMMITTED, **own: Any) -> Settings:
+def _reading(config: Config, isolation: str = COMMITTED, **own: Any) -> Settings:
     return settings(
         config,
         enable_auto_commit=False,
@@ -179,14 +181,18 @@ def _reader(config: Config, isolation: str = COMMITTED, **own: Any) -> Settings:
     )
 
 
-def group_consumer(
+def _reader(config: Config, values: Settings) -> Reader:
+    plugins = [values.get("plugin.library.paths"), _core.plugin()]
+    return Reader(_make(config, Consumer, values | {"plugin.library.paths": ";".join(filter(None, plugins))}))
+
+
+def group_reader(
     config: Config,
     group: str,
     name: str,
-    on_error: Callable[[KafkaError], None],
     on_reset: Callable[[str], None] = lambda _: None,
-) -> Consumer:
-    """Return a worker's consumer in `group`, a static member under `name` with the classic protocol.
+) -> Reader:
+    """Return a worker's reader in `group`, a static member under `name` with the classic protocol.
 
     A static member that is started again has its partitions back at once and fences its predecessor
     (KIP-345). Under KIP-848 it is the new one that is refused until the old one's session ends, so members are
@@ -200,7 +206,6 @@ def group_consumer(
         "queued_max_messages_kbytes": 16_384,
         "fetch_wait_max_ms": 100,
         "fetch_max_bytes": 4_000_000,
-        "error_cb": on_error,
         "logger": _Listener("OFFSET", on_reset),
     }
     if config.group_protocol == "classic":  # KIP-848 has the broker decide on these and refuses them
@@ -211,34 +216,38 @@ def group_consumer(
             "session_timeout_ms": session,
             "heartbeat_interval_ms": max(100, min(1000, session // 6)),
         }
-    return _make(config, Consumer, _reader(config, **own) | {"log_level": 6})  # `_Listener` has to hear
+    return _reader(config, _reading(config, **own) | {"log_level": 6})  # `_Listener` has to hear
+
+
+def _assigned(config: Config, isolation: str) -> Settings:
+    return _reading(
+        config,
+        isolation,
+        group_id=f"{config.app_id}-reader",
+        queued_min_messages=200_000,
+        queued_max_messages_kbytes=65_536,
+        fetch_wait_max_ms=10,
+    )
 
 
 def assigned_consumer(config: Config, isolation: Literal["read_committed", "read_uncommitted"] = COMMITTED) -> Consumer:
     """Return a consumer that reads by `assign()` and never joins its group nor commits."""
-    return _make(
-        config,
-        Consumer,
-        _reader(
-            config,
-            isolation,
-            group_id=f"{config.app_id}-reader",
-            queued_min_messages=200_000,
-            queued_max_messages_kbytes=65_536,
-            fetch_wait_max_ms=10,
-        ),
-    )
+    return _make(config, Consumer, _assigned(config, isolation))
 
 
-def restoring_consumer(config: Config) -> Consumer:
-    """Return a consumer like an assigned one, for partitions that are added and taken away while others are read.
+def assigned_reader(config: Config) -> Reader:
+    """Return a reader that is assigned what it reads, committed records alone."""
+    return _reader(config, _assigned(config, COMMITTED))
+
+
+def restoring_reader(config: Config) -> Reader:
+    """Return a reader like an assigned one, for partitions that are added and taken away while others are read.
 
     Fetches are small, for they are made while the records before are worked on, and memory grows with them.
     """
-    return _make(
+    return _reader(
         config,
-        Consumer,
-        _reader(
+        _reading(
             config,
             group_id=f"{config.app_id}-reader",
             queued_min_messages=20_000,

@@ -3,8 +3,9 @@
 import heapq
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
+from typing import TypeVar
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
@@ -12,6 +13,7 @@ from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError
 from wcsup.kafka import clients, topics
+from wcsup.kafka.reader import Notice
 from wcsup.pipeline.records import readable
 
 KEPT_WORDS = 100
@@ -22,6 +24,7 @@ _SILENT_TURNS = 150
 """Turns of waiting without any message after which the brokers count as gone: 30 s."""
 
 Total = tuple[str, int]
+Batch = TypeVar("Batch", list[Message], _core.Inbox)
 
 
 class Reader:
@@ -31,7 +34,8 @@ class Reader:
         """Find the topic; raise `ConfigurationError` where nothing was counted yet."""
         self.topic = config.topic(name)
         self._config = config
-        self._consumer = clients.assigned_consumer(config)
+        self._reader = clients.assigned_reader(config)
+        self._consumer = self._reader.consumer
         listed = clients.unreachable(
             config, lambda: self._consumer.list_topics(self.topic, timeout=clients.REACH_SECONDS)
         )
@@ -45,26 +49,25 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the client."""
-        self._consumer.close()
+        self._reader.close()
 
     def read(self, partitions: Collection[int]) -> Iterator[list[Message]]:
         """Yield the messages of partitions from their start, until each has reported its end."""
-        self._consumer.assign([TopicPartition(self.topic, p, OFFSET_BEGINNING) for p in partitions])
-        waiting = set(partitions)
-        silent = 0
-        while waiting:
-            messages = self._next()
-            silent = 0 if messages else silent + 1
-            if silent == _SILENT_TURNS:
-                raise BrokerUnreachableError(f"{self.topic} can't be read to its end: the brokers fell silent")
-            waiting -= _ended(messages)
-            yield messages
+        self._consumer.assign(self._from_start(partitions))
+        yield from self._to_the_end(partitions, self._messages)
+
+    def take(self, partitions: Collection[int]) -> Iterator[_core.Inbox]:
+        """Yield the same as an inbox, again and again."""
+        wanted = self._from_start(partitions)
+        self._reader.divert(wanted)
+        self._consumer.assign(wanted)
+        yield from self._to_the_end(partitions, self._inbox)
 
     def follow(self) -> Iterator[list[Message]]:
-        """Yield what comes after that, without end; an empty list where nothing came for a moment."""
+        """Yield what comes after `read`, without end; an empty list where nothing came for a moment."""
         while True:
-            messages = self._next()
-            _ended(messages)
+            messages, notices = self._messages()
+            _ended(notices)
             yield messages
 
     def nonempty(self) -> list[int]:
@@ -73,21 +76,39 @@ class Reader:
         ends = topics.ends(clients.admin(self._config), wanted)
         return [partition for partition in self.partitions if ends[self.topic, partition]]
 
-    def _next(self) -> list[Message]:
+    def _from_start(self, partitions: Collection[int]) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, p, OFFSET_BEGINNING) for p in partitions]
+
+    def _to_the_end(
+        self, partitions: Collection[int], turn: Callable[[], tuple[Batch, list[Notice]]]
+    ) -> Iterator[Batch]:
+        waiting = set(partitions)
+        silent = 0
+        while waiting:
+            batch, notices = turn()
+            silent = 0 if len(batch) else silent + 1
+            if silent == _SILENT_TURNS:
+                raise BrokerUnreachableError(f"{self.topic} can't be read to its end: the brokers fell silent")
+            waiting -= _ended(notices)
+            yield batch
+
+    def _inbox(self) -> tuple[_core.Inbox, list[Notice]]:
+        notices = self._reader.read(_WAIT_SECONDS)
+        return self._reader.inbox, notices
+
+    def _messages(self) -> tuple[list[Message], list[Notice]]:
         # `consume` waits for all its records or its whole time-out, so `poll` waits for the first.
         first = self._consumer.poll(_WAIT_SECONDS)
-        return [] if first is None else [first, *self._consumer.consume(_BATCH_RECORDS, 0)]
+        messages = [] if first is None else [first, *self._consumer.consume(_BATCH_RECORDS, 0)]
+        return messages, [(error, m.partition() or 0) for m in messages if (error := m.error()) is not None]
 
 
-def _ended(messages: list[Message]) -> set[int]:
+def _ended(notices: list[Notice]) -> set[int]:
     """Return the partitions that have reported their end."""
     ended = set()
-    for message in messages:
-        error = message.error()
-        if error is None:
-            continue
+    for error, partition in notices:
         if error.code() == KafkaError._PARTITION_EOF:
-            ended.add(message.partition() or 0)
+            ended.add(partition)
         elif error.fatal() or not error.retriable():
             raise KafkaException(error)
     return ended
@@ -98,8 +119,8 @@ def totals(reader: Reader, partitions: Collection[int]) -> Iterator[tuple[bytes,
     changelog = _core.Changelog()
     for partition in partitions:
         changelog.own(partition, -1)
-    for messages in reader.read(partitions):
-        changelog.add(messages)
+    for inbox in reader.take(partitions):
+        changelog.add(inbox)
     for partition in partitions:
         for word, total in changelog.totals(partition, None).pairs():
             yield word, int.from_bytes(total, "big", signed=True)

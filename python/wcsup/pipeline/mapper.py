@@ -31,7 +31,7 @@ class Mapper:
 
     def __init__(self, config: Config) -> None:
         self._batch = _core.Combiner(config.words, config.partitions)
-        self._topic = config.topic("words")
+        self._lines, self._topic = config.topic("lines"), config.topic("words")
         self._partitions = config.partitions
         self._opening: set[int] = set()
         self._counters = Counters()
@@ -86,7 +86,7 @@ class Mapper:
 
     def outbox(self, *, last: bool = False) -> Outbox:  # noqa: ARG002 - a mapper owes nothing at its end
         """Return the distinct words with their counts, by partition of `words`."""
-        return Outbox(list(self._records()), [Letter.of(message, why) for message, why in self._batch.rejected()])
+        return Outbox(list(self._records()), [Letter.of(self._lines, refused) for refused in self._batch.rejected()])
 
     def _records(self) -> Iterator[tuple[str, int, list[Record]]]:
         """Make the records; before the transaction begins, which no rebalance must overtake. They are small."""

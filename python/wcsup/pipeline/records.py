@@ -4,12 +4,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Message
-
 from wcsup import _core
 
 Record = dict[str, Any]
 """What `Producer.produce_batch` takes: `key` and `value`."""
+
+Refused = tuple[int, int, bytes | None, bytes | None, str]
+"""A record that a batch refused: partition, offset, key, value and why."""
 
 LETTER_BYTES = 2_900_000
 """Longest value of a dead letter; what is longer is cut, which a header says. `dead-letters` takes 3 MiB."""
@@ -24,10 +25,10 @@ class Letter:
     headers: list[tuple[str, str | bytes | None]]
 
     @classmethod
-    def of(cls, message: Message, error: str) -> "Letter":
-        """Return the dead letter of a consumed message: as the record had it, headers say what and where."""
-        place = message.topic() or "", message.partition() or 0, message.offset() or 0
-        return cls.at(place, error, message.key(), message.value())
+    def of(cls, topic: str, refused: Refused) -> "Letter":
+        """Return the dead letter of a record that a batch refused: as it was, headers say what and where."""
+        partition, offset, key, value, why = refused
+        return cls.at((topic, partition, offset), why, key, value)
 
     @classmethod
     def at(cls, place: tuple[str, int, int], error: str, key: bytes | None, value: bytes | None) -> "Letter":

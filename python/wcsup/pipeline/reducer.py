@@ -136,7 +136,7 @@ class Reducer:
     def outbox(self, *, last: bool = False) -> Outbox:
         """Return the new totals, and the top words where they are due or this is the `last` commit."""
         self._totals = {}
-        letters = [Letter.of(message, why) for message, why in self._batch.rejected()]
+        letters = [Letter.of(self._config.topic(self.input), refused) for refused in self._batch.rejected()]
         broken: StoreBrokenError | None = None
         for partition in self._batch.partitions():
             opened = self._open[partition]

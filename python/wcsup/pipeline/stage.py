@@ -1,10 +1,8 @@
 """What a mapper and a reducer each bring to the loop that they share."""
 
-from collections.abc import Sequence
 from typing import Protocol
 
-from confluent_kafka import Message
-
+from wcsup import _core
 from wcsup.pipeline.report import Report
 from wcsup.pipeline.transaction import Outbox, Written
 from wcsup.state.restore import Committed
@@ -32,8 +30,8 @@ class Stage(Protocol):
     def opened(self, committed: Committed) -> dict[int, int]:
         """Go on opening; return the partitions that are open now, and the input offset that each goes on from."""
 
-    def add(self, messages: Sequence[Message]) -> list[Message]:
-        """Take messages in; return those with errors."""
+    def add(self, inbox: _core.Inbox) -> None:
+        """Take in what an inbox has."""
 
     @property
     def taken(self) -> int:

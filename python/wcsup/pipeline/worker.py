@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from wcsup import logs
 from wcsup.config import Config
@@ -29,16 +29,13 @@ from wcsup.state.directory import open_directory
 
 log = logging.getLogger("wcsup.worker")
 
-POLL_RECORDS = 20_000
-POLL_BYTES = 2 << 20
-"""About the most that one turn of the loop takes, so that a batch is seen to be full in time."""
 IDLE_SECONDS = 0.1
-"""How long one poll waits for input."""
+"""How long one turn waits for input."""
 SHORT_SECONDS = 0.005
-"""How long one poll waits where something else is to be done soon."""
+"""How long one turn waits where something else is to be done soon."""
 LIGHT_RECORDS = 500
 LIGHT_BYTES = 64 << 10
-"""A poll that gave no more than this has reached the input's end, and its batch is committed ahead of the interval."""
+"""A turn that gave no more than this has reached the input's end, and its batch is committed ahead of the interval."""
 QUIET_SECONDS = 0.2
 """How long after the last commit work without new input is committed: an end past control records, top words."""
 REPORT_SECONDS = 0.2
@@ -66,13 +63,12 @@ class Worker:
         """Committed offsets of the open partitions."""
         self._joined = False
         self._replaced = False
-        self._most = POLL_RECORDS // 100
         self._aborts_in_row = 0
         self._last_commit = time.monotonic()
         self._light_from = 0.0
         """When a light batch is due."""
         self._light = False
-        """Whether the last poll was light."""
+        """Whether the last turn was light."""
         self._reset = False
         """Whether a partition went on at its start because its offset was not there."""
 
@@ -93,7 +89,8 @@ class Worker:
             self._watch = Watch(admin, config, identity, ["words", "counts"])
         self._topic = config.topic(self._stage.input)
         self._transactions = Transactions(config, name, self._beat, self._timed)
-        self._consumer: Consumer = clients.group_consumer(config, group, name, self._hear, self._hear_reset)
+        self._reader = clients.group_reader(config, group, name, self._hear_reset)
+        self._consumer = self._reader.consumer
         self._ownership = Ownership(admin, group, self._topic, config.partitions)
 
     def run(self) -> None:
@@ -174,32 +171,25 @@ class Worker:
 
     def _poll(self) -> bool:
         """Hand what the consumer has to the stage; return whether it had nothing."""
-        # `poll` serves a rebalance without returning for it, hence the short wait until the first one.
-        soon = self._opening or self._stage.taken or not self._joined
-        wait = SHORT_SECONDS if soon else IDLE_SECONDS
+        wait = SHORT_SECONDS if self._opening or self._stage.taken else IDLE_SECONDS
         if self._stage.taken and self._light:
             # The consumer gathers what comes until the commit: one wake-up for all of it instead of one for each.
             time.sleep(max(0.0, self._light_from - time.monotonic()))
             wait = 0
-        # `consume` alone waits for all its records or its whole time-out, so `poll` waits for the first.
-        first = self._consumer.poll(wait)
-        messages = [] if first is None else [first, *self._consumer.consume(self._most, 0)]
+        notices = self._reader.read(wait)
         if self._deferred is not None:
             raise self._deferred
-        begins, before = not self._stage.taken, self._stage.taken_bytes
-        for message in self._stage.add(messages):
-            self._judge(message)
+        for error, _ in notices:
+            self._judge(error)
+        came, begins, before = len(self._reader.inbox), not self._stage.taken, self._stage.taken_bytes
+        self._stage.add(self._reader.inbox)
         if begins and self._stage.taken:
             self._light_from = max(self._light_from, time.monotonic() + self._stage.gather_seconds)
-        size = self._stage.taken_bytes - before
-        self._light = len(messages) <= LIGHT_RECORDS and size <= LIGHT_BYTES
-        if messages:
-            self._most = min(POLL_RECORDS, POLL_BYTES // (size // len(messages) + 1) + 1)
-        return not messages
+        self._light = came <= LIGHT_RECORDS and self._stage.taken_bytes - before <= LIGHT_BYTES
+        return not came
 
-    def _judge(self, message: Message) -> None:
-        error = message.error()
-        if error is None:
+    def _judge(self, error: KafkaError) -> None:
+        if error.code() == KafkaError._PARTITION_EOF:
             return
         match classify(error):
             case Failure.FENCED:
@@ -325,11 +315,12 @@ class Worker:
             return False
         return True
 
-    # Rebalance callbacks run within `poll` and `consume`, which throw away what they hold when one raises: so
-    # they keep their errors for the loop (`_poll`).
+    # Rebalance callbacks run within `poll`, which throws away what it holds when one raises: so they keep their errors
+    # for the loop (`_poll`).
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
+            self._reader.divert(partitions)
             consumer.incremental_assign(partitions)
             new = {p.partition for p in partitions}
             if new and max(new) >= self._config.partitions:
@@ -377,10 +368,6 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = self._deferred or error
 
-    def _hear(self, error: KafkaError) -> None:
-        """Take note of a connection error: it heals by itself, and what is fatal comes as a message, too."""
-        log.debug("consumer: %s", error.str())
-
     def _hear_reset(self, _what: str) -> None:
         self._reset = True
 
@@ -411,7 +398,7 @@ class Worker:
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         self._stage.close()
-        self._consumer.close()
+        self._reader.close()
 
 
 def work(job: Job, send: Callable[[Report], None] = lambda _: None) -> ExitStatus:

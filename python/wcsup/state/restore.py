@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from wcsup import _core
@@ -29,6 +29,7 @@ from wcsup.config import Config
 from wcsup.crash import point
 from wcsup.errors import RetryError, StoreBrokenError
 from wcsup.kafka import clients, topics
+from wcsup.kafka.reader import Reader
 from wcsup.state.directory import StateDirectory
 from wcsup.state.pace import Pace
 from wcsup.state.store import Cached, Stamp, Store, StoreLockedError, discard
@@ -123,7 +124,7 @@ class Restore:
         self._topic = config.topic("counts")
         self._openings: dict[int, _Opening] = {}
         self._changelog = _core.Changelog()
-        self._consumer: Consumer | None = None
+        self._reader: Reader | None = None
         self._ask_again = 0.0
         self._pace = Pace(clock)
         self.read = 0
@@ -175,18 +176,18 @@ class Restore:
                 break
         for partition in opened:
             self._pace.passed(self._progress(self._openings.pop(partition))[1])
-        if self._consumer is not None:
+        if self._reader is not None:
             self._tell()
         return opened
 
     def _tell(self) -> None:
         """Log how far the reading is; at its end, let go of the consumer."""
-        assert self._consumer is not None  # noqa: S101 - made by _take_turns
+        assert self._reader is not None  # noqa: S101 - made by _take_turns
         if not self._openings:
             records, seconds = self._pace.end(self.read)
             log.info("restored %d records of %s in %.2f s", records, self._topic, seconds)
-            self._consumer.close()
-            self._consumer = None
+            self._reader.close()
+            self._reader = None
         elif self._pace.is_due():
             done, todo = (sum(each) for each in zip(*self.progress().values(), strict=True))
             left = self.remaining()
@@ -197,9 +198,9 @@ class Restore:
         """Give up what is not open yet."""
         for partition in list(self._openings):
             self.abandon(partition)
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
 
     # Step 1
     def _lock(self) -> None:
@@ -284,22 +285,23 @@ class Restore:
             new.append(opening)
         if not new:
             return
-        if self._consumer is None:
-            self._consumer = clients.restoring_consumer(self._config)
+        if self._reader is None:
+            self._reader = clients.restoring_reader(self._config)
             self._pace.begin(self.read)
         for opening in new:
             opening.step = _Step.READ
             self._changelog.own(opening.partition, opening.first)
-        self._consumer.incremental_assign([TopicPartition(self._topic, o.partition, o.first) for o in new])
+        partitions = [TopicPartition(self._topic, o.partition, o.first) for o in new]
+        self._reader.divert(partitions)
+        self._reader.consumer.incremental_assign(partitions)
 
     def _read(self) -> dict[int, Open]:
-        assert self._consumer is not None  # noqa: S101 - made by _take_turns
+        assert self._reader is not None  # noqa: S101 - made by _take_turns
         before = self._changelog.taken
-        # `consume` alone waits for all its records or its whole time-out, so `poll` waits for the first.
-        first = self._consumer.poll(_WAIT_SECONDS)
-        messages = [] if first is None else [first, *self._consumer.consume(_BATCH_RECORDS, 0)]
-        for message in self._changelog.add(messages):
-            log.warning("reading %s: %s", self._topic, message.error())
+        for error, _ in self._reader.read(_WAIT_SECONDS, _BATCH_RECORDS):
+            if error.code() != KafkaError._PARTITION_EOF:
+                log.warning("reading %s: %s", self._topic, error.str())
+        self._changelog.add(self._reader.inbox)
         self.read += self._changelog.taken - before
         point("open-read")
         opened = {}
@@ -313,9 +315,9 @@ class Restore:
         return opened
 
     def _stop_reading(self, opening: _Opening) -> None:
-        assert self._consumer is not None  # noqa: S101 - made by _take_turns
+        assert self._reader is not None  # noqa: S101 - made by _take_turns
         self._changelog.disown(opening.partition)
-        self._consumer.incremental_unassign([TopicPartition(self._topic, opening.partition)])
+        self._reader.consumer.incremental_unassign([TopicPartition(self._topic, opening.partition)])
         opening.step = _Step.WAIT
 
     def _write(self, opening: _Opening) -> None:

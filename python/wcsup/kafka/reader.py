@@ -1,0 +1,49 @@
+"""Reading partitions: Python serves the consumer's rebalances and errors, and Rust takes its records."""
+
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+from wcsup import _core
+from wcsup.errors import RetryError
+
+POLL_RECORDS = 20_000
+POLL_BYTES = 2 << 20
+"""About the most that one `read` takes, so that a batch is seen to be full in time."""
+
+Notice = tuple[KafkaError, int]
+"""An error, or that a partition's end was reached, and the partition; -1 where it is of none."""
+
+
+class Reader:
+    """A consumer whose records go to a batch in Rust by way of its inbox, none of them as a Python object."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        """`consumer` is the one that this thread made last, with `_core.plugin()` among its settings."""
+        self.consumer = consumer
+        self.inbox = _core.Inbox.of_newest_consumer()
+
+    def divert(self, partitions: Iterable[TopicPartition]) -> None:
+        """Have the records of partitions come to the inbox; before they are assigned, so that none comes elsewhere."""
+        for partition in partitions:
+            self.inbox.divert(partition.topic, partition.partition)
+
+    def read(self, seconds: float, records: int = POLL_RECORDS) -> list[Notice]:
+        """Serve the consumer's callbacks and fill the inbox; wait so long for the first of either.
+
+        It returns for a rebalance as well as for records. Whoever calls it adds the inbox to a batch before the next.
+        """
+        self.inbox.wait(seconds)
+        notices = []
+        while (message := self.consumer.poll(0)) is not None:
+            error = message.error()
+            if error is None:
+                raise RetryError(f"a record of {message.topic()}, partition {message.partition()}, was not diverted")
+            notices.append((error, -1))
+        for code, partition, text in self.inbox.take(records, POLL_BYTES):
+            notices.append((KafkaError(code, text), partition))
+        return notices
+
+    def close(self) -> None:
+        """Close the consumer; what the inbox still holds is gone."""
+        self.consumer.close()
