@@ -36,8 +36,10 @@ const CONF_UNKNOWN: c_int = -2;
 /// The end of a partition was reached.
 pub const ERR_PARTITION_EOF: c_int = -191;
 
-/// How many records are taken at once: the bound on the bytes of a turn is looked at in between.
+/// How many records are taken at once at most: the bound on the bytes of a turn is looked at in between.
 const CHUNK: usize = 500;
+/// How large records are taken to be at first, in bytes.
+const FIRST_SIZE: usize = 64 << 10;
 
 enum Handle {}
 enum Conf {}
@@ -230,6 +232,8 @@ struct Consumer {
     queues: Option<Queues>,
     /// Records that were taken out of the queue.
     taken: Vec<NonNull<Message>>,
+    /// How large those taken last were on average, in bytes.
+    mean: usize,
 }
 
 struct Queues {
@@ -254,6 +258,7 @@ impl Client {
             handle,
             queues: None,
             taken: Vec::new(),
+            mean: FIRST_SIZE,
         });
         Ok(Self {
             consumer: Mutex::new(consumer),
@@ -399,10 +404,9 @@ impl Consumer {
         };
         let (mut size, first) = (0, self.taken.len());
         while size < bytes && self.taken.len() - first < records {
-            let (before, room) = (
-                self.taken.len(),
-                min(CHUNK, records + first - self.taken.len()),
-            );
+            let before = self.taken.len();
+            let fitting = (bytes - size) / (self.mean + 1) + 1;
+            let room = min(min(CHUNK, fitting), records + first - before);
             self.taken.reserve(room);
             let free = self.taken.spare_capacity_mut().as_mut_ptr().cast();
             // SAFETY: `free` has room for so many pointers; those returned were written.
@@ -417,6 +421,9 @@ impl Consumer {
                 let message = unsafe { message.as_ref() };
                 size += message.value_len + message.key_len;
                 notices.extend(message.notice());
+            }
+            if got > 0 {
+                self.mean = size / (self.taken.len() - first);
             }
             if got < room {
                 break;

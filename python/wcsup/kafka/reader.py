@@ -8,8 +8,8 @@ from wcsup import _core
 from wcsup.errors import RetryError
 
 POLL_RECORDS = 20_000
-POLL_BYTES = 2 << 20
-"""About the most that one `read` takes, so that a batch is seen to be full in time."""
+POLL_BYTES = 512 << 10
+"""About the most that one `read` takes: a batch is seen to be full in time, and what was read is still in a cache."""
 
 Notice = tuple[KafkaError, int]
 """An error, or that a partition's end was reached, and the partition; -1 where it is of none."""

@@ -9,7 +9,7 @@ from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox, Written
 from wcsup.state.restore import Committed
 
-FULL_DISTINCT = 200_000
+FULL_DISTINCT = 100_000
 FULL_BYTES = 32 << 20
 """Bounds on a batch: its distinct words and the bytes that it holds, so that memory is bounded for any text."""
 

@@ -25,7 +25,7 @@ _RETRY_PAUSE = 0.1
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
 _QUEUE_PAUSE = 0.02
-_QUEUED = 50_000
+_QUEUED = 20_000
 """Records in the producer's queue above which a commit waits before it gives it more: they are 300 bytes each."""
 
 

@@ -15,6 +15,7 @@ from wcsup import logs
 from wcsup.config import Config
 from wcsup.crash import name_worker, point
 from wcsup.errors import ConfigurationError, ExitStatus, FencedError, RetryError
+from wcsup.garbage import return_memory
 from wcsup.kafka import clients, topics
 from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.ownership import Ownership
@@ -33,9 +34,11 @@ IDLE_SECONDS = 0.1
 """How long one turn waits for input."""
 SHORT_SECONDS = 0.005
 """How long one turn waits where something else is to be done soon."""
-LIGHT_RECORDS = 500
-LIGHT_BYTES = 64 << 10
-"""A turn that gave no more than this has reached the input's end, and its batch is committed ahead of the interval."""
+LIGHT_RECORDS = 5_000
+LIGHT_BYTES = 512 << 10
+"""A batch of no more than this, when its stage's pause is over, is of a light load: it is committed at once."""
+DRY_SECONDS = 0.03
+"""How long after its last record a larger batch is committed: a backlog's fetches come with less than that between."""
 QUIET_SECONDS = 0.2
 """How long after the last commit work without new input is committed: an end past control records, top words."""
 REPORT_SECONDS = 0.2
@@ -67,8 +70,7 @@ class Worker:
         self._last_commit = time.monotonic()
         self._light_from = 0.0
         """When a light batch is due."""
-        self._light = False
-        """Whether the last turn was light."""
+        self._last_record = 0.0
         self._reset = False
         """Whether a partition went on at its start because its offset was not there."""
 
@@ -172,7 +174,7 @@ class Worker:
     def _poll(self) -> bool:
         """Hand what the consumer has to the stage; return whether it had nothing."""
         wait = SHORT_SECONDS if self._opening or self._stage.taken else IDLE_SECONDS
-        if self._stage.taken and self._light:
+        if self._stage.taken and self._light():
             # The consumer gathers what comes until the commit: one wake-up for all of it instead of one for each.
             time.sleep(max(0.0, self._light_from - time.monotonic()))
             wait = 0
@@ -181,12 +183,17 @@ class Worker:
             raise self._deferred
         for error, _ in notices:
             self._judge(error)
-        came, begins, before = len(self._reader.inbox), not self._stage.taken, self._stage.taken_bytes
+        before = self._stage.taken
         self._stage.add(self._reader.inbox)
-        if begins and self._stage.taken:
-            self._light_from = max(self._light_from, time.monotonic() + self._stage.gather_seconds)
-        self._light = came <= LIGHT_RECORDS and self._stage.taken_bytes - before <= LIGHT_BYTES
-        return not came
+        if self._stage.taken == before:
+            return True
+        self._last_record = time.monotonic()
+        if not before:
+            self._light_from = max(self._light_from, self._last_record + self._stage.gather_seconds)
+        return False
+
+    def _light(self) -> bool:
+        return self._stage.taken <= LIGHT_RECORDS and self._stage.taken_bytes <= LIGHT_BYTES
 
     def _judge(self, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
@@ -205,7 +212,8 @@ class Worker:
         stage, now = self._stage, time.monotonic()
         since = now - self._last_commit
         if stage.taken:
-            return stage.full or since >= self._config.commit_interval or (self._light and now >= self._light_from)
+            light, dry = self._light() and now >= self._light_from, now - self._last_record > DRY_SECONDS
+            return light or dry or stage.full or since >= self._config.commit_interval
         return dry and since >= QUIET_SECONDS and (stage.idle_work() or bool(stage.offsets()))
 
     def _commit(self, *, last: bool = False) -> None:
@@ -407,6 +415,7 @@ def work(job: Job, send: Callable[[Report], None] = lambda _: None) -> ExitStatu
     Raises the `WcsupError` that ends it otherwise.
     """
     name_worker(job.name)
+    return_memory()
     worker: Worker | None = None
     asked = False
 
