@@ -84,8 +84,7 @@ def tokenize(config: Config, _directory: Path) -> Rates:
 
 def _read_into(combiner: _core.Combiner, config: Config) -> tuple[int, float]:
     reader, partitions, lines = _reader(config)
-    reader.divert(partitions)
-    reader.consumer.assign(partitions)
+    reader.assign(partitions)
 
     def turn() -> int:
         reader.read(1)

@@ -73,7 +73,8 @@ class Inbox:
     def divert(self, topic: str, partition: int) -> None:
         """Have the records of a partition come here from now on, instead of to the consumer's `poll` and `consume`.
 
-        To be called before the partition is assigned. It holds as long as the partition is assigned.
+        To be called before the partition is assigned, and again now and then: librdkafka undoes it when a former
+        assignment of the partition has ended, and keeps what comes in the partition's own queue until the next call.
         """
     def wait(self, seconds: float) -> None:
         """Return when there is something to take here or to `poll` for, after so long, at a signal, or too early."""

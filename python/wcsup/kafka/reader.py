@@ -1,6 +1,6 @@
 """Reading partitions: Python serves the consumer's rebalances and errors, and Rust takes its records."""
 
-from collections.abc import Iterable
+import time
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
@@ -10,6 +10,10 @@ from wcsup.errors import RetryError
 POLL_RECORDS = 20_000
 POLL_BYTES = 512 << 10
 """About the most that one `read` takes: a batch is seen to be full in time, and what was read is still in a cache."""
+
+DIVERT_SECONDS = 0.1
+"""How often assigned partitions are diverted again. librdkafka undoes it when a partition's former fetcher has stopped
+(`rd_kafka_toppar_fetch_stop`), which may be after it was assigned again; its records wait in its own queue then."""
 
 Notice = tuple[KafkaError, int]
 """An error, or that a partition's end was reached, and the partition; -1 where it is of none."""
@@ -22,11 +26,24 @@ class Reader:
         """`consumer` is the one that this thread made last, with `_core.plugin()` among its settings."""
         self.consumer = consumer
         self.inbox = _core.Inbox.of_newest_consumer()
+        self._assigned: set[tuple[str, int]] = set()
+        self._divert_again = 0.0
 
-    def divert(self, partitions: Iterable[TopicPartition]) -> None:
-        """Have the records of partitions come to the inbox; before they are assigned, so that none comes elsewhere."""
-        for partition in partitions:
-            self.inbox.divert(partition.topic, partition.partition)
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """Assign more partitions, whose records come to the inbox."""
+        self._assigned |= {(p.topic, p.partition) for p in partitions}
+        self._divert()  # before they are assigned, so that no record comes elsewhere
+        self.consumer.incremental_assign(partitions)
+
+    def unassign(self, partitions: list[TopicPartition]) -> None:
+        """Take assigned partitions away."""
+        self._assigned -= {(p.topic, p.partition) for p in partitions}
+        self.consumer.incremental_unassign(partitions)
+
+    def _divert(self) -> None:
+        for topic, partition in self._assigned:
+            self.inbox.divert(topic, partition)
+        self._divert_again = time.monotonic() + DIVERT_SECONDS
 
     def read(self, seconds: float, records: int = POLL_RECORDS) -> list[Notice]:
         """Serve the consumer's callbacks and fill the inbox; wait so long for the first of either.
@@ -40,6 +57,8 @@ class Reader:
             if error is None:
                 raise RetryError(f"a record of {message.topic()}, partition {message.partition()}, was not diverted")
             notices.append((error, -1))
+        if time.monotonic() >= self._divert_again:
+            self._divert()
         for code, partition, text in self.inbox.take(records, POLL_BYTES):
             notices.append((KafkaError(code, text), partition))
         return notices

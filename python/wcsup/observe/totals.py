@@ -59,9 +59,11 @@ class Reader:
     def take(self, partitions: Collection[int]) -> Iterator[_core.Inbox]:
         """Yield the same as an inbox, again and again."""
         wanted = self._from_start(partitions)
-        self._reader.divert(wanted)
-        self._consumer.assign(wanted)
-        yield from self._to_the_end(partitions, self._inbox)
+        self._reader.assign(wanted)
+        try:
+            yield from self._to_the_end(partitions, self._inbox)
+        finally:
+            self._reader.unassign(wanted)
 
     def follow(self) -> Iterator[list[Message]]:
         """Yield what comes after `read`, without end; an empty list where nothing came for a moment."""

@@ -326,10 +326,9 @@ class Worker:
     # Rebalance callbacks run within `poll`, which throws away what it holds when one raises: so they keep their errors
     # for the loop (`_poll`).
 
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            self._reader.divert(partitions)
-            consumer.incremental_assign(partitions)
+            self._reader.assign(partitions)
             new = {p.partition for p in partitions}
             if new and max(new) >= self._config.partitions:
                 reason = topics.miscount(self._config, self._stage.input, max(new) + 1)
@@ -346,21 +345,21 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = error
 
-    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Commit before letting go: until `incremental_unassign` nobody else is given the partitions."""
         try:
             if (self._stage.taken or self._stage.owing) and self._deferred is None:
                 self._commit(last=True)
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = error
-        self._release(consumer, partitions, "revoked")
+        self._release(partitions, "revoked")
 
-    def _lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Drop the batch: others may have the partitions already."""
         self._stage.clear()
-        self._release(consumer, partitions, "lost")
+        self._release(partitions, "lost")
 
-    def _release(self, consumer: Consumer, partitions: list[TopicPartition], why: str) -> None:
+    def _release(self, partitions: list[TopicPartition], why: str) -> None:
         try:
             gone = {p.partition for p in partitions}
             for partition in gone & self._owned:
@@ -371,7 +370,7 @@ class Worker:
             self._stop_seeking(gone)
             self._report.partitions = sorted(self._owned)
             log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
-            consumer.incremental_unassign(partitions)
+            self._reader.unassign(partitions)
             point("released")
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = self._deferred or error

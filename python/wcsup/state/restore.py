@@ -292,8 +292,7 @@ class Restore:
             opening.step = _Step.READ
             self._changelog.own(opening.partition, opening.first)
         partitions = [TopicPartition(self._topic, o.partition, o.first) for o in new]
-        self._reader.divert(partitions)
-        self._reader.consumer.incremental_assign(partitions)
+        self._reader.assign(partitions)
 
     def _read(self) -> dict[int, Open]:
         assert self._reader is not None  # noqa: S101 - made by _take_turns
@@ -317,7 +316,7 @@ class Restore:
     def _stop_reading(self, opening: _Opening) -> None:
         assert self._reader is not None  # noqa: S101 - made by _take_turns
         self._changelog.disown(opening.partition)
-        self._reader.consumer.incremental_unassign([TopicPartition(self._topic, opening.partition)])
+        self._reader.unassign([TopicPartition(self._topic, opening.partition)])
         opening.step = _Step.WAIT
 
     def _write(self, opening: _Opening) -> None:
