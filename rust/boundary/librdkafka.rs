@@ -34,7 +34,7 @@ const ERR_STATE: c_int = -172;
 const CONF_OK: c_int = 0;
 const CONF_UNKNOWN: c_int = -2;
 /// The end of a partition was reached.
-pub const ERR_PARTITION_EOF: c_int = -191;
+const ERR_PARTITION_EOF: c_int = -191;
 
 /// How many records are taken at once at most: the bound on the bytes of a turn is looked at in between.
 const CHUNK: usize = 500;

@@ -34,7 +34,6 @@ words = st.sampled_from([b"a", b"b", b"the", b"of", b"w" * 16, b"w" * 17, b"w" *
 keys = words | st.binary(max_size=40)
 counts = st.integers(-3, 300) | st.integers(-(2**40), 2**40)
 partitions = st.integers(0, 3)
-anything = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(max_size=9)
 
 
 def record(

@@ -84,6 +84,25 @@ def wait_for(reader: Reader, records: int) -> None:
         reader.inbox.take(records - len(reader.inbox), 1 << 20)
 
 
+def told(reader: Reader, combiner: _core.Combiner | None = None) -> list[tuple[KafkaError, int]]:
+    """Read until anything but records comes; return it. What is read goes to the combiner, where there is one."""
+    deadline = time.monotonic() + 10
+    notices: list[tuple[KafkaError, int]] = []
+    while not notices and time.monotonic() < deadline:
+        notices += reader.read(0.2)
+        if combiner is not None:
+            combiner.add(reader.inbox)
+    return notices
+
+
+def with_a_record_taken(mock: Mock) -> Reader:
+    mock.produce(b"a")
+    reader = clients.assigned_reader(mock.config)
+    assign(reader, 0)
+    wait_for(reader, 1)
+    return reader
+
+
 def test_records_come_to_the_inbox(mock: Mock, reader: Reader) -> None:
     mock.produce(b"a b", b"a", None, b"")
     mock.produce(b"c", partition=1)
@@ -96,11 +115,7 @@ def test_the_end_of_a_partition_is_told_and_moves_its_offset(mock: Mock, reader:
     assign(reader, 0)
     combiner = _core.Combiner("ascii", 1)
     combiner.own(0, 0)
-    notices: list[tuple[KafkaError, int]] = []
-    deadline = time.monotonic() + 10
-    while not notices and time.monotonic() < deadline:
-        notices += reader.read(0.2)
-        combiner.add(reader.inbox)
+    notices = told(reader, combiner)
     assert [(error.code(), partition) for error, partition in notices] == [(KafkaError._PARTITION_EOF, 0)]
     assert combiner.offsets() == [(0, 2)]
     assert combiner.taken == 2
@@ -129,11 +144,7 @@ def test_an_error_of_a_partition_is_told_in_its_place(mock: Mock) -> None:
     mock.produce(b"a")
     with contextlib.closing(Reader(Consumer(settings))) as reader:
         assign(reader, 0, offset=99)
-        deadline = time.monotonic() + 10
-        notices: list[tuple[KafkaError, int]] = []
-        while not notices and time.monotonic() < deadline:
-            notices += reader.read(0.2)
-        [(error, partition)] = notices
+        [(error, partition)] = told(reader)
         assert (error.code(), partition) == (KafkaError._AUTO_OFFSET_RESET, 0)
         assert "Offset out of range" in error.str()
         assert len(reader.inbox) == 1, "it has its place beside the records"
@@ -225,9 +236,7 @@ def test_a_paused_partition_rests(mock: Mock, reader: Reader) -> None:
 
 def test_waiting_ends_with_a_record(mock: Mock, reader: Reader) -> None:
     assign(reader, 0)
-    deadline = time.monotonic() + 10
-    while not reader.read(0.2) and time.monotonic() < deadline:  # until the end of the empty partition is told
-        pass
+    told(reader)  # the end of the empty partition
     _core.Combiner("ascii", 1).add(reader.inbox)
     threading.Timer(0.3, lambda: mock.produce(b"a")).start()
     began = time.monotonic()
@@ -312,10 +321,7 @@ def test_a_closed_consumer_takes_its_records_along(mock: Mock, reader: Reader) -
 
 
 def test_a_consumer_that_is_forgotten_takes_its_records_along(mock: Mock) -> None:
-    mock.produce(b"a")
-    reader = clients.assigned_reader(mock.config)
-    assign(reader, 0)
-    wait_for(reader, 1)
+    reader = with_a_record_taken(mock)
     inbox = reader.inbox
     del reader
     gc.collect()
@@ -324,10 +330,7 @@ def test_a_consumer_that_is_forgotten_takes_its_records_along(mock: Mock) -> Non
 
 
 def test_an_inbox_that_is_forgotten_leaves_the_consumer_be(mock: Mock) -> None:
-    mock.produce(b"a")
-    reader = clients.assigned_reader(mock.config)
-    assign(reader, 0)
-    wait_for(reader, 1)
+    reader = with_a_record_taken(mock)
     consumer = reader.consumer
     del reader
     gc.collect()

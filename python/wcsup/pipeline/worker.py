@@ -212,8 +212,8 @@ class Worker:
         stage, now = self._stage, time.monotonic()
         since = now - self._last_commit
         if stage.taken:
-            light, dry = self._light() and now >= self._light_from, now - self._last_record > DRY_SECONDS
-            return light or dry or stage.full or since >= self._config.commit_interval
+            light, ended = self._light() and now >= self._light_from, now - self._last_record > DRY_SECONDS
+            return light or ended or stage.full or since >= self._config.commit_interval
         return dry and since >= QUIET_SECONDS and (stage.idle_work() or bool(stage.offsets()))
 
     def _commit(self, *, last: bool = False) -> None:
