@@ -38,11 +38,12 @@ impl Top {
         Self { size, words }
     }
 
-    /// Takes new totals in and returns whether the list changed.
-    pub fn merge(&mut self, totals: &Totals) -> bool {
+    /// The list with new totals taken in; none where that changes nothing.
+    #[must_use]
+    pub fn merged(&self, totals: &Totals) -> Option<Self> {
         let candidates = self.candidates(totals);
         if candidates.is_empty() && totals.deleted().is_empty() {
-            return false;
+            return None;
         }
         let changed: HashSet<&[u8]> = candidates
             .iter()
@@ -57,9 +58,10 @@ impl Top {
                 .map(|(total, word)| (total, word.into())),
         );
         keep_first(&mut words, self.size);
-        let has_changed = words != self.words;
-        self.words = words;
-        has_changed
+        (words != self.words).then_some(Self {
+            size: self.size,
+            words,
+        })
     }
 
     /// The new totals that the list may have to take in.
@@ -124,6 +126,10 @@ mod tests {
         totals
     }
 
+    fn merged(top: &Top, words: &[(&str, Option<i64>, i64)]) -> Top {
+        top.merged(&totals(words)).expect("a list that changes")
+    }
+
     fn words(top: &Top) -> Vec<(&str, i64)> {
         top.words()
             .map(|(word, total)| (std::str::from_utf8(word).unwrap_or("?"), total))
@@ -132,13 +138,17 @@ mod tests {
 
     #[test]
     fn keeps_the_highest_and_says_whether_it_changed() {
-        let mut top = Top::new(2, []);
-        assert!(top.merge(&totals(&[("a", None, 3), ("b", None, 3), ("c", None, 3)])));
+        let top = merged(
+            &Top::new(2, []),
+            &[("a", None, 3), ("b", None, 3), ("c", None, 3)],
+        );
         assert_eq!(words(&top), [("a", 3), ("b", 3)]);
-        assert!(!top.merge(&totals(&[("b", None, 3), ("c", Some(2), 3)])));
-        assert!(top.merge(&totals(&[("c", Some(3), 4)])));
+        let same = totals(&[("b", None, 3), ("c", Some(2), 3)]);
+        assert!(top.merged(&same).is_none());
+        let top = merged(&top, &[("c", Some(3), 4)]);
         assert_eq!(words(&top), [("c", 4), ("a", 3)]);
-        assert!(!Top::new(0, []).merge(&totals(&[("a", None, i64::MAX)])));
+        let none = Top::new(0, []);
+        assert!(none.merged(&totals(&[("a", None, i64::MAX)])).is_none());
     }
 
     #[test]
@@ -159,7 +169,7 @@ mod tests {
                 .iter()
                 .map(|(word, total)| (&**word, Some(0), *total))
                 .collect();
-            top.merge(&totals(&all));
+            top = merged(&top, &all);
             let mut expected: Vec<_> = all.iter().map(|(word, _, total)| (*word, *total)).collect();
             expected.sort_by_key(|(word, total)| (-total, *word));
             assert_eq!(words(&top), expected[..10]);
@@ -168,8 +178,8 @@ mod tests {
 
     #[test]
     fn what_is_listed_follows_a_fall() {
-        let mut top = Top::new(2, [(b"a"[..].into(), 9), (b"b"[..].into(), 8)]);
-        assert!(top.merge(&totals(&[("a", Some(9), 1), ("c", None, 7)])));
+        let top = Top::new(2, [(b"a"[..].into(), 9), (b"b"[..].into(), 8)]);
+        let top = merged(&top, &[("a", Some(9), 1), ("c", None, 7)]);
         assert_eq!(words(&top), [("b", 8), ("a", 1)]);
     }
 }

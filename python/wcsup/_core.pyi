@@ -234,8 +234,8 @@ class Top:
     """The most frequent words of one partition; exact as long as totals only rise."""
 
     def __new__(cls, size: int, words: Sequence[tuple[bytes, int]] = ()) -> Top: ...
-    def merge(self, totals: Totals) -> bool:
-        """Take new totals in; return whether the list changed.
+    def merged(self, totals: Totals) -> Top | None:
+        """Return the list with new totals taken in; None where that changes nothing.
 
         Words over 256 bytes are left out. Deleted words leave it; a listed word whose total fell is listed with
         the total that it has now.

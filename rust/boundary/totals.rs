@@ -69,7 +69,7 @@ impl Totals {
     }
 }
 
-#[pyclass(module = "wcsup._core")]
+#[pyclass(module = "wcsup._core", frozen)]
 pub struct Top {
     top: top::Top,
 }
@@ -87,8 +87,9 @@ impl Top {
         }
     }
 
-    fn merge(&mut self, py: Python<'_>, totals: &Totals) -> bool {
-        py.detach(|| self.top.merge(&totals.new))
+    fn merged(&self, py: Python<'_>, totals: &Totals) -> Option<Self> {
+        py.detach(|| self.top.merged(&totals.new))
+            .map(|top| Self { top })
     }
 
     fn words<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, i64)> {

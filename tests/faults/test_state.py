@@ -301,5 +301,5 @@ def test_a_partition_that_does_not_fit_memory_is_restored_in_parts(
         want = expected[partition]
         assert found.store.items() == [(word, total.to_bytes(8, "big")) for word, total in sorted(want.items())]
         assert (found.stamp.distinct, found.stamp.total) == (len(want), sum(want.values()))
-        assert found.store.stamp == (found.stamp if want else None)
+        assert found.store.stamp == (replace(found.stamp, top=restore.latin(found.top)) if want else None)
         found.store.close()

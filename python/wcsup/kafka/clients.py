@@ -25,6 +25,8 @@ _AGAIN_SECONDS = 0.05
 MAX_RECORD_BYTES = 3_000_000
 """librdkafka's own bound on a record; above the broker's default, so that the broker's is the one that counts."""
 
+_GATHERED_BYTES = 256 << 10
+
 COMMITTED: Final = "read_committed"
 
 _KEPT: Final[dict[str, tuple[str, ...]]] = {
@@ -190,6 +192,7 @@ def group_reader(
     config: Config,
     group: str,
     name: str,
+    gather_seconds: float = 0,
     on_reset: Callable[[str], None] = lambda _: None,
 ) -> Reader:
     """Return a worker's reader in `group`, a static member under `name` with the classic protocol.
@@ -197,6 +200,8 @@ def group_reader(
     A static member that is started again has its partitions back at once and fences its predecessor
     (KIP-345). Under KIP-848 it is the new one that is refused until the old one's session ends, so members are
     dynamic there and the `transactional.id` alone fences. `queued.max.messages.kbytes` bounds a worker's memory.
+    `gather_seconds` is how long the broker gathers records for an answer, of which it would else make one for each that
+    a producer sends on its own; but an answer of `_GATHERED_BYTES` it gives at once.
     `on_reset` hears that a partition goes on at its start because its offset was not there; called from within `poll`.
     """
     own: Settings = {
@@ -204,7 +209,8 @@ def group_reader(
         "group_protocol": config.group_protocol,
         "queued_min_messages": 20_000,
         "queued_max_messages_kbytes": 16_384,
-        "fetch_wait_max_ms": 100,
+        "fetch_wait_max_ms": round(gather_seconds * 1000) or 100,
+        "fetch_min_bytes": _GATHERED_BYTES if gather_seconds else 1,
         "fetch_max_bytes": 4_000_000,
         "logger": _Listener("OFFSET", on_reset),
     }

@@ -15,13 +15,22 @@ from wcsup.pipeline.records import Letter, Record, readable, top_record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox, Written
 from wcsup.state.directory import StateDirectory
-from wcsup.state.restore import KNOWN_BYTES, Committed, Open, Restore, latin, top_of
+from wcsup.state.restore import KNOWN_BYTES, Committed, Open, Restore, latin
 from wcsup.state.store import Stamp, parts
 
 FULL_DISTINCT = 200_000
 FULL_BYTES = 32 << 20
 """Bounds on a batch. A larger one writes a word less often: twice as large, 2 % of uniform 5 million words; it costs
 100 MB of a reducer's peak."""
+
+KEPT_SECONDS = 1.0
+KEPT_RECORDS = 5_000
+KEPT_WORDS = 50_000
+"""New totals of commits of no more than `KEPT_RECORDS` are kept from the stores for so long, or until they are so many.
+
+A light load changes the same words dozens of times a second: writing each to its store was half of what a reducer's
+commit cost. A process that dies meanwhile leaves stores that are behind by so much, and reads it from `counts`.
+"""
 
 TOP_SECONDS = 1.0
 """How often a partition's most frequent words are published at most."""
@@ -34,9 +43,10 @@ class Reducer:
 
     input = "words"
     # Each commit of a mapper is followed at once, and held back only where several mappers commit in turns.
+    fetch_seconds = 0.0
     pause_seconds = 0.005
     # A commit shows in one partition after the other, and what comes just behind would wait for a whole commit.
-    gather_seconds = 0.003
+    gather_seconds = 0.002
 
     def __init__(self, config: Config, directory: StateDirectory, admin: AdminClient, identity: Identity) -> None:
         self._config = config
@@ -44,8 +54,10 @@ class Reducer:
         self._restore = Restore(config, directory, admin, identity)
         self._open: dict[int, Open] = {}
         self._known: dict[int, tuple[_core.Known, Stamp]] = {}
-        """All totals of a partition, as of a stamp of its store: then no look-up has to reach the store."""
+        """All totals of a partition, as of a stamp: then no look-up has to reach its store."""
         self._totals: dict[int, _core.Totals] = {}
+        self._tops: dict[int, _core.Top] = {}
+        """Lists of top words that the batch changes."""
         self._letters = 0
         self._unpublished: set[int] = set()
         self._publishing: set[int] = set()
@@ -56,12 +68,16 @@ class Reducer:
         self.offsets = self._batch.offsets
 
     def disown(self, partition: int) -> None:
-        """Take no more records of a partition and close its store, or give up opening it."""
+        """Take no more records of a partition; close its store with all that was committed, or give up opening it."""
         self._batch.disown(partition)
         self._restore.abandon(partition)
         self._unpublished.discard(partition)
         if (opened := self._open.pop(partition, None)) is not None:
-            opened.store.close()
+            try:
+                if opened.store.kept:
+                    self._write(opened)
+            finally:
+                opened.store.close()
 
     def begin(self, partition: int) -> None:
         """Start opening the partition's store."""
@@ -76,7 +92,7 @@ class Reducer:
         self._open |= opened
         self._know(opened)
         # Whoever had them before may have ended without publishing.
-        self._unpublished |= {partition for partition, o in opened.items() if o.stamp.top}
+        self._unpublished |= {partition for partition, o in opened.items() if o.top.words()}
         if opened:
             point("open-done")
         return {partition: o.input_offset for partition, o in opened.items()}
@@ -87,27 +103,27 @@ class Reducer:
             if now.known is not None:
                 self._known[partition] = (now.known, now.stamp)
                 now.known = None
-                self._bound(partition)
             elif partition in self._known and self._known[partition][1] != now.stamp:
                 del self._known[partition]
+        self._bound()
         if not self._restore.pending:
             self._known = {partition: known for partition, known in self._known.items() if partition in self._open}
 
     def _learn(self, partition: int, totals: _core.Totals, stamp: Stamp) -> None:
-        """Keep the new totals that were committed and are in the store, as long as there is room for all."""
+        """Keep new totals that were committed, of a partition of which all are known."""
         if partition not in self._known:
             return
         known, _ = self._known[partition]
         self._known[partition] = (known, stamp)
-        if known.merge(totals):
-            self._bound(partition)
-        else:
+        if not known.merge(totals):
             del self._known[partition]
 
-    def _bound(self, partition: int) -> None:
-        """Forget the totals of a partition where there is no room for them."""
-        if sum(known.memory for known, _ in self._known.values()) > KNOWN_BYTES:
-            del self._known[partition]
+    def _bound(self) -> None:
+        """Forget the totals of partitions, the largest first, for which there is no room."""
+        sizes = {partition: known.memory for partition, (known, _) in self._known.items()}
+        while sum(sizes.values()) > KNOWN_BYTES:
+            largest = max(sizes, key=sizes.__getitem__)
+            del sizes[largest], self._known[largest]
 
     @property
     def taken(self) -> int:
@@ -135,7 +151,7 @@ class Reducer:
 
     def outbox(self, *, last: bool = False) -> Outbox:
         """Return the new totals, and the top words where they are due or this is the `last` commit."""
-        self._totals = {}
+        self._totals, self._tops = {}, {}
         letters = [Letter.of(self._config.topic(self.input), refused) for refused in self._batch.rejected()]
         broken: StoreBrokenError | None = None
         for partition in self._batch.partitions():
@@ -150,10 +166,11 @@ class Reducer:
             if not len(totals):
                 continue
             self._totals[partition] = totals
-            if opened.top.merge(totals):
-                self._unpublished.add(partition)
+            if (top := opened.top.merged(totals)) is not None:
+                self._tops[partition] = top
         if broken is not None:
             raise broken
+        self._unpublished.update(self._tops)
         self._publishing = self._unpublished.copy() if last or self.idle_work() else set()
         self._letters = len(letters)
         return Outbox(self._records(), letters)
@@ -178,11 +195,13 @@ class Reducer:
             for part in parts(totals):
                 yield self._config.topic("counts"), partition, totals.records(*part)
         for partition in sorted(self._publishing):
-            yield self._config.topic("top"), partition, [top_record(partition, self._open[partition].top)]
+            top = self._tops.get(partition, self._open[partition].top)
+            yield self._config.topic("top"), partition, [top_record(partition, top)]
 
     def committed(self, written: Written) -> None:
-        """Write each partition's totals and stamp to its store, in one batch; begin the next batch."""
+        """Write each partition's totals and stamp to its store, in one batch, or keep them; begin the next batch."""
         counts = self._config.topic("counts")
+        are_few = sum(len(totals) for totals in self._totals.values()) <= KEPT_RECORDS
         for partition, totals in self._totals.items():
             opened = self._open[partition]
             opened.stamp = replace(
@@ -191,10 +210,14 @@ class Reducer:
                 own=True,
                 distinct=opened.stamp.distinct + totals.new_words,
                 total=opened.stamp.total + totals.added,
-                top=latin(opened.top),
             )
-            opened.store.write(totals, opened.stamp)
+            opened.top = self._tops.get(partition, opened.top)
+            if are_few:
+                opened.store.keep(totals)
+            else:
+                self._write(opened, totals)
             self._learn(partition, totals, opened.stamp)
+        self._bound()
         if self._publishing:
             self._unpublished -= self._publishing
             self._published = time.monotonic()
@@ -204,16 +227,28 @@ class Reducer:
         counters.bytes += batch.bytes
         counters.dead_letters += self._letters
         counters.written += sum(len(totals) for totals in self._totals.values())
-        self._totals = {}
+        self._totals, self._tops = {}, {}
         batch.clear()
+        if sum(opened.store.kept for opened in self._open.values()) > KEPT_WORDS:
+            self.tend(last=True)
+
+    def _write(self, opened: Open, totals: _core.Totals | None = None) -> None:
+        opened.store.write(totals, replace(opened.stamp, top=latin(opened.top)))
+
+    def tend(self, *, last: bool = False) -> None:
+        """Write the totals that were kept long enough, of one store at a time; `last`: all."""
+        due = time.monotonic() - (0 if last else KEPT_SECONDS)
+        for opened in self._open.values():
+            since = opened.store.kept_since
+            if since is not None and since <= due:
+                self._write(opened)
+                if not last:
+                    break
 
     def clear(self) -> None:
-        """Drop the batch; the top words that it had moved go back to those of the stores."""
+        """Drop the batch."""
         self._batch.clear()
-        for partition in self._totals:
-            opened = self._open[partition]
-            opened.top = top_of(opened.stamp)
-        self._totals = {}
+        self._totals, self._tops = {}, {}
 
     def tell(self, report: Report) -> None:
         """Add the counters, and figures of the open stores."""
@@ -223,9 +258,9 @@ class Reducer:
         report.distinct = sum(o.stamp.distinct for o in self._open.values())
         report.total = sum(o.stamp.total for o in self._open.values())
         report.state_bytes = sum(o.store.size for o in self._open.values())
-        words = [word for o in self._open.values() for word in o.stamp.top[:_REPORTED_TOP]]
+        words = [word for o in self._open.values() for word in o.top.words()[:_REPORTED_TOP]]
         words.sort(key=lambda word: (-word[1], word[0]))
-        report.top = [(readable(word.encode("latin-1")), total) for word, total in words[:_REPORTED_TOP]]
+        report.top = [(readable(word), total) for word, total in words[:_REPORTED_TOP]]
 
     def close(self) -> None:
         """Close the stores."""

@@ -15,6 +15,8 @@ class Stage(Protocol):
     """Plain name of the input topic."""
     pause_seconds: float
     """How long after the last commit a light batch is committed at the earliest."""
+    fetch_seconds: float
+    """How long the broker gathers input for a fetch; 0: it answers as soon as there is any."""
     gather_seconds: float
     """How long after the light batch's first records that is at the earliest."""
 
@@ -60,6 +62,9 @@ class Stage(Protocol):
 
     def committed(self, written: Written) -> None:
         """Keep the batch for good: its commit succeeded. Also clears it."""
+
+    def tend(self, *, last: bool = False) -> None:
+        """Do what is due beside commits; `last`: all that is left of it."""
 
     def clear(self) -> None:
         """Drop the batch."""

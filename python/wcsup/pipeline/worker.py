@@ -91,7 +91,7 @@ class Worker:
             self._watch = Watch(admin, config, identity, ["words", "counts"])
         self._topic = config.topic(self._stage.input)
         self._transactions = Transactions(config, name, self._beat, self._timed)
-        self._reader = clients.group_reader(config, group, name, self._hear_reset)
+        self._reader = clients.group_reader(config, group, name, self._stage.fetch_seconds, self._hear_reset)
         self._consumer = self._reader.consumer
         self._ownership = Ownership(admin, group, self._topic, config.partitions)
 
@@ -169,6 +169,7 @@ class Worker:
             self._open()
         if self._due(dry):
             self._commit()
+        self._stage.tend()
         self._beat()
 
     def _poll(self) -> bool:
@@ -404,6 +405,7 @@ class Worker:
             self._commit(last=True)
         self._enter(Phase.DRAINING)
         self._beat(now=True)
+        self._stage.tend(last=True)
         self._stage.close()
         self._reader.close()
 

@@ -71,6 +71,7 @@ class Open:
 
     store: Store
     stamp: Stamp
+    """What has been counted, without the top words."""
     top: _core.Top
     input_offset: int
     known: _core.Known | None
@@ -323,7 +324,7 @@ class Restore:
         store, stamp, top = opening.store, opening.stamp, opening.top
         assert store is not None and stamp is not None and top is not None  # noqa: S101 - set by steps 1 to 3
         totals = self._changelog.totals(opening.partition, self._old(opening))
-        top.merge(totals)
+        opening.top = top = top.merged(totals) or top
         opening.stamp = replace(
             stamp,
             next_offset=self._changelog.next_offset(opening.partition),
@@ -354,7 +355,8 @@ class Restore:
     # Step 5
     def _opened(self, opening: _Opening) -> Open:
         assert opening.store is not None and opening.stamp is not None and opening.top is not None  # noqa: S101
-        return Open(opening.store, opening.stamp, opening.top, opening.input_offset, opening.known)
+        stamp = replace(opening.stamp, top=())
+        return Open(opening.store, stamp, opening.top, opening.input_offset, opening.known)
 
     def _at(self, step: _Step) -> list[_Opening]:
         return [opening for opening in self._openings.values() if opening.step is step]

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -117,6 +118,9 @@ class Store:
         """None for a new store, and for one that another version of wcsup wrote or that was loaded in part."""
         self.empty = empty
         """Nothing was ever written to it."""
+        self.kept_since: float | None = None
+        """When the oldest totals that are kept for the next `write` came; none where there are none."""
+        self._kept: dict[bytes, bytes | None] = {}
         self._database = database
         self._cached = cached
         self._closed = False
@@ -146,13 +150,37 @@ class Store:
     def lookup(self, words: Sequence[bytes]) -> list[bytes | None]:
         """Return the stored totals of `words`, in their order."""
         try:
-            return self._database[list(words)]  # type: ignore[return-value]
+            found: list[bytes | None] = self._database[list(words)]  # type: ignore[assignment]
         except Exception as error:
             raise _meaning(error, self.path, self) from error
+        if self._kept:
+            kept = self._kept
+            return [kept.get(word, total) for word, total in zip(words, found, strict=True)]
+        return found
+
+    def keep(self, totals: "Totals") -> None:
+        """Take new totals that the next `write` is to write: a word that changes often is then written once.
+
+        A process that dies until then leaves the store behind, as its stamp says: it will read what it missed.
+        """
+        if self.kept_since is None:
+            self.kept_since = time.monotonic()
+        self._kept.update(totals.pairs())
+        self._kept.update(dict.fromkeys(totals.deleted()))
+
+    @property
+    def kept(self) -> int:
+        """How many words are kept for the next `write`."""
+        return len(self._kept)
 
     def write(self, totals: "Totals | None", stamp: Stamp) -> None:
-        """Write new totals and the stamp that they make true, in one RocksDB batch."""
+        """Write what was kept, new totals, and the stamp that all of them make true, in one RocksDB batch."""
         batch = WriteBatch(raw_mode=True)
+        for word, total in self._kept.items():
+            if total is None:
+                batch.delete(word)
+            else:
+                batch.put(word, total)
         if totals is not None:
             put = batch.put
             for word, total in _pairs(totals):
@@ -167,6 +195,8 @@ class Store:
             raise _meaning(error, self.path, self) from error
         self.stamp = stamp
         self.empty = False
+        self._kept.clear()
+        self.kept_since = None
 
     def load(self, totals: "Totals") -> None:
         """Write the first totals to an empty store, as a sorted file of RocksDB's: for that, a third less work.
