@@ -82,6 +82,10 @@ class WorkerProcess:
     def ready(self) -> bool:
         return self.report.ready
 
+    def wait_stored(self, total: int) -> None:
+        """Wait until a reducer has written all totals, whose sum is `total`, to its stores."""
+        wait_for("all is stored", lambda: self.report.total == total and not self.report.kept_words)
+
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.send_signal(number)

@@ -3,11 +3,14 @@
 from wcsup import _core
 
 
+def eight(number: int) -> bytes:
+    """Return a number as the topics and the stores have it."""
+    return number.to_bytes(8, "big", signed=True)
+
+
 def totals(words: dict[bytes, int]) -> _core.Totals:
     """Return totals as a reducer would write them."""
     batch = _core.Aggregator()
     batch.own(0, 0)
-    batch.add(
-        _core.Inbox((0, offset, word, count.to_bytes(8, "big")) for offset, (word, count) in enumerate(words.items()))
-    )
+    batch.add(_core.Inbox((0, offset, word, eight(count)) for offset, (word, count) in enumerate(words.items())))
     return batch.totals(0, [None] * len(words))

@@ -30,6 +30,7 @@ def worker(role: Role, number: int = 0, **more: Any) -> WorkerView:
         "distinct": 0,
         "total": 0,
         "state_bytes": 0,
+        "kept_words": 0,
         "top": [],
     }
     return WorkerView(**(values | more))

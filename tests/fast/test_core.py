@@ -11,6 +11,7 @@ import confluent_kafka
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from totals import eight
 
 from wcsup import _core
 from wcsup._core import MAX_WORD_BYTES, Aggregator, Changelog, Combiner, Inbox, Known, Top, Totals
@@ -44,10 +45,6 @@ def record(
 
 def end(partition: int, offset: int) -> tuple[int, int]:
     return partition, offset
-
-
-def eight(number: int) -> bytes:
-    return number.to_bytes(8, "big", signed=True)
 
 
 def reference_words(line: bytes) -> list[bytes]:

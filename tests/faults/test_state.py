@@ -31,7 +31,7 @@ def counted_and_ended(application: Application, lines: list[bytes], *, kill: boo
     application.start("map")
     reducer = application.start("reduce")
     application.wait_counted()
-    wait_for("all is stored", lambda: reducer.report.total == application.written.total())
+    reducer.wait_stored(application.written.total())
     if kill:
         reducer.kill()
     else:

@@ -110,6 +110,7 @@ def test_a_restart_with_kept_state_reads_only_what_it_missed(
     application.start("map")
     first = application.start("reduce")
     application.wait_counted()
+    first.wait_stored(recount(lines).total())
     first.kill()
 
     second = application.start("reduce")
@@ -128,6 +129,30 @@ def test_a_restart_with_kept_state_reads_only_what_it_missed(
 
     assert third.report.counters.restored == len(recount(more))
     assert third.report.total == recount(lines + more).total()
+    assert application.counts() == recount(lines + more)
+
+
+def test_a_reducer_killed_before_it_wrote_its_stores_reads_what_they_lack(application: Application) -> None:
+    # Given stores of two thousand lines, and commits of few words that they are yet to be given
+    lines = prose(2000, seed=5)
+    application.feed(lines)
+    application.start("map")
+    first = application.start("reduce")
+    application.wait_counted()
+    first.wait_stored(recount(lines).total())
+    more = [b"%b only seen of late" % line for line in lines[:40]]
+    application.feed(more)
+    wait_for("some is kept", lambda: first.report.kept_words > 0)
+    application.wait_counted()
+
+    # When the reducer is killed
+    first.kill()
+    second = application.start("reduce")
+    wait_for("the next one is ready", lambda: second.ready)
+
+    # Then the next one reads at most those words again, and has the totals
+    assert 0 < second.report.counters.restored <= sum(len(recount([line])) for line in more)
+    assert second.report.total == recount(lines + more).total()
     assert application.counts() == recount(lines + more)
 
 

@@ -159,6 +159,7 @@ _OF_WORKERS: tuple[tuple[str, str, Callable[[WorkerView], float | None]], ...] =
     ("threads", "Threads of the present process.", lambda w: w.threads),
     ("open_fds", "Open file descriptors of the present process.", lambda w: w.open_files),
     ("state_bytes", "Size of the open stores on disk.", lambda w: w.state_bytes),
+    ("kept_words", "Words whose new totals are yet to be written to the stores.", lambda w: w.kept_words),
     ("restoring_partitions", "Stores that are being opened.", lambda w: len(w.restoring)),
     ("restore_remaining_records", "Records left to read to open stores.", _remaining),
     ("restore_remaining_seconds", "Time that it will take at the pace so far.", lambda w: w.restore_seconds),

@@ -229,8 +229,12 @@ class Reducer:
         counters.written += sum(len(totals) for totals in self._totals.values())
         self._totals, self._tops = {}, {}
         batch.clear()
-        if sum(opened.store.kept for opened in self._open.values()) > KEPT_WORDS:
+        if self._kept > KEPT_WORDS:
             self.tend(last=True)
+
+    @property
+    def _kept(self) -> int:
+        return sum(opened.store.kept for opened in self._open.values())
 
     def _write(self, opened: Open, totals: _core.Totals | None = None) -> None:
         opened.store.write(totals, replace(opened.stamp, top=latin(opened.top)))
@@ -258,6 +262,7 @@ class Reducer:
         report.distinct = sum(o.stamp.distinct for o in self._open.values())
         report.total = sum(o.stamp.total for o in self._open.values())
         report.state_bytes = sum(o.store.size for o in self._open.values())
+        report.kept_words = self._kept
         words = [word for o in self._open.values() for word in o.top.words()[:_REPORTED_TOP]]
         words.sort(key=lambda word: (-word[1], word[0]))
         report.top = [(readable(word), total) for word, total in words[:_REPORTED_TOP]]

@@ -170,6 +170,8 @@ class Report:
     """Reducer: most frequent words of its partitions with their totals."""
     state_bytes: int = 0
     """Reducer: size of its open stores on disk."""
+    kept_words: int = 0
+    """Reducer: words whose new totals are yet to be written to its stores."""
 
     def to_json(self) -> str:
         """Return the report's line, without its newline."""

@@ -47,6 +47,7 @@ class WorkerView:
     distinct: int
     total: int
     state_bytes: int
+    kept_words: int
     top: list[tuple[str, int]]
     cpu_seconds: float = 0.0
     """Of all processes that filled the slot, as its counters are."""
@@ -126,6 +127,7 @@ def view(slot: Slot, now: float) -> WorkerView:
         distinct=report.distinct,
         total=report.total,
         state_bytes=report.state_bytes,
+        kept_words=report.kept_words,
         top=report.top,
         cpu_seconds=slot.cpu_seconds,
         restore_seconds=report.restore_seconds,
