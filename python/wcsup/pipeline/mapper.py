@@ -1,13 +1,16 @@
 """A mapper: lines in, the distinct words of the batch out, with their counts (the combiner of the MapReduce paper)."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.pipeline.records import Letter, Record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox, Written
-from wcsup.state.restore import Committed
+
+if TYPE_CHECKING:
+    from wcsup.state.restore import Committed
 
 FULL_DISTINCT = 100_000
 FULL_BYTES = 32 << 20
@@ -51,7 +54,7 @@ class Mapper:
         """Start opening a partition: only its committed offset is needed."""
         self._opening.add(partition)
 
-    def opened(self, committed: Committed) -> dict[int, int]:
+    def opened(self, committed: "Committed") -> dict[int, int]:
         """Return the partitions whose committed offsets are known now."""
         if not self._opening:
             return {}

@@ -1,11 +1,13 @@
 """What a mapper and a reducer each bring to the loop that they share."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from wcsup import _core
 from wcsup.pipeline.report import Report
 from wcsup.pipeline.transaction import Outbox, Written
-from wcsup.state.restore import Committed
+
+if TYPE_CHECKING:
+    from wcsup.state.restore import Committed
 
 
 class Stage(Protocol):
@@ -29,7 +31,7 @@ class Stage(Protocol):
     def begin(self, partition: int) -> None:
         """Start opening what the partition needs."""
 
-    def opened(self, committed: Committed) -> dict[int, int]:
+    def opened(self, committed: "Committed") -> dict[int, int]:
         """Go on opening; return the partitions that are open now, and the input offset that each goes on from."""
 
     def add(self, inbox: _core.Inbox) -> None:
