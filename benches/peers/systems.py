@@ -149,7 +149,7 @@ SYSTEMS = {
             "its two workers, no supervisor",
             _bare,
             _wcsup_stages,
-            without=frozenset({"many", "short", "long", "huge", "trickle"}),
+            without=frozenset({"short", "long", "huge", "trickle"}),
         ),
         System(
             "flink",

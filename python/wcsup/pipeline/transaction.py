@@ -123,7 +123,8 @@ class Transactions:
         3. Produce. A full queue means wait and go on with what was not accepted.
         4. Send the offsets to the transaction; have `confirm` raise where the batch's topics are not what they were
            when it was read; and commit.
-        5. On clean success alone, call `retained` with the highest offsets written: the reducer writes its store.
+        5. On clean success alone, call `retained` with the highest offsets written: the reducer writes its stores, or
+           keeps what they are to be given with the next such commits.
 
         Raises `AbortedError` where the batch is to be read again, `FencedError`, and `RetryError` where the outcome
         is unknown: then nothing was retained, and the next process's `init_transactions` settles it.
