@@ -83,7 +83,7 @@ def test_a_delayed_commit_cannot_end_a_later_transaction(
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
-@pytest.mark.parametrize("kind", [Api.END_TXN, Api.TXN_OFFSET_COMMIT])
+@pytest.mark.parametrize("kind", [Api.PRODUCE, Api.END_TXN, Api.TXN_OFFSET_COMMIT])
 def test_a_delayed_answer(application: Application, proxy: Proxy, seed: int, role: Role, kind: Api) -> None:
     """Later than the transaction's time-out: the broker has done it, or given up in between."""
     lines = prose(900, seed)

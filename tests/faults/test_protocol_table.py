@@ -161,6 +161,20 @@ def test_an_error_of_the_abort(
     assert "transaction given up" in caplog.text
 
 
+def test_the_producer_of_an_aborted_transaction_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    aborted, next_one = FakeProducer({"offsets": [ABORTABLE]}), FakeProducer({})
+    producers = iter([aborted, next_one])
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: next(producers))
+    transactions = Transactions(Config(bootstrap_servers="nowhere:1"), "wcsup-test-map-0")
+    transactions.start()
+    outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
+    with pytest.raises(AbortedError):
+        transactions.commit(outbox, METADATA, lambda _: None)
+    transactions.commit(outbox, METADATA, lambda _: None)
+    assert aborted.calls == ["init", "begin", "offsets", "abort"]
+    assert next_one.calls == ["init", "begin", "offsets", "commit"]
+
+
 def test_a_member_that_has_not_joined_commits_nothing(attempt: Callable[..., tuple[str, list[str]]]) -> None:
     assert attempt({}, b"CGMDv2:" + struct.pack("=i", -1)) == ("AbortedError", ["init"])
     assert attempt({}, b"CGMDv9:" + struct.pack("=i", 1)) == ("RetryError", ["init"])

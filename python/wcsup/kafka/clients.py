@@ -122,16 +122,17 @@ class _Listener:
     """A logger for librdkafka that hears what no callback tells.
 
     `FAIL`: a connection failed; the error callback tells of none to a transaction coordinator.
+    `REQTMOUT`: requests timed out, and their connection is closed, which is not told as a failure.
     `OFFSET`: a consumer's offset is not there, and it has gone to the start.
     """
 
-    def __init__(self, facility: Literal["FAIL", "OFFSET"], heard: Callable[[str], None]) -> None:
-        self._facility = facility
+    def __init__(self, *facilities: Literal["FAIL", "REQTMOUT", "OFFSET"], heard: Callable[[str], None]) -> None:
+        self._facilities = facilities
         self._heard = heard
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Take a line of librdkafka's log."""
-        if arguments[0] == self._facility:
+        if arguments[0] in self._facilities:
             self._heard(text % arguments)
         if arguments[0] == "TXNERR":
             level = logging.DEBUG  # a call raises the same, and what follows from it is logged there
@@ -141,7 +142,8 @@ class _Listener:
 def transactional_producer(config: Config, name: str, on_failure: Callable[[str], None]) -> Producer:
     """Return a producer whose `transactional.id` is `name`; whoever starts with it next fences this one.
 
-    `on_failure` hears of failed connections; it is called from within calls of the producer.
+    `on_failure` hears of failed connections and of requests without an answer; it is called from within calls of the
+    producer.
     """
     timeout = int(config.transaction_timeout * 1000)
     return _make(
@@ -149,7 +151,7 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
         Producer,
         settings(
             config,
-            logger=_Listener("FAIL", on_failure),
+            logger=_Listener("FAIL", "REQTMOUT", heard=on_failure),
             transactional_id=name,
             transaction_timeout_ms=timeout,
             message_timeout_ms=timeout,
@@ -212,7 +214,7 @@ def group_reader(
         "fetch_wait_max_ms": round(gather_seconds * 1000) or 100,
         "fetch_min_bytes": _GATHERED_BYTES if gather_seconds else 1,
         "fetch_max_bytes": 4_000_000,
-        "logger": _Listener("OFFSET", on_reset),
+        "logger": _Listener("OFFSET", heard=on_reset),
     }
     if config.group_protocol == "classic":  # KIP-848 has the broker decide on these and refuses them
         session = int(config.session_timeout * 1000)

@@ -82,6 +82,7 @@ class Transactions:
         self._alive = alive
         self._timed = timed
         self._disturbed = False
+        """Whether the producer is to be replaced before the next transaction."""
         self._began: float | None = None
         """When the open transaction was begun; none where none is open."""
         self._producer: Producer | None = None
@@ -263,20 +264,26 @@ class Transactions:
         raise AbortedError(error)
 
     def _abort(self, producer: Producer) -> None:
-        """Abort; a failed abort leaves the outcome to the next process."""
+        """Abort; a failed abort leaves the outcome to the next process. The producer is not used again.
+
+        Of records that the broker may have, and that librdkafka was about to send again, an abort gives the sequence
+        numbers to the next ones (`rd_kafka_toppar_purge_queues`). A broker that has the first ones then takes a batch
+        of as many for their repetition and answers that it has it: the words in it would be lost.
+        """
         try:
             self._call(producer.abort_transaction, -1)
         except AbortedError as error:
             raise RetryError(f"the abort of a transaction failed: {error}") from error
         self._began = None
+        self._disturbed = True
 
     def _renew(self) -> None:
-        """Replace a producer whose last commit saw a transport error.
+        """Replace a producer whose last transaction saw a transport error or was aborted.
 
-        librdkafka does not bump the epoch per transaction (KIP-890, librdkafka#5423), so a delayed answer to one
+        librdkafka does not bump the epoch per transaction (KIP-890, librdkafka#5423), so what is left of one
         transaction can hit the next; a new epoch is proof against it.
         """
-        log.info("the connection failed during a commit: starting with a new producer epoch")
+        log.info("the last commit was disturbed: starting with a new producer epoch")
         self.close()
         self.start()
 
