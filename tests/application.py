@@ -174,6 +174,15 @@ class Application:
     def lag(self) -> topics.Lag:
         return topics.lag(self.admin, self.config)
 
+    def store(self, lines: list[bytes]) -> WorkerProcess:
+        """Count lines with a new mapper and a new reducer; return the reducer once its stores have all totals."""
+        self.feed(lines)
+        self.start("map")
+        reducer = self.start("reduce")
+        self.wait_counted()
+        reducer.wait_stored(self.written.total())
+        return reducer
+
     def wait_counted(self, seconds: float = WAIT_SECONDS) -> None:
         """Wait until all lines are counted: first the mappers' end, which fixes what the reducers have to reach."""
         wait_for("all lines are mapped", lambda: self.lag().lines == 0, seconds)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from reference import recount as reference_recount
 from reference import words as reference_words
 from running import Running
-from totals import totals
+from totals import eight, totals
 
 from wcsup import _core
 from wcsup.audit import chaos, cluster, host, stores
@@ -136,7 +136,7 @@ class TestStores:
 
         found, content = peek(path)
 
-        assert found == stamp(distinct=1, total=5) and content == {b"a": (5).to_bytes(8, "big")}
+        assert found == stamp(distinct=1, total=5) and content == {b"a": eight(5)}
         assert {file: (file.stat().st_mtime_ns, file.read_bytes()) for file in path.iterdir()} == before
         with pytest.raises(StoreBrokenError):
             peek(tmp_path / "none")

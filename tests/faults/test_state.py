@@ -14,7 +14,7 @@ from application import Application, WorkerProcess, prose, wait_for
 from confluent_kafka import Producer
 from invariants import check_stores, hold
 from keeper import keeping
-from totals import totals
+from totals import eight, totals
 
 from wcsup.errors import ExitStatus, RetryError
 from wcsup.kafka import clients, topics
@@ -27,11 +27,7 @@ Damage = Callable[[Path], None]
 
 def counted_and_ended(application: Application, lines: list[bytes], *, kill: bool) -> None:
     """Count lines with workers that are gone afterwards; a killed reducer leaves its log unflushed."""
-    application.feed(lines)
-    application.start("map")
-    reducer = application.start("reduce")
-    application.wait_counted()
-    reducer.wait_stored(application.written.total())
+    reducer = application.store(lines)
     if kill:
         reducer.kill()
     else:
@@ -105,7 +101,7 @@ def test_a_lost_write_ahead_log_never_leaves_a_stamp_ahead_of_its_totals(tmp_pat
 
     with closing(Store.open(tmp_path / "copy", Cached())) as copy:
         assert copy.stamp is not None, "some of it was flushed"
-        assert copy.items() == [(b"word", copy.stamp.next_offset.to_bytes(8, "big"))]
+        assert copy.items() == [(b"word", eight(copy.stamp.next_offset))]
 
 
 @pytest.mark.parametrize(
@@ -242,7 +238,7 @@ def test_words_without_a_stamp_are_of_a_load_that_was_not_finished(tmp_path: Pat
 
     with closing(Store.open(path, Cached())) as half:
         assert (half.stamp, half.empty) == (None, False)
-        assert half.items() == [(word, number.to_bytes(8, "big")) for word, number in sorted(words.items())]
+        assert half.items() == [(word, eight(number)) for word, number in sorted(words.items())]
 
 
 def test_a_file_that_a_killed_process_was_loading_from_is_removed(tmp_path: Path) -> None:
@@ -272,7 +268,7 @@ def test_a_partition_that_does_not_fit_memory_is_restored_in_parts(
             for number in range(60_000):
                 word = b"w%06d" % (number * total)
                 gone = total == 2 and number % 1000 == 0
-                value = None if gone else (number + total).to_bytes(8, "big")
+                value = None if gone else eight(number + total)
                 expected[partition][word] = number + total
                 if gone:
                     del expected[partition][word]
@@ -299,7 +295,7 @@ def test_a_partition_that_does_not_fit_memory_is_restored_in_parts(
     assert any(seconds is not None and seconds > 0 for seconds in seen)
     for partition, found in opened.items():
         want = expected[partition]
-        assert found.store.items() == [(word, total.to_bytes(8, "big")) for word, total in sorted(want.items())]
+        assert found.store.items() == [(word, eight(total)) for word, total in sorted(want.items())]
         assert (found.stamp.distinct, found.stamp.total) == (len(want), sum(want.values()))
         assert found.store.stamp == (replace(found.stamp, top=restore.latin(found.top)) if want else None)
         found.store.close()

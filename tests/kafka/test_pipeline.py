@@ -106,11 +106,7 @@ def test_a_restart_with_kept_state_reads_only_what_it_missed(
     application: Application, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     lines = prose(2000, seed=2)
-    application.feed(lines)
-    application.start("map")
-    first = application.start("reduce")
-    application.wait_counted()
-    first.wait_stored(recount(lines).total())
+    first = application.store(lines)
     first.kill()
 
     second = application.start("reduce")
@@ -135,11 +131,7 @@ def test_a_restart_with_kept_state_reads_only_what_it_missed(
 def test_a_reducer_killed_before_it_wrote_its_stores_reads_what_they_lack(application: Application) -> None:
     # Given stores of two thousand lines, and commits of few words that they are yet to be given
     lines = prose(2000, seed=5)
-    application.feed(lines)
-    application.start("map")
-    first = application.start("reduce")
-    application.wait_counted()
-    first.wait_stored(recount(lines).total())
+    first = application.store(lines)
     more = [b"%b only seen of late" % line for line in lines[:40]]
     application.feed(more)
     wait_for("some is kept", lambda: first.report.kept_words > 0)
