@@ -13,14 +13,14 @@ pub struct Partitions<V> {
     words: Vec<Words<V>>,
     /// Where the last record went: records come in runs of one partition.
     last: usize,
+    /// The order that was asked for last, and its partition's place; none after a change. It has a copy of each word.
+    order: Option<(usize, Order<V>)>,
 }
 
 #[derive(Debug)]
 struct Words<V> {
     partition: i32,
     table: Table<V>,
-    /// Made when it is first asked for after a change.
-    order: Option<Order<V>>,
 }
 
 impl<V> Default for Partitions<V> {
@@ -28,6 +28,7 @@ impl<V> Default for Partitions<V> {
         Self {
             words: Vec::new(),
             last: 0,
+            order: None,
         }
     }
 }
@@ -40,6 +41,7 @@ impl<V: Copy + Default> Partitions<V> {
         records: impl Iterator<Item = (i32, &'a [u8], T)>,
         mut change: impl FnMut(&mut V, T),
     ) {
+        self.order = None;
         let mut records = records.peekable();
         let mut waiting: Vec<(usize, Hashed, T)> = Vec::with_capacity(AHEAD);
         while records.peek().is_some() {
@@ -74,12 +76,10 @@ impl<V: Copy + Default> Partitions<V> {
                     self.words.push(Words {
                         partition,
                         table: Table::default(),
-                        order: None,
                     });
                     self.words.len() - 1
                 });
         }
-        self.words[self.last].order = None;
         self.last
     }
 
@@ -94,16 +94,16 @@ impl<V: Copy + Default> Partitions<V> {
 
     /// The words of a partition with their values, in byte order.
     pub fn in_order(&mut self, partition: i32) -> WordsInOrder<'_, V> {
-        match self
-            .words
-            .iter_mut()
-            .find(|words| words.partition == partition)
-        {
-            Some(Words { table, order, .. }) => {
-                table.words(order.get_or_insert_with(|| table.order()))
-            }
-            None => WordsInOrder::default(),
+        let mut words = self.words.iter();
+        let Some(place) = words.position(|words| words.partition == partition) else {
+            return WordsInOrder::default();
+        };
+        let table = &self.words[place].table;
+        if self.order.as_ref().is_none_or(|(of, _)| *of != place) {
+            self.order = None; // before the next one is made
         }
+        let (_, order) = self.order.get_or_insert_with(|| (place, table.order()));
+        table.words(order)
     }
 
     /// Partitions that have words, in order.
@@ -130,11 +130,9 @@ impl<V: Copy + Default> Partitions<V> {
     /// Bytes held, about.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let order = |words: &Words<V>| words.order.as_ref().map_or(0, Order::memory);
-        self.words
-            .iter()
-            .map(|words| words.table.memory() + order(words))
-            .sum()
+        let order = self.order.as_ref().map_or(0, |(_, order)| order.memory());
+        let tables = self.words.iter().map(|words| words.table.memory());
+        tables.sum::<usize>() + order
     }
 
     /// Forgets all words. The tables that had some are kept for the next batch.
@@ -142,12 +140,13 @@ impl<V: Copy + Default> Partitions<V> {
         self.words.retain(|words| !words.table.is_empty());
         for words in &mut self.words {
             words.table.clear();
-            words.order = None;
         }
+        self.order = None;
     }
 
     /// Forgets a partition with its table.
     pub fn remove(&mut self, partition: i32) {
         self.words.retain(|words| words.partition != partition);
+        self.order = None;
     }
 }

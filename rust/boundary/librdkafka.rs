@@ -14,7 +14,7 @@
 //! themselves (connections), or come as what `take` and `poll` return.
 
 use std::cell::RefCell;
-use std::cmp::min;
+use std::cmp::{max, min};
 use std::ffi::{CStr, CString, NulError, OsStr, c_char, c_int, c_void};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
@@ -36,10 +36,13 @@ const CONF_UNKNOWN: c_int = -2;
 /// The end of a partition was reached.
 const ERR_PARTITION_EOF: c_int = -191;
 
-/// How many records are taken at once at most: the bound on the bytes of a turn is looked at in between.
-const CHUNK: usize = 500;
-/// How large records are taken to be at first, in bytes.
-const FIRST_SIZE: usize = 64 << 10;
+/// How many records a turn takes at once, at first and at most: the bound on its bytes is looked at in between. They are
+/// doubled, for how large the next ones are can't be told from those of before: a light load's come just before a
+/// backlog's, and of the end of a partition, which has no size, there is one for each.
+const CHUNKS: [usize; 2] = [4, 500];
+
+/// What a wait is cut to, so that its end is a time that there is.
+const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
 
 enum Handle {}
 enum Conf {}
@@ -232,8 +235,6 @@ struct Consumer {
     queues: Option<Queues>,
     /// Records that were taken out of the queue.
     taken: Vec<NonNull<Message>>,
-    /// How large those taken last were on average, in bytes.
-    mean: usize,
 }
 
 struct Queues {
@@ -258,7 +259,6 @@ impl Client {
             handle,
             queues: None,
             taken: Vec::new(),
-            mean: FIRST_SIZE,
         });
         Ok(Self {
             consumer: Mutex::new(consumer),
@@ -303,7 +303,7 @@ impl Client {
 
     /// Waits until there is something to take or to poll. None where the consumer was closed.
     pub fn wait(&self, time: Duration) -> Option<()> {
-        let end = Instant::now() + time;
+        let end = Instant::now() + min(time, LONGEST_WAIT);
         while self.lock().as_ref()?.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             // A byte may be of what was taken before: then there is more to wait for. A signal ends the wait.
@@ -402,11 +402,13 @@ impl Consumer {
         let Some(queues) = &self.queues else {
             return notices;
         };
-        let (mut size, first) = (0, self.taken.len());
+        let (mut size, mut largest, first) = (0, 0, self.taken.len());
+        let [mut chunk, most] = CHUNKS;
         while size < bytes && self.taken.len() - first < records {
             let before = self.taken.len();
-            let fitting = (bytes - size) / (self.mean + 1) + 1;
-            let room = min(min(CHUNK, fitting), records + first - before);
+            let fitting = (bytes - size) / (largest + 1) + 1;
+            let room = min(min(chunk, fitting), records + first - before);
+            chunk = min(2 * chunk, most);
             self.taken.reserve(room);
             let free = self.taken.spare_capacity_mut().as_mut_ptr().cast();
             // SAFETY: `free` has room for so many pointers; those returned were written.
@@ -419,11 +421,9 @@ impl Consumer {
             for message in &self.taken[before..] {
                 // SAFETY: it is ours until it is destroyed.
                 let message = unsafe { message.as_ref() };
-                size += message.value_len + message.key_len;
+                let length = message.value_len + message.key_len;
+                (size, largest) = (size + length, max(largest, length));
                 notices.extend(message.notice());
-            }
-            if got > 0 {
-                self.mean = size / (self.taken.len() - first);
             }
             if got < room {
                 break;

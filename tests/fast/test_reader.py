@@ -158,7 +158,7 @@ def test_what_is_taken_is_bounded(mock: Mock, reader: Reader) -> None:
     combiner.own(0, 0)
     combiner.add(reader.inbox)
     time.sleep(0.5)  # the rest comes
-    for records, size, most in ((7, 1 << 30, 7), (1500, 1, 500), (1500, 600_000, 1000)):
+    for records, size, most in ((7, 1 << 30, 7), (1500, 1, 4), (1500, 600_000, 602)):
         reader.inbox.take(records, size)
         assert 0 < len(reader.inbox) <= most
         combiner.add(reader.inbox)
@@ -169,6 +169,26 @@ def test_what_is_taken_is_bounded(mock: Mock, reader: Reader) -> None:
     wait_for(reader, 2000 - before)
     combiner.add(reader.inbox)
     assert combiner.words == 2000 * 200
+
+
+def test_what_is_taken_is_bounded_where_large_records_follow_small_ones(mock: Mock, reader: Reader) -> None:
+    mock.produce(*[b"a"] * 100)
+    assign(reader, 0)
+    wait_for(reader, 100)
+    combiner = _core.Combiner("ascii", 1)
+    combiner.own(0, 0)
+    combiner.add(reader.inbox)
+    told(reader)  # of the end, which has no size at all
+    mock.produce(*[b"a", *[b"word " * 13_000] * 40])
+    wait_for(reader, 1)
+    combiner.add(reader.inbox)
+    time.sleep(0.5)  # the rest comes
+    reader.inbox.take(1500, 512 << 10)
+    assert 0 < len(reader.inbox) <= 10
+    combiner.add(reader.inbox)
+    wait_for(reader, 141 - combiner.taken)
+    combiner.add(reader.inbox)
+    assert combiner.words == 101 + 40 * 13_000
 
 
 def test_a_turn_adds_to_what_was_taken_before(mock: Mock, reader: Reader) -> None:
@@ -246,7 +266,7 @@ def test_waiting_ends_with_a_record(mock: Mock, reader: Reader) -> None:
     assert 0.2 < time.monotonic() - began < 10
 
 
-def test_waiting_ends_after_its_time_and_at_once_for_none(reader: Reader) -> None:
+def test_waiting_ends_after_its_time_and_at_once_for_none(mock: Mock, reader: Reader) -> None:
     assign(reader, 0)
     for _ in range(5):
         reader.read(0.2)
@@ -255,6 +275,8 @@ def test_waiting_ends_after_its_time_and_at_once_for_none(reader: Reader) -> Non
         began = time.monotonic()
         reader.inbox.wait(seconds)
         assert seconds <= time.monotonic() - began < seconds + 5
+    mock.produce(b"a")
+    reader.inbox.wait(1e19)
     for wrong in (-1.0, float("nan")):
         with pytest.raises(ValueError, match=r"\w"):
             reader.inbox.wait(wrong)

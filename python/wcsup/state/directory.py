@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +42,7 @@ def open_directory(config: Config) -> StateDirectory:
         tempfile.TemporaryFile(dir=path).close()  # tells more than `os.access`: a read-only file system, too
         if not about.exists():
             draft = path / f".application.{os.getpid()}"
-            draft.write_text(json.dumps({"format": _FORMAT, "host": secrets.token_hex(4), **mine}) + "\n")
+            draft.write_text(json.dumps({"format": _FORMAT, "host": os.urandom(4).hex(), **mine}) + "\n")
             try:
                 os.link(draft, about)  # unlike a rename it leaves a file in place that somebody else was faster with
             except FileExistsError:

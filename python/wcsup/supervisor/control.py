@@ -4,7 +4,6 @@ A request is one line, `{"command": "scale", "mappers": 3}`; so is the reply, `{
 `{"ok": false, "error": "…"}`. With `"wait": true` the reply comes when what was asked for is done.
 """
 
-import hashlib
 import json
 import os
 import selectors
@@ -38,6 +37,8 @@ def socket_path(state: Path) -> Path:
     path = state.absolute() / "control.sock"
     if len(os.fsencode(path)) < 100:
         return path
+    import hashlib  # noqa: PLC0415 - it loads OpenSSL, 4 MB, and few need it
+
     short = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"wcsup-{os.getuid()}-{short}.sock"
 

@@ -15,6 +15,7 @@ from wcsup.config import Config
 from wcsup.errors import INTERRUPTED, ExitStatus
 
 if TYPE_CHECKING:
+    from wcsup.observe.http import Server
     from wcsup.observe.live import LiveView
     from wcsup.observe.plain import PlainView
 
@@ -130,7 +131,6 @@ def command(
     """
     from wcsup.feed import FeedJob
     from wcsup.kafka import topics
-    from wcsup.observe.http import Server
     from wcsup.observe.lag import LagWatch
     from wcsup.observe.outcome import Outcome
     from wcsup.state.directory import open_directory
@@ -149,7 +149,7 @@ def command(
     snapshots: deque[Snapshot] = deque(maxlen=1)
     with ExitStack() as during:
         # First of all: an address that can't be had is said before anything is started.
-        site = during.enter_context(Server(*http, config.app_id)) if http else None
+        site = during.enter_context(_site(http, config)) if http else None
         config = connect(config)
         topics.ensure(config)
         open_directory(config)
@@ -182,6 +182,12 @@ def command(
         click.echo(f"wcsup: {refused:,} lines of the input were left out", err=True)
         return ExitStatus.CHECK_FAILED
     return INTERRUPTED if exit_when_done and outcome.final is None else status
+
+
+def _site(http: tuple[str, int], config: Config) -> "Server":
+    from wcsup.observe.http import Server
+
+    return Server(*http, config.app_id)
 
 
 def _view(config: Config, plain: bool) -> "LiveView | PlainView":
