@@ -9,22 +9,12 @@
 //! - Sharing the objects of `words`, `records` and `pairs` would save 50 ns a word, but keep 100 bytes of each word of
 //!   a batch, where now those of one partition live at a time.
 
-use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::packed;
-
-/// A new list of a sequence's objects: the caller's own may change meanwhile.
-pub fn list_of<'py>(sequence: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
-    // SAFETY: `PySequence_List` returns a new reference to a list, or null with an exception set.
-    unsafe {
-        let list = ffi::PySequence_List(sequence.as_ptr());
-        Ok(Bound::from_owned_ptr_or_err(sequence.py(), list)?.cast_into_unchecked())
-    }
-}
 
 /// Words as bytes objects.
 pub fn words<'a, 'py>(

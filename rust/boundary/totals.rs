@@ -125,9 +125,9 @@ impl Known {
 
 /// The old totals of a store, as it has them.
 pub fn old_totals(old: &Bound<'_, PyAny>) -> PyResult<Vec<Option<i64>>> {
-    let old = records::list_of(old)?;
-    let mut totals = Vec::with_capacity(old.len());
-    for old in old {
+    let mut totals = Vec::with_capacity(old.len()?);
+    for old in old.try_iter()? {
+        let old = old?;
         totals.push(if old.is_none() {
             None
         } else {

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError
 from wcsup.kafka import clients, topics
+from wcsup.kafka.reader import messages
 from wcsup.pipeline.memory import Memory
 
 _BATCH_RECORDS = 10_000
@@ -70,11 +71,9 @@ class Reader:
         self._consumer.assign([TopicPartition(topic, p, spans[p][0]) for p in waiting])
         heard = time.monotonic()
         while waiting:
-            # `consume` waits for all its records or its whole time-out, so `poll` waits for the first.
-            first = self._consumer.poll(_WAIT_SECONDS)
-            messages = [] if first is None else [first, *self._consumer.consume(_BATCH_RECORDS, 0)]
+            came = messages(self._consumer, _BATCH_RECORDS, _WAIT_SECONDS)
             found: list[Message] = []
-            for message in messages:
+            for message in came:
                 partition = message.partition() or 0
                 offset = message.offset() or 0
                 error = message.error()
@@ -92,7 +91,7 @@ class Reader:
                     del waiting[partition]
                     # Not `pause`, which would still hold when the partition is assigned again.
                     self._consumer.incremental_unassign([TopicPartition(topic, partition)])
-            if messages:
+            if came:
                 heard = time.monotonic()
             elif time.monotonic() - heard > HELD_SECONDS + self._config.transaction_timeout:
                 self._explain(topic, waiting)

@@ -2,7 +2,7 @@
 
 import time
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from wcsup import _core
 from wcsup.errors import RetryError
@@ -17,6 +17,15 @@ DIVERT_SECONDS = 0.1
 
 Notice = tuple[KafkaError, int]
 """An error, or that a partition's end was reached, and the partition; -1 where it is of none."""
+
+
+def messages(consumer: Consumer, most: int, seconds: float) -> list[Message]:
+    """Return what a consumer has by now, errors and ends of partitions among it; wait so long for the first.
+
+    `consume` waits for all of its messages or its whole time-out.
+    """
+    first = consumer.poll(seconds)
+    return [] if first is None else [first, *consumer.consume(most, 0)]
 
 
 class Reader:

@@ -13,7 +13,7 @@ from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError
 from wcsup.kafka import clients, topics
-from wcsup.kafka.reader import Notice
+from wcsup.kafka.reader import Notice, messages
 from wcsup.pipeline.records import readable
 
 KEPT_WORDS = 100
@@ -68,9 +68,9 @@ class Reader:
     def follow(self) -> Iterator[list[Message]]:
         """Yield what comes after `read`, without end; an empty list where nothing came for a moment."""
         while True:
-            messages, notices = self._messages()
+            came, notices = self._messages()
             _ended(notices)
-            yield messages
+            yield came
 
     def nonempty(self) -> list[int]:
         """Return the partitions that have had records."""
@@ -99,10 +99,8 @@ class Reader:
         return self._reader.inbox, notices
 
     def _messages(self) -> tuple[list[Message], list[Notice]]:
-        # `consume` waits for all its records or its whole time-out, so `poll` waits for the first.
-        first = self._consumer.poll(_WAIT_SECONDS)
-        messages = [] if first is None else [first, *self._consumer.consume(_BATCH_RECORDS, 0)]
-        return messages, [(error, m.partition() or 0) for m in messages if (error := m.error()) is not None]
+        came = messages(self._consumer, _BATCH_RECORDS, _WAIT_SECONDS)
+        return came, [(error, m.partition() or 0) for m in came if (error := m.error()) is not None]
 
 
 def _ended(notices: list[Notice]) -> set[int]:
