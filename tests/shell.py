@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ class Shell:
         self.config = config
         self.place = place
         self.application = Application(config)
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[tuple[str, subprocess.Popen[bytes]]] = []
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WCSUP_")}
         values = {name: getattr(config, name) for name in ("bootstrap_servers", "app_id", "topic_prefix")}
         self._environment = {
@@ -58,7 +57,7 @@ class Shell:
         process = subprocess.Popen(
             command, env=self._environment, cwd=self.place, stdin=stdin, stdout=stdout, stderr=stderr
         )
-        self._started.append(process)
+        self._started.append((line, process))
         return process
 
     def file(self, name: str, text: bytes) -> str:
@@ -77,12 +76,14 @@ class Shell:
         return self.status()
 
     def stop(self) -> None:
-        """End what still runs; a killed supervisor takes its workers with it."""
-        for process in self._started:
+        """End what still runs; a killed supervisor takes its workers with it.
+
+        What they and their log files say is printed: pytest shows it where the test failed.
+        """
+        for line, process in self._started:
             if process.poll() is None:
                 process.kill()
-            process.wait(WAIT_SECONDS)
-            for pipe in (process.stdin, process.stdout, process.stderr):
-                if pipe is not None:
-                    with suppress(BrokenPipeError):
-                        pipe.close()
+            _, err = process.communicate(timeout=WAIT_SECONDS)
+            print(f"wcsup {line}: status {process.returncode}", (err or b"").decode(), sep="\n")
+        for log in self.place.glob("*.log"):
+            print(log.name, log.read_text(), sep="\n")
