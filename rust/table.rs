@@ -6,8 +6,8 @@
 //! epoch is not the table's.
 //!
 //! Performance notes:
-//! - Slots of 32 bytes, linear probing, at most two thirds full: one cache line for nearly every look-up. Indices into a
-//!   dense array would be smaller, but cost a second miss where the words do not fit the caches.
+//! - Slots of 32 bytes, linear probing, at most two thirds full: one cache line for nearly every look-up. Indices into
+//!   a dense array would be smaller, but cost a second miss where the words do not fit the caches.
 //! - A look-up among the 12,000 words of prose is 2.7 ns, about as much as finding where the words are. Doing
 //!   without the check of the index that safe Rust makes gains nothing; neither does forcing it all in line. Keeping
 //!   the insertion of a new word out of line gains 7 %.
