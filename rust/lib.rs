@@ -2,7 +2,8 @@
 //!
 //! A line of text goes through these modules in order: [`positions`] says whether it belongs to the batch,
 //! [`tokenize`] what its words are, [`combine`] adds equal words up and [`partition`] says where their records
-//! go, one or, [`packed`], many words in a record. There [`aggregate`] adds the records up, [`known`] has the old
+//! go, one or, [`packed`], many words in one of the
+//! [`records`]. There [`aggregate`] adds the records up, [`known`] has the old
 //! totals, [`totals`] are what the batch makes of the old ones and [`top`] keeps the highest of them. [`changelog`]
 //! folds the same totals when a store is restored.
 //!
@@ -19,6 +20,7 @@ pub mod packed;
 pub mod partition;
 pub mod partitions;
 pub mod positions;
+pub mod records;
 pub mod table;
 pub mod tokenize;
 pub mod top;

@@ -1,5 +1,17 @@
-"""Every test has the real broker and a fresh application at hand."""
+"""Every test has the real broker and a fresh application at hand, and librdkafka's mock of a cluster."""
 
 from fixtures import app, application, broker, data_dir, doors, make_application, own_logging, proxy, wcsup
+from mocked import mock
 
-__all__ = ["app", "application", "broker", "data_dir", "doors", "make_application", "own_logging", "proxy", "wcsup"]
+__all__ = [
+    "app",
+    "application",
+    "broker",
+    "data_dir",
+    "doors",
+    "make_application",
+    "mock",
+    "own_logging",
+    "proxy",
+    "wcsup",
+]

@@ -1,4 +1,4 @@
-"""Totals for a store, without a reducer and its Kafka."""
+"""Totals and records of the Rust core, without Kafka."""
 
 from wcsup import _core
 
@@ -6,6 +6,11 @@ from wcsup import _core
 def eight(number: int) -> bytes:
     """Return a number as the topics and the stores have it."""
     return number.to_bytes(8, "big", signed=True)
+
+
+def listed(records: _core.Records) -> list[tuple[bytes, bytes]]:
+    """Return keys and values of records."""
+    return [records[place] for place in range(len(records))]
 
 
 def totals(words: dict[bytes, int]) -> _core.Totals:

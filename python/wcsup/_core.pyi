@@ -14,7 +14,7 @@ control records leave gaps too, so it would be counted and what is between passe
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, final
+from typing import Literal, final
 
 __all__ = [
     "MAX_WORD_BYTES",
@@ -23,6 +23,8 @@ __all__ = [
     "Combiner",
     "Inbox",
     "Known",
+    "Outlet",
+    "Records",
     "Top",
     "Totals",
     "partition",
@@ -46,7 +48,7 @@ def tokenize(line: bytes, rule: Literal["ascii", "unicode"]) -> list[bytes]:
     """
 
 def plugin() -> str:
-    """Return what `plugin.library.paths` of a consumer has to name for `Inbox.of_newest_consumer`.
+    """Return what `plugin.library.paths` of a client has to name for `Inbox.of_newest_consumer` and `Outlet`.
 
     Raises OSError where the librdkafka of confluent-kafka lacks a function that is needed.
     """
@@ -87,6 +89,33 @@ class Inbox:
         """Return how many records and others were taken and not added to a batch yet."""
 
 @final
+class Records:
+    """Records of one partition: pairs of key and value."""
+
+    def __new__(cls, records: Sequence[tuple[bytes, bytes]] = ()) -> Records: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> tuple[bytes, bytes]:
+        """Return the record at a place; IndexError behind the last, OverflowError before the first."""
+
+@final
+class Outlet:
+    """Records on their way to a producer."""
+
+    @staticmethod
+    def of_newest_producer() -> Outlet:
+        """Return the outlet of the producer that this thread made last, with `plugin()` among its settings.
+
+        Raises RuntimeError where there is none, or it was asked for before.
+        """
+    def produce(self, topic: str, partition: int, records: Records, start: int, stop: int) -> tuple[int, int]:
+        """Have librdkafka take records, from the place `start` to before `stop`; it copies them.
+
+        Returns how many it took, and the code of the error for the first that it did not: 0 where it took all. Where
+        its queue is full it takes the first ones; behind a record that it refuses it may have taken others. Raises
+        RuntimeError once the producer is closed.
+        """
+
+@final
 class Combiner:
     """A mapper's batch: equal words of many lines added up (the combiner of the MapReduce paper)."""
 
@@ -105,13 +134,12 @@ class Combiner:
         A null value is a null line: skipped and counted. A line with a word longer than MAX_WORD_BYTES is
         rejected whole: none of its words count. The end of a partition moves its next offset there.
         """
-    def records(self, partition: int) -> list[dict[str, Any]]:
-        """Return a partition's `words` records for `Producer.produce_batch`, one for each distinct word.
+    def records(self, partition: int) -> Records:
+        """Return a partition's `words` records, one for each distinct word, in byte order of the words.
 
-        They are dicts with key (the word) and value (how often the batch has it: 8 bytes, big endian, signed), in
-        byte order of the words. The batch keeps.
+        The key is the word, the value how often the batch has it: 8 bytes, big endian, signed. The batch keeps.
         """
-    def packed(self, partition: int, limit: int) -> list[dict[str, Any]]:
+    def packed(self, partition: int, limit: int) -> Records:
         """Return the same as records that carry many words each, with values of at most `limit` bytes.
 
         A word that is longer by itself has a record of its own. `rust/packed.rs` has the format.
@@ -194,13 +222,13 @@ class Aggregator:
 class Totals:
     """New totals of one partition, in byte order of the words."""
 
-    def records(self, start: int = 0, stop: int | None = None) -> list[dict[str, Any]]:
-        """Return `counts` records for `Producer.produce_batch`: dicts with key and value (8 bytes).
+    def records(self) -> Records:
+        """Return the `counts` records: the key is the word, the value its total (8 bytes)."""
+    def pairs(self, start: int = 0, stop: int | None = None) -> list[tuple[bytes, bytes]]:
+        """Return (word, 8-byte total), for the store; deleted words are left out.
 
         Of all words, or of those from the place `start` to before `stop`.
         """
-    def pairs(self, start: int = 0, stop: int | None = None) -> list[tuple[bytes, bytes]]:
-        """Return (word, 8-byte total), for the store; deleted words are left out. The places are as in `records`."""
     def refused(self) -> list[tuple[bytes, bytes]]:
         """Return (word, 8-byte count of the batch) of the words whose totals would not fit; they stay as they are."""
     def deleted(self) -> list[bytes]:

@@ -4,7 +4,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::inbox::{Inbox, RejectedRecord};
-use super::{number_of_partitions, parse_rule, position, records};
+use super::records::Records;
+use super::{number_of_partitions, parse_rule, position};
 use crate::combine;
 
 #[pyclass(module = "wcsup._core")]
@@ -40,19 +41,12 @@ impl Combiner {
         Ok(())
     }
 
-    fn records<'py>(&mut self, py: Python<'py>, partition: u32) -> PyResult<Bound<'py, PyList>> {
-        py.detach(|| self.batch.in_order(partition).len());
-        records::of_words(py, self.batch.in_order(partition))
+    fn records(&mut self, py: Python<'_>, partition: u32) -> Records {
+        py.detach(|| Records::of_words(self.batch.in_order(partition)))
     }
 
-    fn packed<'py>(
-        &mut self,
-        py: Python<'py>,
-        partition: u32,
-        limit: usize,
-    ) -> PyResult<Bound<'py, PyList>> {
-        let values = py.detach(|| self.batch.packed(partition, limit));
-        records::of_packed(py, &values)
+    fn packed(&mut self, py: Python<'_>, partition: u32, limit: usize) -> Records {
+        py.detach(|| Records::of_packed(&self.batch.packed(partition, limit)))
     }
 
     fn offsets(&self) -> Vec<(i32, i64)> {

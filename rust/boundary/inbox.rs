@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 
-use super::librdkafka::{self, Client, Notice};
+use super::librdkafka::{self, Consumer, Notice};
 use crate::input::{Event, Rejected};
 
 /// Finds librdkafka; returns what `plugin.library.paths` has to say.
@@ -27,7 +27,7 @@ pub fn plugin(py: Python<'_>) -> PyResult<String> {
 pub struct Inbox(Source);
 
 enum Source {
-    Consumer(Arc<Client>),
+    Consumer(Arc<Consumer>),
     Given(Vec<Given>),
 }
 
@@ -51,12 +51,12 @@ impl Inbox {
 
     #[staticmethod]
     fn of_newest_consumer() -> PyResult<Self> {
-        let client = Client::newest().map_err(PyRuntimeError::new_err)?;
-        Ok(Self(Source::Consumer(client)))
+        let consumer = Consumer::newest().map_err(PyRuntimeError::new_err)?;
+        Ok(Self(Source::Consumer(consumer)))
     }
 
     fn divert(&self, topic: &str, partition: i32) -> PyResult<()> {
-        let diverted = self.client()?.divert(topic, partition);
+        let diverted = self.consumer()?.divert(topic, partition);
         let diverted = diverted.map_err(|error| PyValueError::new_err(error.to_string()))?;
         diverted.ok_or_else(closed)
     }
@@ -64,27 +64,28 @@ impl Inbox {
     fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let time = Duration::try_from_secs_f64(seconds)
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        let client = self.client()?;
-        py.detach(|| client.wait(time)).ok_or_else(closed)
+        let consumer = self.consumer()?;
+        py.detach(|| consumer.wait(time)).ok_or_else(closed)
     }
 
     fn take(&self, py: Python<'_>, records: usize, bytes: usize) -> PyResult<Vec<Notice>> {
-        let client = self.client()?;
-        py.detach(|| client.take(records, bytes)).ok_or_else(closed)
+        let consumer = self.consumer()?;
+        py.detach(|| consumer.take(records, bytes))
+            .ok_or_else(closed)
     }
 
     fn __len__(&self) -> usize {
         match &self.0 {
-            Source::Consumer(client) => client.len(),
+            Source::Consumer(consumer) => consumer.len(),
             Source::Given(given) => given.len(),
         }
     }
 }
 
 impl Inbox {
-    fn client(&self) -> PyResult<&Client> {
+    fn consumer(&self) -> PyResult<&Consumer> {
         match &self.0 {
-            Source::Consumer(client) => Ok(client),
+            Source::Consumer(consumer) => Ok(consumer),
             Source::Given(_) => Err(PyRuntimeError::new_err("the inbox has no consumer")),
         }
     }
@@ -105,7 +106,7 @@ impl Inbox {
                 .collect()
         };
         match &mut self.0 {
-            Source::Consumer(client) => py.detach(|| client.hand(work)).ok_or_else(closed),
+            Source::Consumer(consumer) => py.detach(|| consumer.hand(work)).ok_or_else(closed),
             Source::Given(given) => {
                 let given = mem::take(given);
                 let events: Vec<Event<'_>> = given.iter().map(Given::event).collect();

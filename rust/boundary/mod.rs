@@ -6,6 +6,7 @@ mod changelog;
 mod combiner;
 mod inbox;
 mod librdkafka;
+mod outlet;
 mod records;
 mod totals;
 
@@ -24,7 +25,10 @@ mod _core {
         changelog::Changelog,
         combiner::Combiner,
         inbox::{Inbox, plugin},
-        partition_of, tokens,
+        outlet::Outlet,
+        partition_of,
+        records::Records,
+        tokens,
         totals::{Known, Top, Totals},
     };
 

@@ -1,20 +1,64 @@
-//! Builds lists of many small objects: what `Producer.produce_batch` and the stores take.
+//! `Records`, and lists of many small objects that the stores take.
 //!
-//! Performance notes (nanoseconds for a record of 8 letters, 12,000 and 400,000 at a time; the second is mostly the
-//! kernel handing out memory):
-//! - A dict of two new bytes objects: 65 and 166. Sharing the bytes of small numbers: 49 and 131. Most counts of a
-//!   batch are small.
-//! - `PyDict_Copy` of a dict with both keys, one value replaced: 44 and 142, no clear gain.
-//! - Switching the cyclic garbage collector off meanwhile: 43 and 125, not worth touching what is the process's.
-//! - Sharing the objects of `words`, `records` and `pairs` would save 50 ns a word, but keep 100 bytes of each word of
-//!   a batch, where now those of one partition live at a time.
+//! Sharing the bytes of small numbers makes a list of pairs a quarter cheaper: most counts of a batch are small.
 
-use pyo3::intern;
+use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use crate::packed;
+use crate::{packed, records};
+
+#[pyclass(module = "wcsup._core", frozen)]
+pub struct Records(records::Records);
+
+#[pymethods]
+impl Records {
+    #[new]
+    #[pyo3(signature = (records = Vec::new()), text_signature = "(records=())")]
+    fn new(records: Vec<(PyBackedBytes, PyBackedBytes)>) -> Self {
+        let mut made = records::Records::default();
+        for (key, value) in records {
+            made.put(&key, &value);
+        }
+        Self(made)
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __getitem__<'py>(
+        &self,
+        py: Python<'py>,
+        place: usize,
+    ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let found = self.0.get(place);
+        let (key, value) = found.ok_or_else(|| PyIndexError::new_err(place))?;
+        Ok((PyBytes::new(py, key), PyBytes::new(py, value)))
+    }
+}
+
+impl Records {
+    /// Records of words with their counts or totals.
+    pub fn of_words<'a>(words: impl Iterator<Item = (&'a [u8], i64)>) -> Self {
+        Self(words.collect())
+    }
+
+    /// Records of packed words.
+    pub fn of_packed(values: &[Vec<u8>]) -> Self {
+        let mut records = records::Records::default();
+        for value in values {
+            records.put(packed::KEY, value);
+        }
+        Self(records)
+    }
+
+    pub fn get(&self) -> &records::Records {
+        &self.0
+    }
+}
 
 /// Words as bytes objects.
 pub fn words<'a, 'py>(
@@ -22,28 +66,6 @@ pub fn words<'a, 'py>(
     words: impl ExactSizeIterator<Item = &'a [u8]>,
 ) -> PyResult<Bound<'py, PyList>> {
     PyList::new(py, words.map(|word| PyBytes::new(py, word)))
-}
-
-/// Records of words with their counts or totals.
-pub fn of_words<'a, 'py>(
-    py: Python<'py>,
-    words: impl Iterator<Item = (&'a [u8], i64)>,
-) -> PyResult<Bound<'py, PyList>> {
-    let numbers = Numbers::new(py);
-    let records: Vec<_> = words
-        .map(|(word, count)| record(&PyBytes::new(py, word), &numbers.bytes(py, count)))
-        .collect::<PyResult<_>>()?;
-    PyList::new(py, records)
-}
-
-/// Records of packed words.
-pub fn of_packed<'py>(py: Python<'py>, values: &[Vec<u8>]) -> PyResult<Bound<'py, PyList>> {
-    let key = PyBytes::new(py, packed::KEY);
-    let records: Vec<_> = values
-        .iter()
-        .map(|value| record(&key, &PyBytes::new(py, value)))
-        .collect::<PyResult<_>>()?;
-    PyList::new(py, records)
 }
 
 /// Pairs of words and totals.
@@ -56,14 +78,6 @@ pub fn pairs<'a, 'py>(
         .map(|(word, total)| PyTuple::new(py, [PyBytes::new(py, word), numbers.bytes(py, total)]))
         .collect::<PyResult<_>>()?;
     PyList::new(py, pairs)
-}
-
-fn record<'py>(key: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
-    let py = key.py();
-    let record = PyDict::new(py);
-    record.set_item(intern!(py, "key"), key)?;
-    record.set_item(intern!(py, "value"), value)?;
-    Ok(record)
 }
 
 /// Numbers as 8 bytes, big endian; the small ones exist once.

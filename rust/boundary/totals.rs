@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::records;
+use super::records::{self, Records};
 use crate::known;
 use crate::top;
 use crate::totals::{self, TotalsError, parse_total};
@@ -22,14 +22,8 @@ impl From<totals::Totals> for Totals {
 
 #[pymethods]
 impl Totals {
-    #[pyo3(signature = (start = 0, stop = None))]
-    fn records<'py>(
-        &self,
-        py: Python<'py>,
-        start: usize,
-        stop: Option<usize>,
-    ) -> PyResult<Bound<'py, PyList>> {
-        records::of_words(py, self.new.entries(start, stop))
+    fn records(&self, py: Python<'_>) -> Records {
+        py.detach(|| Records::of_words(self.new.entries(0, None)))
     }
 
     #[pyo3(signature = (start = 0, stop = None))]

@@ -11,7 +11,7 @@ import confluent_kafka
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from totals import eight
+from totals import eight, listed
 
 from wcsup import _core
 from wcsup._core import MAX_WORD_BYTES, Aggregator, Changelog, Combiner, Inbox, Known, Top, Totals
@@ -51,13 +51,13 @@ def reference_words(line: bytes) -> list[bytes]:
     return [word.lower() for word in re.split(rb"[^a-zA-Z_]+", line) if word]
 
 
-def records_of(combiner: Combiner, n: int = 12) -> list[dict[str, Any]]:
-    return [record for partition in range(n) for record in combiner.records(partition)]
+def records_of(combiner: Combiner, n: int = 12) -> list[tuple[bytes, bytes]]:
+    return [record for partition in range(n) for record in listed(combiner.records(partition))]
 
 
 def combined(combiner: Combiner) -> Words:
     records = records_of(combiner)
-    result = {record["key"]: int.from_bytes(record["value"], "big", signed=True) for record in records}
+    result = {key: int.from_bytes(value, "big", signed=True) for key, value in records}
     assert len(result) == len(records) == combiner.distinct
     return result
 
@@ -98,7 +98,7 @@ def totals_of(new: Words) -> Totals:
 
 def pairs_of(totals: Totals) -> Words:
     pairs = totals.pairs()
-    assert [(record["key"], record["value"]) for record in totals.records()] == pairs
+    assert listed(totals.records()) == pairs
     assert len(totals) == len(pairs)
     assert pairs == sorted(pairs)
     return {word: int.from_bytes(value, "big", signed=True) for word, value in pairs}
@@ -224,13 +224,11 @@ class TestCombiner:
     @given(st.lists(texts, max_size=8), st.integers(1, 20), st.sampled_from(["ascii", "unicode"]))
     def test_records_are_in_their_partition_and_in_order(self, some: list[bytes], n: int, rule: Rule) -> None:
         combiner = combine([some], rule, n)
-        assert combiner.records(n) == combiner.packed(n, 100) == []
+        assert len(combiner.records(n)) == len(combiner.packed(n, 100)) == 0
         for partition in range(n):
-            records = combiner.records(partition)
-            found = [record["key"] for record in records]
+            found = [key for key, _ in listed(combiner.records(partition))]
             assert found == sorted(found)
             assert all(confluent_kafka.murmur2(key, n) == partition for key in found)
-            assert all(set(record) == {"key", "value"} for record in records)
 
     @pytest.mark.parametrize("rule", ["ascii", "unicode"])
     def test_many_distinct_words_over_many_batches(self, rule: Rule) -> None:
@@ -251,14 +249,6 @@ class TestCombiner:
             combiner.clear()
             assert combined(combiner) == {}
             assert combiner.memory == 0, "a batch that is bounded by it must not be full before it begins"
-
-    def test_produce_batch_can_take_the_records(self) -> None:
-        producer = confluent_kafka.Producer({"bootstrap.servers": "127.0.0.1:1", "message.timeout.ms": 1})
-        combiner = combine([[b"one two two"]], n=1)
-        assert producer.produce_batch("t", combiner.records(0), partition=0) == 2
-        assert producer.produce_batch("t", combiner.packed(0, 1000), partition=0) == 1
-        producer.purge()
-        producer.flush(1)
 
     def test_null_lines_are_skipped_and_counted(self) -> None:
         combiner = Combiner("ascii", 1)
@@ -478,10 +468,10 @@ class TestAggregator:
     @given(st.lists(st.lists(lines, max_size=4), max_size=4), st.integers(1, 5))
     def test_combining_then_aggregating_equals_counting(self, batches: list[list[bytes]], n: int) -> None:
         records = [
-            (partition, record["key"], int.from_bytes(record["value"], "big"))
+            (partition, key, int.from_bytes(value, "big"))
             for batch in batches
             for partition in range(n)
-            for record in combine([batch], n=n).records(partition)
+            for key, value in listed(combine([batch], n=n).records(partition))
         ]
         aggregator = aggregate(records)
         counted = Counter[bytes]()
@@ -548,15 +538,12 @@ class TestAggregator:
         assert aggregator.words(0) == [b"a", b"b"]
         totals = aggregator.totals(0, [None, None])
         totals.pairs().clear()
-        totals.records().clear()
-        totals.records()[0].clear()
         assert pairs_of(totals) == {b"a": 1, b"b": 1}
 
     @pytest.mark.parametrize(("start", "stop"), [(0, 1), (1, 3), (2, 9), (3, 4), (9, None), (1, None)])
     def test_totals_are_given_in_parts(self, start: int, stop: int | None) -> None:
         totals = totals_of({b"a": 1, b"b": 2, b"c": 3})
         assert totals.pairs(start, stop) == totals.pairs()[start:stop]
-        assert totals.records(start, stop) == totals.records()[start:stop]
 
     def test_words_follow_what_was_added_since(self) -> None:
         aggregator = aggregate([(0, b"b", 1)])
@@ -579,8 +566,9 @@ class TestAggregator:
             combiner = combine([batch], n=n)
             for partition in range(n):
                 aggregator.own(partition, -1)
-                for made in combiner.packed(partition, limit) if packed else combiner.records(partition):
-                    aggregator.add(Inbox([record(partition, offset, **made)]))
+                made = combiner.packed(partition, limit) if packed else combiner.records(partition)
+                for key, value in listed(made):
+                    aggregator.add(Inbox([record(partition, offset, key, value)]))
                     offset += 1
         counted = Counter[bytes]()
         for partition in aggregator.partitions():
@@ -593,17 +581,17 @@ class TestAggregator:
         assert (aggregator.taken, aggregator.rejected()) == (offset, [])
 
     def test_packed_records_have_their_format(self) -> None:
-        [record] = combine([[b"to be or not to be " * 100]], n=1).packed(0, 1000)
-        assert record["key"] == b"\0"
-        assert record["value"] == b"WCSUP\0\0\1\2be\xc8\1\3not\x64\2or\x64\2to\xc8\1"
+        [(key, value)] = listed(combine([[b"to be or not to be " * 100]], n=1).packed(0, 1000))
+        assert key == b"\0"
+        assert value == b"WCSUP\0\0\1\2be\xc8\1\3not\x64\2or\x64\2to\xc8\1"
 
     @pytest.mark.parametrize("limit", [0, 20, 100, 5000])
     def test_packed_records_have_no_more_bytes_than_the_limit_or_one_word(self, limit: int) -> None:
         line = b" ".join(bytes([97 + n % 26]) * (n // 26 + 1) for n in range(2000))
         combiner = combine([[line]], n=1)
-        records = combiner.packed(0, limit)
-        assert aggregate_packed(record["value"] for record in records).distinct == 2000
-        sizes = [len(record["value"]) for record in records]
+        records = listed(combiner.packed(0, limit))
+        assert aggregate_packed(value for _, value in records).distinct == 2000
+        sizes = [len(value) for _, value in records]
         assert len(records) == 2000 or max(sizes) <= limit
         assert len(records) <= 2 * sum(sizes) / max(limit, 1) + 1, "they are not split without need"
 
@@ -616,8 +604,8 @@ class TestAggregator:
     @given(st.lists(st.binary(max_size=5), min_size=1), st.data())
     def test_damaged_packed_words_are_rejected_whole_or_are_words(self, some: list[bytes], data: st.DataObject) -> None:
         line = b" ".join(word.hex().encode().translate(bytes.maketrans(b"0123456789", b"ghijklmnop")) for word in some)
-        values = [record["value"] for record in combine([[line + b" a"]], n=1).packed(0, 1 << 20)]
-        value = bytearray(values[0])
+        [(_, packed)] = listed(combine([[line + b" a"]], n=1).packed(0, 1 << 20))
+        value = bytearray(packed)
         for _ in range(data.draw(st.integers(1, 3))):
             place = data.draw(st.integers(0, len(value) - 1))
             value[place] = data.draw(st.integers(0, 255))

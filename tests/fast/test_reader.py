@@ -15,38 +15,14 @@ from types import FrameType
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from mocked import PARTITIONS, TOPIC, Mock
+from totals import listed
 
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import RetryError, UsageError
 from wcsup.kafka import clients
 from wcsup.kafka.reader import Reader
-
-TOPIC = "lines"
-PARTITIONS = 4
-
-
-class Mock:
-    """A cluster of one broker inside of a producer."""
-
-    def __init__(self) -> None:
-        self.producer = Producer(
-            {"test.mock.num.brokers": 1, "bootstrap.servers": "", "log_level": 0, "linger.ms": 0, "acks": "all"}
-        )
-        broker = self.producer.list_topics(timeout=5).brokers[1]
-        self.config = Config(bootstrap_servers=f"{broker.host}:{broker.port}")
-
-    def produce(self, *values: bytes | None, partition: int = 0, key: bytes | None = None) -> None:
-        records = [{"key": key, "value": value} for value in values]
-        assert self.producer.produce_batch(TOPIC, records, partition=partition) == len(records)
-        assert self.producer.flush(5) == 0
-
-
-@pytest.fixture
-def mock() -> Mock:
-    made = Mock()
-    made.produce(b"first", partition=PARTITIONS - 1)  # the topic is there then
-    return made
 
 
 @pytest.fixture
@@ -72,7 +48,7 @@ def counts(reader: Reader, *partitions: int, words: int) -> dict[bytes, int]:
     while combiner.words < words and time.monotonic() < deadline:
         reader.read(0.2)
         combiner.add(reader.inbox)
-    return {record["key"]: int.from_bytes(record["value"], "big") for record in combiner.records(0)}
+    return {key: int.from_bytes(value, "big") for key, value in listed(combiner.records(0))}
 
 
 def wait_for(reader: Reader, records: int) -> None:
@@ -382,7 +358,7 @@ def test_the_inbox_is_that_of_the_newest_consumer(mock: Mock) -> None:
         contextlib.closing(clients.assigned_reader(mock.config)) as first,
         contextlib.closing(clients.assigned_reader(mock.config)) as second,
     ):
-        with pytest.raises(RuntimeError, match="has made no consumer"):
+        with pytest.raises(RuntimeError, match="has made no client"):
             _core.Inbox.of_newest_consumer()
         assign(first, 0)
         assign(second, 1)
@@ -398,10 +374,10 @@ def test_a_consumer_of_another_thread_or_without_the_plugin_has_no_inbox(mock: M
     thread.start()
     thread.join()
     made.append(Consumer(settings))
-    with pytest.raises(RuntimeError, match="has made no consumer"):
+    with pytest.raises(RuntimeError, match="has made no client"):
         _core.Inbox.of_newest_consumer()
     Producer({"bootstrap.servers": mock.config.bootstrap_servers} | plugin)
-    with pytest.raises(RuntimeError, match="has made no consumer"):
+    with pytest.raises(RuntimeError, match="has made no client"):
         _core.Inbox.of_newest_consumer()
     for consumer in made:
         consumer.close()

@@ -4,11 +4,11 @@ import logging
 import struct
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from wcsup._core import Records
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, FencedError, RetryError
 from wcsup.kafka import clients
@@ -45,18 +45,23 @@ class FakeProducer:
     def begin_transaction(self) -> None:
         self._called("begin")
 
-    def produce_batch(self, _topic: str, records: list[dict[str, Any]], partition: int) -> int:
+    def write(self, _topic: str, partition: int, _records: Records, start: int, stop: int) -> int:
         assert partition == 3
-        self.calls.append("produce")
-        if not self._errors.get("produce"):
-            return len(records)
-        error = self._errors["produce"].pop(0)
-        for record in records[1:]:
-            record["_error"] = error
+        self.calls.append("write")
+        if not self._errors.get("write"):
+            return stop - start
+        error = self._errors["write"].pop(0)
+        if error.code() != KafkaError._QUEUE_FULL:
+            raise KafkaException(error)
         return 1
 
-    def produce(self, *_: object, **__: object) -> None:
-        self._called("post")
+    def produce(self, topic: str, *_: object, **__: object) -> None:
+        call = "post" if topic.endswith("dead-letters") else "last"
+        if self._errors.get(call) and self._errors[call][0].code() == KafkaError._QUEUE_FULL:
+            self.calls.append(call)
+            self._errors[call].pop(0)
+            raise BufferError
+        self._called(call)
 
     def poll(self, _timeout: float) -> None:
         pass
@@ -87,7 +92,7 @@ def attempt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, list[st
         monkeypatch.setattr(transaction, "_RETRY_PAUSE", 0)
         retained: list[object] = []
         outbox = Outbox(
-            records=[("words", 3, [{"key": b"a"}, {"key": b"b"}, {"key": b"c"}])],
+            records=[("words", 3, Records([(b"a", b"1"), (b"b", b"1"), (b"c", b"1")]))],
             letters=[Letter(None, b"odd", [])],
             offsets=[TopicPartition("lines", 0, 5)],
         )
@@ -104,7 +109,7 @@ def attempt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, list[st
     return run
 
 
-WHOLE = ["init", "begin", "produce", "post", "offsets", "commit"]
+WHOLE = ["init", "begin", "write", "last", "post", "offsets", "commit"]
 
 
 def up_to(call: str, *then: str) -> list[str]:
@@ -116,6 +121,7 @@ def again(call: str) -> list[str]:
 
 
 CALLS = ["init", "begin", "offsets", "commit"]
+GIVEN = ["write", "last", "post"]
 
 TABLE = [
     *[(call, RETRIABLE, "committed", again(call)) for call in CALLS],
@@ -124,10 +130,10 @@ TABLE = [
     *[(call, FENCED, "FencedError", up_to(call)) for call in CALLS],
     *[(call, UNFLAGGED, "RetryError", up_to(call)) for call in CALLS],
     # A record is taken or not; whether the producer lives on is for the abort to tell.
-    *[(call, KafkaError(KafkaError._STATE), "AbortedError", up_to(call, "abort")) for call in ("produce", "post")],
-    *[(call, KafkaError(KafkaError._FATAL), "AbortedError", up_to(call, "abort")) for call in ("produce", "post")],
-    *[(call, TOO_LARGE, "ConfigurationError", up_to(call)) for call in ("produce", "post")],
-    ("produce", KafkaError(KafkaError._QUEUE_FULL), "committed", again("produce")),
+    *[(call, KafkaError(KafkaError._STATE), "AbortedError", up_to(call, "abort")) for call in GIVEN],
+    *[(call, KafkaError(KafkaError._FATAL), "AbortedError", up_to(call, "abort")) for call in GIVEN],
+    *[(call, TOO_LARGE, "ConfigurationError", up_to(call)) for call in GIVEN],
+    *[(call, KafkaError(KafkaError._QUEUE_FULL), "committed", again(call)) for call in GIVEN],
 ]
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, UsageError
 from wcsup.kafka.reader import Reader
+from wcsup.kafka.writer import Writer
 
 log = logging.getLogger("wcsup.kafka")
 
@@ -139,7 +140,7 @@ class _Listener:
         log.log(level, text, *arguments)
 
 
-def transactional_producer(config: Config, name: str, on_failure: Callable[[str], None]) -> Producer:
+def transactional_producer(config: Config, name: str, on_failure: Callable[[str], None]) -> Writer:
     """Return a producer whose `transactional.id` is `name`; whoever starts with it next fences this one.
 
     `on_failure` hears of failed connections and of requests without an answer; it is called from within calls of the
@@ -148,24 +149,26 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
     timeout = int(config.transaction_timeout * 1000)
     return _make(
         config,
-        Producer,
-        settings(
-            config,
-            logger=_Listener("FAIL", "REQTMOUT", heard=on_failure),
-            transactional_id=name,
-            transaction_timeout_ms=timeout,
-            message_timeout_ms=timeout,
-            message_max_bytes=MAX_RECORD_BYTES,
-            compression_type="lz4",
-            batch_size=1_000_000,
-            # A batch is produced at once and flushed by its commit: waiting for more only adds latency.
-            linger_ms=0,
-            # While the last transaction's markers are being written the next one's first requests are answered by
-            # CONCURRENT_TRANSACTIONS. That is over in some milliseconds, and the default asks again after 100.
-            retry_backoff_ms=20,
-            queue_buffering_max_messages=1_000_000,
-            queue_buffering_max_kbytes=131_072,
-            partitioner="murmur2_random",
+        Writer,
+        _plugged(
+            settings(
+                config,
+                logger=_Listener("FAIL", "REQTMOUT", heard=on_failure),
+                transactional_id=name,
+                transaction_timeout_ms=timeout,
+                message_timeout_ms=timeout,
+                message_max_bytes=MAX_RECORD_BYTES,
+                compression_type="lz4",
+                batch_size=1_000_000,
+                # A batch is produced at once and flushed by its commit: waiting for more only adds latency.
+                linger_ms=0,
+                # While the last transaction's markers are being written the next one's first requests are answered by
+                # CONCURRENT_TRANSACTIONS. That is over in some milliseconds, and the default asks again after 100.
+                retry_backoff_ms=20,
+                queue_buffering_max_messages=1_000_000,
+                queue_buffering_max_kbytes=131_072,
+                partitioner="murmur2_random",
+            )
         )
         | {"log_level": 6},  # not the user's to lower: `_Listener` has to hear
     )
@@ -185,9 +188,14 @@ def _reading(config: Config, isolation: str = COMMITTED, **own: Any) -> Settings
     )
 
 
-def _reader(config: Config, values: Settings) -> Reader:
+def _plugged(values: Settings) -> Settings:
+    """Return settings of a client that Rust is to have a hand in."""
     plugins = [values.get("plugin.library.paths"), _core.plugin()]
-    return Reader(_make(config, Consumer, values | {"plugin.library.paths": ";".join(filter(None, plugins))}))
+    return values | {"plugin.library.paths": ";".join(filter(None, plugins))}
+
+
+def _reader(config: Config, values: Settings) -> Reader:
+    return Reader(_make(config, Consumer, _plugged(values)))
 
 
 def group_reader(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.pipeline.records import Letter, Record
+from wcsup.pipeline.records import Letter
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox, Written
 
@@ -93,7 +93,7 @@ class Mapper:
         """Return the distinct words with their counts, by partition of `words`."""
         return Outbox(list(self._records()), [Letter.of(self._lines, refused) for refused in self._batch.rejected()])
 
-    def _records(self) -> Iterator[tuple[str, int, list[Record]]]:
+    def _records(self) -> Iterator[tuple[str, int, _core.Records]]:
         """Make the records; before the transaction begins, which no rebalance must overtake. They are small."""
         batch, self._written = self._batch, 0
         packed = batch.distinct > PLAIN_DISTINCT

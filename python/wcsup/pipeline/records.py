@@ -2,12 +2,8 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from wcsup import _core
-
-Record = dict[str, Any]
-"""What `Producer.produce_batch` takes: `key` and `value`."""
 
 Refused = tuple[int, int, bytes | None, bytes | None, str]
 """A record that a batch refused: partition, offset, key, value and why."""
@@ -54,8 +50,8 @@ def readable(word: bytes) -> str:
     return word.decode("utf-8", "backslashreplace")
 
 
-def top_record(partition: int, top: _core.Top) -> Record:
-    """Return the record of topic `top` for a partition of `counts`."""
+def top_record(partition: int, top: _core.Top) -> tuple[bytes, bytes]:
+    """Return key and value of topic `top` for a partition of `counts`."""
     words = [[readable(word), total] for word, total in top.words()]
     value = json.dumps({"words": words}, ensure_ascii=False, separators=(",", ":"))
-    return {"key": str(partition).encode(), "value": value.encode()}
+    return str(partition).encode(), value.encode()

@@ -11,12 +11,12 @@ from wcsup.config import Config
 from wcsup.crash import point
 from wcsup.errors import StoreBrokenError
 from wcsup.kafka.topics import Identity
-from wcsup.pipeline.records import Letter, Record, readable, top_record
+from wcsup.pipeline.records import Letter, readable, top_record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox, Written
 from wcsup.state.directory import StateDirectory
 from wcsup.state.restore import KNOWN_BYTES, Committed, Open, Restore, latin
-from wcsup.state.store import Stamp, parts
+from wcsup.state.store import Stamp
 
 FULL_DISTINCT = 200_000
 FULL_BYTES = 32 << 20
@@ -189,14 +189,13 @@ class Reducer:
             return self._known[partition][0]
         return opened.store.lookup(self._batch.words(partition))
 
-    def _records(self) -> Iterator[tuple[str, int, list[Record]]]:
-        """Make the records in parts."""
+    def _records(self) -> Iterator[tuple[str, int, _core.Records]]:
+        """Make the records of one partition at a time."""
         for partition, totals in self._totals.items():
-            for part in parts(totals):
-                yield self._config.topic("counts"), partition, totals.records(*part)
+            yield self._config.topic("counts"), partition, totals.records()
         for partition in sorted(self._publishing):
             top = self._tops.get(partition, self._open[partition].top)
-            yield self._config.topic("top"), partition, [top_record(partition, top)]
+            yield self._config.topic("top"), partition, _core.Records([top_record(partition, top)])
 
     def committed(self, written: Written) -> None:
         """Write each partition's totals and stamp to its store, in one batch, or keep them; begin the next batch."""

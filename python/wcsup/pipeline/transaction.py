@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from wcsup import _core
 from wcsup.config import Config
 from wcsup.crash import point
 from wcsup.errors import ConfigurationError, FencedError, RetryError, WcsupError
 from wcsup.kafka import clients
 from wcsup.kafka.failures import Failure, classify
-from wcsup.pipeline.records import Letter, Record
+from wcsup.kafka.writer import Writer
+from wcsup.pipeline.records import Letter
 
 log = logging.getLogger("wcsup.transaction")
 
@@ -27,6 +29,8 @@ _QUICK_START_SECONDS = 0.1
 _QUEUE_PAUSE = 0.02
 _QUEUED = 20_000
 """Records in the producer's queue above which a commit waits before it gives it more: they are 300 bytes each."""
+_GIVEN = 10_000
+"""Records that the producer is given at a time."""
 
 
 class AbortedError(Exception):
@@ -41,7 +45,7 @@ class AbortedError(Exception):
 class Outbox:
     """What one commit writes."""
 
-    records: Iterable[tuple[str, int, list[Record]]] = ()
+    records: Iterable[tuple[str, int, _core.Records]] = ()
     """Topic, partition, records; gone through once."""
     letters: list[Letter] = field(default_factory=list)
     offsets: list[TopicPartition] = field(default_factory=list)
@@ -85,7 +89,7 @@ class Transactions:
         """Whether the producer is to be replaced before the next transaction."""
         self._began: float | None = None
         """When the open transaction was begun; none where none is open."""
-        self._producer: Producer | None = None
+        self._producer: Writer | None = None
 
     def start(self) -> None:
         """Make the producer and fence whoever ran under the name; transactions it left open are settled.
@@ -149,8 +153,9 @@ class Transactions:
             with self._step("produce"):
                 for topic, partition, records in outbox.records:
                     self._produce(producer, topic, partition, records, written)
+                letters = self._config.topic("dead-letters")
                 for letter in outbox.letters:
-                    self._post(producer, letter)
+                    self._send(producer, letters, letter.key, letter.value, headers=letter.headers)
             point("after-produce")
             # Step 4
             with self._step("offsets"):
@@ -205,7 +210,7 @@ class Transactions:
         yield
         self._timed(name, time.monotonic() - began)
 
-    def _confirm(self, producer: Producer, confirm: Callable[[], None]) -> None:
+    def _confirm(self, producer: Writer, confirm: Callable[[], None]) -> None:
         try:
             confirm()
         except WcsupError as reason:
@@ -216,54 +221,53 @@ class Transactions:
                 raise reason from error
             raise
 
-    def _produce(self, producer: Producer, topic: str, partition: int, records: list[Record], to: Written) -> None:
-        if not records:
-            return
-
+    def _produce(self, producer: Writer, topic: str, partition: int, records: _core.Records, to: Written) -> None:
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
                 to[topic, partition] = message.offset() or 0
 
-        # What is delivered stays in memory until its report is served.
-        producer.poll(0)
-        while len(producer) > _QUEUED:
-            self._alive()
-            producer.poll(_QUEUE_PAUSE)
-        # The last record's offset is the highest: the producer is idempotent, so the order stands.
-        records[-1]["callback"] = delivered
-        while records:
-            taken = producer.produce_batch(topic, records, partition=partition)
-            if taken == len(records):
-                return
-            left = [record for record in records if "_error" in record]
-            for record in left:
-                error = record.pop("_error")
-                if error.code() != KafkaError._QUEUE_FULL:
-                    self._refused(error)
-            records = left
-            self._alive()
-            producer.poll(_QUEUE_PAUSE)
+        given, last = 0, len(records) - 1
+        while given < last:
+            # What is delivered stays in memory until its report is served.
+            producer.poll(0)
+            while len(producer) > _QUEUED:
+                self._wait(producer)
+            try:
+                taken = producer.write(topic, partition, records, given, min(given + _GIVEN, last))
+            except KafkaException as failed:
+                self._refused(failed.args[0])
+            given += taken
+            if not taken:
+                self._wait(producer)
+        if last >= 0:
+            # Its offset is the highest: the producer is idempotent, so the order stands.
+            key, value = records[last]
+            self._send(producer, topic, key, value, partition=partition, on_delivery=delivered)
 
-    def _post(self, producer: Producer, letter: Letter) -> None:
+    def _send(self, producer: Writer, topic: str, key: bytes | None, value: bytes | None, **more: Any) -> None:
         while True:
             try:
-                producer.produce(self._config.topic("dead-letters"), letter.value, letter.key, headers=letter.headers)
+                producer.produce(topic, value, key, **more)
             except BufferError:
-                self._alive()
-                producer.poll(_QUEUE_PAUSE)
+                self._wait(producer)
             except KafkaException as failed:
                 self._refused(failed.args[0])
             else:
                 return
 
-    def _refused(self, error: KafkaError) -> None:
+    def _wait(self, producer: Writer) -> None:
+        """Wait for room in the producer's queue."""
+        self._alive()
+        producer.poll(_QUEUE_PAUSE)
+
+    def _refused(self, error: KafkaError) -> NoReturn:
         """Raise what it means that librdkafka did not take a record."""
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             self._raise(error)
         # The transaction failed already; the abort tells whether the producer did, too.
         raise AbortedError(error)
 
-    def _abort(self, producer: Producer) -> None:
+    def _abort(self, producer: Writer) -> None:
         """Abort; a failed abort leaves the outcome to the next process. The producer is not used again.
 
         Of records that the broker may have, and that librdkafka was about to send again, an abort gives the sequence
@@ -301,7 +305,7 @@ class Transactions:
                 self._alive()
                 time.sleep(_RETRY_PAUSE)
 
-    def _raise(self, error: KafkaError) -> None:
+    def _raise(self, error: KafkaError) -> NoReturn:
         """Raise what an error means."""
         match classify(error):
             case Failure.ABORT:
@@ -318,7 +322,7 @@ class Transactions:
         """Take note of a failed connection; called from within producer calls, so it never raises."""
         self._disturbed = True
 
-    def _running(self) -> Producer:
+    def _running(self) -> Writer:
         if self._producer is None:
             raise RuntimeError("commit before start")
         return self._producer

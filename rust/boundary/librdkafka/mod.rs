@@ -1,0 +1,259 @@
+//! Uses the clients that Python made out of librdkafka, without a Python object for each record.
+//!
+//! confluent-kafka makes a `Message` of every record that is read, a third of all that a line of prose costs, and takes
+//! a dict for each one that is written. Its clients give no handle out, but librdkafka gives one to plugins
+//! (`plugin.library.paths` in its CONFIGURATION.md), and this library is one: `conf_init` has `on_new` called with each
+//! client that is made with it, and `on_destroy` before that client ends.
+//!
+//! Python keeps all else: rebalances, transactions, callbacks, errors.
+
+mod consumer;
+mod producer;
+
+use std::cell::RefCell;
+use std::cmp::min;
+use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::mem;
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use libloading::os::unix::{Library, RTLD_NOW};
+
+pub use consumer::{Consumer, Notice};
+pub use producer::{Producer, Taken};
+
+const NAME: &CStr = c"wcsup";
+const NO_ERROR: c_int = 0;
+const ERR_STATE: c_int = -172;
+const CONF_UNKNOWN: c_int = -2;
+
+enum Handle {}
+enum Conf {}
+enum Queue {}
+enum Topic {}
+
+/// `rd_kafka_message_t`.
+#[repr(C)]
+struct Message {
+    error: c_int,
+    topic: *mut Topic,
+    partition: i32,
+    /// The text of the error where there is one.
+    value: *const u8,
+    value_len: usize,
+    key: *const u8,
+    key_len: usize,
+    offset: i64,
+    private: *mut c_void,
+}
+
+type OnNew =
+    unsafe extern "C" fn(*mut Handle, *const Conf, *mut c_void, *mut c_char, usize) -> c_int;
+type OnConfSet = unsafe extern "C" fn(
+    *mut Conf,
+    *const c_char,
+    *const c_char,
+    *mut c_char,
+    usize,
+    *mut c_void,
+) -> c_int;
+type OnError = unsafe extern "C" fn(*mut Handle, c_int, *const c_char, *mut c_void);
+type OnDestroy = unsafe extern "C" fn(*mut Handle, *mut c_void) -> c_int;
+
+/// Declares the functions of librdkafka that are called, and looks them up.
+macro_rules! api {
+    ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
+        struct Api {
+            $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+            /// Keeps the functions where they are.
+            _library: Library,
+        }
+
+        impl Api {
+            fn of(library: Library) -> Result<Self, libloading::Error> {
+                Ok(Self {
+                    // SAFETY: the types are those of rdkafka.h, whose interface is stable.
+                    $($name: unsafe { *library.get(concat!(stringify!($name), "\0").as_bytes())? },)*
+                    _library: library,
+                })
+            }
+        }
+    };
+}
+
+api! {
+    rd_kafka_conf_interceptor_add_on_new: fn(*mut Conf, *const c_char, OnNew, *mut c_void) -> c_int;
+    rd_kafka_conf_interceptor_add_on_conf_set: fn(*mut Conf, *const c_char, OnConfSet, *mut c_void) -> c_int;
+    rd_kafka_conf_set_error_cb: fn(*mut Conf, OnError);
+    rd_kafka_type: fn(*const Handle) -> c_int;
+    rd_kafka_conf: fn(*mut Handle) -> *const Conf;
+    rd_kafka_conf_get: fn(*const Conf, *const c_char, *mut c_char, *mut usize) -> c_int;
+    rd_kafka_interceptor_add_on_destroy: fn(*mut Handle, *const c_char, OnDestroy, *mut c_void) -> c_int;
+    rd_kafka_queue_new: fn(*mut Handle) -> *mut Queue;
+    rd_kafka_queue_get_consumer: fn(*mut Handle) -> *mut Queue;
+    rd_kafka_queue_get_partition: fn(*mut Handle, *const c_char, i32) -> *mut Queue;
+    rd_kafka_queue_forward: fn(*mut Queue, *mut Queue);
+    rd_kafka_queue_length: fn(*mut Queue) -> usize;
+    rd_kafka_queue_io_event_enable: fn(*mut Queue, c_int, *const c_void, usize);
+    rd_kafka_queue_destroy: fn(*mut Queue);
+    rd_kafka_consume_batch_queue: fn(*mut Queue, c_int, *mut NonNull<Message>, usize) -> isize;
+    rd_kafka_message_destroy: fn(*mut Message);
+    rd_kafka_topic_new: fn(*mut Handle, *const c_char, *mut c_void) -> *mut Topic;
+    rd_kafka_topic_destroy: fn(*mut Topic);
+    rd_kafka_last_error: fn() -> c_int;
+    rd_kafka_produce_batch: fn(*mut Topic, i32, c_int, *mut Message, c_int) -> c_int;
+}
+
+static API: OnceLock<Api> = OnceLock::new();
+
+thread_local! {
+    /// The client that this thread made last.
+    static NEWEST: RefCell<Option<Arc<Client>>> = const { RefCell::new(None) };
+}
+
+/// Finds librdkafka's functions in a library that is linked with it, as it was loaded already.
+pub fn link(library: &OsStr) -> Result<(), libloading::Error> {
+    if API.get().is_none() {
+        // SAFETY: the library is loaded, so that nothing of it runs here.
+        let library = unsafe { Library::open(Some(library), RTLD_NOW)? };
+        let _ = API.set(Api::of(library)?);
+    }
+    Ok(())
+}
+
+/// What librdkafka calls when `plugin.library.paths` of a configuration is set to this library.
+///
+/// # Safety
+///
+/// For librdkafka alone.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn conf_init(
+    conf: *mut Conf,
+    _opaque: *mut *mut c_void,
+    text: *mut c_char,
+    size: usize,
+) -> c_int {
+    let Some(api) = API.get() else {
+        let why = c"wcsup._core.plugin() was not called";
+        let length = min(why.to_bytes_with_nul().len(), size);
+        // SAFETY: `text` has room for `size` bytes. What is cut has no end, but librdkafka gives 512.
+        unsafe { ptr::copy_nonoverlapping(why.as_ptr(), text, length) };
+        return ERR_STATE;
+    };
+    let (name, opaque) = (NAME.as_ptr(), ptr::null_mut());
+    // SAFETY: `conf` is librdkafka's.
+    unsafe {
+        match (api.rd_kafka_conf_interceptor_add_on_conf_set)(conf, name, on_conf_set, opaque) {
+            NO_ERROR => (api.rd_kafka_conf_interceptor_add_on_new)(conf, name, on_new, opaque),
+            error => error,
+        }
+    }
+}
+
+/// A setting is being made. confluent-kafka makes one (`log.queue`) after it has set its callback for errors.
+unsafe extern "C" fn on_conf_set(
+    conf: *mut Conf,
+    _name: *const c_char,
+    _value: *const c_char,
+    _text: *mut c_char,
+    _size: usize,
+    _opaque: *mut c_void,
+) -> c_int {
+    if let Some(api) = API.get() {
+        // SAFETY: `conf` is librdkafka's.
+        unsafe { (api.rd_kafka_conf_set_error_cb)(conf, on_error) };
+    }
+    CONF_UNKNOWN // to us; librdkafka goes on with it
+}
+
+unsafe extern "C" fn on_error(
+    _handle: *mut Handle,
+    _error: c_int,
+    _text: *const c_char,
+    _opaque: *mut c_void,
+) {
+}
+
+/// A client is being made in this thread; none of its parts is there yet.
+unsafe extern "C" fn on_new(
+    handle: *mut Handle,
+    _conf: *const Conf,
+    _opaque: *mut c_void,
+    _text: *mut c_char,
+    _size: usize,
+) -> c_int {
+    let Some(api) = API.get() else {
+        return ERR_STATE;
+    };
+    let client = Arc::new(Client(Mutex::new(Use::None { api, handle })));
+    let opaque = Arc::into_raw(Arc::clone(&client));
+    // SAFETY: `handle` is librdkafka's; `on_destroy` takes the reference back.
+    let error = unsafe {
+        let opaque = opaque.cast_mut().cast();
+        (api.rd_kafka_interceptor_add_on_destroy)(handle, NAME.as_ptr(), on_destroy, opaque)
+    };
+    if error == NO_ERROR {
+        NEWEST.replace(Some(client));
+    } else {
+        // SAFETY: nobody else will take it back.
+        drop(unsafe { Arc::from_raw(opaque) });
+    }
+    error
+}
+
+/// A client ends: whatever of it is still held has to go first.
+unsafe extern "C" fn on_destroy(_handle: *mut Handle, opaque: *mut c_void) -> c_int {
+    // SAFETY: `on_new` gave it, once.
+    let client = unsafe { Arc::from_raw(opaque.cast_const().cast::<Client>()) };
+    if let Use::By(user) = client.change(Use::Destroyed) {
+        user.end();
+    }
+    NO_ERROR
+}
+
+/// A client that was made with the plugin.
+struct Client(Mutex<Use>);
+
+/// What a client is used for.
+enum Use {
+    None {
+        api: &'static Api,
+        handle: *mut Handle,
+    },
+    By(Arc<dyn User>),
+    Destroyed,
+}
+
+// SAFETY: librdkafka's clients may be used by any thread.
+unsafe impl Send for Use {}
+
+/// Who holds parts of a client.
+trait User: Send + Sync {
+    /// Lets go of all of them.
+    fn end(&self);
+}
+
+impl Client {
+    fn change(&self, to: Use) -> Use {
+        mem::replace(
+            &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            to,
+        )
+    }
+
+    /// Gives the client that this thread made last, once, to what `open` makes of it.
+    fn newest<T: User + 'static>(
+        open: impl FnOnce(&'static Api, *mut Handle) -> Result<T, &'static str>,
+    ) -> Result<Arc<T>, &'static str> {
+        const NONE: &str = "this thread has made no client with the plugin since";
+        let client = NEWEST.take().ok_or(NONE)?;
+        let mut what = client.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Use::None { api, handle } = *what else {
+            return Err(NONE);
+        };
+        let user = Arc::new(open(api, handle)?);
+        let shared: Arc<dyn User> = Arc::<T>::clone(&user);
+        *what = Use::By(shared);
+        Ok(user)
+    }
+}

@@ -1,0 +1,37 @@
+//! `Outlet`.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use super::librdkafka::{Producer, Taken};
+use super::records::Records;
+
+#[pyclass(module = "wcsup._core", frozen)]
+pub struct Outlet(Arc<Producer>);
+
+#[pymethods]
+impl Outlet {
+    #[staticmethod]
+    fn of_newest_producer() -> PyResult<Self> {
+        Producer::newest()
+            .map(Self)
+            .map_err(PyRuntimeError::new_err)
+    }
+
+    fn produce(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        partition: i32,
+        records: &Records,
+        start: usize,
+        stop: usize,
+    ) -> PyResult<Taken> {
+        let records = records.get().entries(start..stop);
+        py.detach(|| self.0.produce(topic, partition, records))
+            .map_err(|error| PyValueError::new_err(error.to_string()))?
+            .ok_or_else(|| PyRuntimeError::new_err("the producer is closed"))
+    }
+}

@@ -1,0 +1,122 @@
+"""Writing by way of the outlet, on librdkafka's own mock of a cluster."""
+
+import contextlib
+import gc
+import time
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from mocked import TOPIC, Mock
+
+from wcsup import _core
+from wcsup.kafka.reader import messages
+from wcsup.kafka.writer import Writer
+
+RECORDS = _core.Records([(b"key-%d" % number, b"value-%d" % number) for number in range(10)])
+
+
+def writer(servers: str | None, **settings: int) -> Writer:
+    plugin: dict[str, object] = {"bootstrap.servers": servers, "plugin.library.paths": _core.plugin(), "log_level": 0}
+    return Writer(plugin | {name.replace("_", "."): value for name, value in settings.items()})
+
+
+def nowhere(**settings: int) -> Writer:
+    return writer("127.0.0.1:1", **settings)
+
+
+def read(mock: Mock, partition: int, count: int) -> list[Message]:
+    settings = {"bootstrap.servers": mock.config.bootstrap_servers, "group.id": "g"}
+    with contextlib.closing(Consumer(settings)) as consumer:
+        consumer.assign([TopicPartition(TOPIC, partition, 0)])
+        found: list[Message] = []
+        deadline = time.monotonic() + 10
+        while len(found) < count and time.monotonic() < deadline:
+            found += messages(consumer, count, 0.2)
+        return found
+
+
+def test_records_are_written_as_they_are(mock: Mock) -> None:
+    producer = writer(mock.config.bootstrap_servers)
+    odd = _core.Records([(b"", b""), (b"\0\xff", b"v" * 100_000)])
+    assert producer.write(TOPIC, 1, RECORDS, 2, 5) == 3
+    assert producer.write(TOPIC, 1, odd, 0, 99) == 2
+    assert producer.write(TOPIC, 1, RECORDS, 9, 9) == producer.write(TOPIC, 1, RECORDS, 20, 30) == 0
+    assert producer.flush(10) == 0
+    expected = [RECORDS[place] for place in range(2, 5)] + [(b"", b""), (b"\0\xff", b"v" * 100_000)]
+    assert [(message.key(), message.value()) for message in read(mock, 1, 5)] == expected
+
+
+def test_a_record_with_a_callback_may_follow(mock: Mock) -> None:
+    producer = writer(mock.config.bootstrap_servers)
+    delivered: list[tuple[KafkaError | None, int | None]] = []
+    producer.write(TOPIC, 0, RECORDS, 0, 10)
+    producer.produce(TOPIC, b"last", partition=0, on_delivery=lambda error, of: delivered.append((error, of.offset())))
+    assert producer.flush(10) == 0
+    assert delivered == [(None, 10)]
+
+
+def test_a_full_queue_takes_the_first_ones() -> None:
+    producer = nowhere(queue_buffering_max_messages=7)
+    assert producer.write(TOPIC, 0, RECORDS, 1, 10) == 7
+    assert producer.write(TOPIC, 0, RECORDS, 8, 10) == 0
+    producer.purge()
+    producer.flush(1)
+    assert producer.write(TOPIC, 0, RECORDS, 8, 10) == 2
+    producer.purge()
+    producer.flush(1)
+
+
+def test_what_librdkafka_refuses_is_raised() -> None:
+    producer = nowhere(message_max_bytes=2000)
+    with pytest.raises(KafkaException) as raised:
+        producer.write(TOPIC, 0, _core.Records([(b"a", b"a" * 3000)]), 0, 1)
+    assert raised.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
+    with pytest.raises(KafkaException):
+        producer.write("t" * 600, 0, RECORDS, 0, 1)
+    for wrong in ("\0", "t\0"):
+        with pytest.raises(ValueError, match="nul"):
+            producer.write(wrong, 0, RECORDS, 0, 1)
+
+
+def test_an_outlet_ends_with_its_producer() -> None:
+    producer = Producer({"bootstrap.servers": "127.0.0.1:1", "plugin.library.paths": _core.plugin(), "log_level": 0})
+    outlet = _core.Outlet.of_newest_producer()
+    assert outlet.produce(TOPIC, 0, RECORDS, 0, 10) == (10, 0)
+    with pytest.raises(RuntimeError, match="has made no client"):
+        _core.Outlet.of_newest_producer()
+    producer.purge()
+    del producer
+    gc.collect()
+    with pytest.raises(RuntimeError, match="closed"):
+        outlet.produce(TOPIC, 0, RECORDS, 0, 10)
+
+
+def test_a_producer_outlives_its_outlet() -> None:
+    producer = Producer({"bootstrap.servers": "127.0.0.1:1", "plugin.library.paths": _core.plugin(), "log_level": 0})
+    outlet = _core.Outlet.of_newest_producer()
+    outlet.produce(TOPIC, 0, RECORDS, 0, 10)
+    del outlet
+    gc.collect()
+    assert len(producer) >= 10
+    producer.purge()
+    assert producer.flush(1) == 0
+
+
+def test_inbox_and_outlet_are_each_of_their_own_kind(mock: Mock) -> None:
+    servers = {"bootstrap.servers": mock.config.bootstrap_servers, "plugin.library.paths": _core.plugin()}
+    with contextlib.closing(Consumer(servers | {"group.id": "g"})), pytest.raises(RuntimeError, match="no producer"):
+        _core.Outlet.of_newest_producer()
+    producer = Producer(servers)
+    with pytest.raises(RuntimeError, match="consumer"):
+        _core.Inbox.of_newest_consumer()
+    assert producer.flush(1) == 0
+
+
+def test_records_are_a_sequence() -> None:
+    assert len(RECORDS) == 10
+    assert RECORDS[9] == (b"key-9", b"value-9")
+    assert len(_core.Records()) == 0
+    with pytest.raises(IndexError):
+        RECORDS[10]
+    with pytest.raises(OverflowError):
+        RECORDS[-11]
