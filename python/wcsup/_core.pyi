@@ -22,6 +22,7 @@ __all__ = [
     "Changelog",
     "Combiner",
     "Inbox",
+    "Kept",
     "Known",
     "Outlet",
     "Records",
@@ -256,6 +257,22 @@ class Known:
     @property
     def memory(self) -> int:
         """Bytes held, about."""
+
+@final
+class Kept:
+    """New totals of one partition that its store is yet to be given: the last one of each word."""
+
+    def __new__(cls) -> Kept: ...
+    def keep(self, totals: Totals) -> None:
+        """Take new totals in: those of an `Aggregator`. Raises ValueError where they come with words to delete."""
+    def get(self, word: bytes) -> bytes | None:
+        """Return the total that is kept of a word (8 bytes)."""
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """Return (word, 8-byte total) of all words in byte order."""
+    def clear(self) -> None:
+        """Forget all."""
+    def __len__(self) -> int:
+        """Return the number of words."""
 
 @final
 class Top:

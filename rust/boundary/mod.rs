@@ -5,6 +5,7 @@ mod aggregator;
 mod changelog;
 mod combiner;
 mod inbox;
+mod kept;
 mod librdkafka;
 mod outlet;
 mod records;
@@ -25,6 +26,7 @@ mod _core {
         changelog::Changelog,
         combiner::Combiner,
         inbox::{Inbox, plugin},
+        kept::Kept,
         outlet::Outlet,
         partition_of,
         records::Records,

@@ -20,6 +20,12 @@ impl From<totals::Totals> for Totals {
     }
 }
 
+impl Totals {
+    pub fn get(&self) -> &totals::Totals {
+        &self.new
+    }
+}
+
 #[pymethods]
 impl Totals {
     fn records(&self, py: Python<'_>) -> Records {

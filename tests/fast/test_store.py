@@ -4,6 +4,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from totals import eight, totals
 
 from wcsup import _core
@@ -25,29 +26,38 @@ def kept_since(store: Store) -> float | None:
 
 
 def test_kept_totals_are_found_at_once_and_written_by_the_next_write(tmp_path: Path) -> None:
-    # Given a store that was given three commits to keep after it was written
+    # Given a store that was given two commits to keep after it was written
     with closing(Store.open(tmp_path / "store", Cached())) as store:
         store.write(totals({b"a": 1, b"b": 2, b"c": 3}), STAMP)
         assert store.kept == 0
         store.keep(totals({b"a": 10, b"d": 4}))
         since = kept_since(store)
         store.keep(totals({b"a": 11}))
-        store.keep(deleting(b"c"))
-        assert store.kept == 3
+        assert store.kept == 2
         assert since is not None and kept_since(store) == since
 
         # Then its words have the newest totals, while the disk has the old ones with their own stamp
-        assert store.lookup([b"a", b"b", b"c", b"d", b"e"]) == [eight(11), eight(2), None, eight(4), None]
+        assert store.lookup([b"a", b"b", b"c", b"d", b"e"]) == [eight(11), eight(2), eight(3), eight(4), None]
         assert store.items() == [(b"a", eight(1)), (b"b", eight(2)), (b"c", eight(3))]
         assert store.stamp == STAMP
 
         # And a write with newer totals of its own writes all of it, with its stamp
         later = replace(STAMP, next_offset=12)
         store.write(totals({b"d": 5}), later)
-        assert store.items() == [(b"a", eight(11)), (b"b", eight(2)), (b"d", eight(5))]
+        assert store.items() == [(b"a", eight(11)), (b"b", eight(2)), (b"c", eight(3)), (b"d", eight(5))]
         assert (store.stamp, store.kept) == (later, 0)
         assert kept_since(store) is None
-        assert store.lookup([b"c"]) == [None]
+        assert store.lookup([b"a"]) == [eight(11)]
+
+
+def test_words_to_delete_are_not_kept_but_written(tmp_path: Path) -> None:
+    with closing(Store.open(tmp_path / "store", Cached())) as store:
+        store.write(totals({b"a": 1, b"b": 2}), STAMP)
+        with pytest.raises(ValueError, match="to delete"):
+            store.keep(deleting(b"a"))
+        assert store.kept == 0
+        store.write(deleting(b"a"), STAMP)
+        assert store.items() == [(b"b", eight(2))]
 
 
 def test_what_is_kept_when_a_store_is_closed_was_never_in_it(tmp_path: Path) -> None:

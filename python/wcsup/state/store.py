@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rocksdict import (
     AccessType,
@@ -24,10 +24,8 @@ from rocksdict import (
     WriteBatch,
 )
 
+from wcsup import _core
 from wcsup.errors import ConfigurationError, StoreBrokenError
-
-if TYPE_CHECKING:
-    from wcsup._core import Totals
 
 log = logging.getLogger("wcsup.store")
 
@@ -120,7 +118,7 @@ class Store:
         """Nothing was ever written to it."""
         self.kept_since: float | None = None
         """When the oldest totals that are kept for the next `write` came; none where there are none."""
-        self._kept: dict[bytes, bytes | None] = {}
+        self._kept = _core.Kept()
         self._database = database
         self._cached = cached
         self._closed = False
@@ -153,36 +151,31 @@ class Store:
             found: list[bytes | None] = self._database[list(words)]  # type: ignore[assignment]
         except Exception as error:
             raise _meaning(error, self.path, self) from error
-        if self._kept:
-            kept = self._kept
-            return [kept.get(word, total) for word, total in zip(words, found, strict=True)]
-        return found
+        if not len(self._kept):
+            return found
+        return [self._kept.get(word) or total for word, total in zip(words, found, strict=True)]
 
-    def keep(self, totals: "Totals") -> None:
+    def keep(self, totals: _core.Totals) -> None:
         """Take new totals that the next `write` is to write: a word that changes often is then written once.
 
         A process that dies until then leaves the store behind, as its stamp says: it will read what it missed.
         """
         if self.kept_since is None:
             self.kept_since = time.monotonic()
-        self._kept.update(totals.pairs())
-        self._kept.update(dict.fromkeys(totals.deleted()))
+        self._kept.keep(totals)
 
     @property
     def kept(self) -> int:
         """How many words are kept for the next `write`."""
         return len(self._kept)
 
-    def write(self, totals: "Totals | None", stamp: Stamp) -> None:
+    def write(self, totals: _core.Totals | None, stamp: Stamp) -> None:
         """Write what was kept, new totals, and the stamp that all of them make true, in one RocksDB batch."""
         batch = WriteBatch(raw_mode=True)
-        for word, total in self._kept.items():
-            if total is None:
-                batch.delete(word)
-            else:
-                batch.put(word, total)
+        put = batch.put
+        for word, total in self._kept.pairs():
+            put(word, total)
         if totals is not None:
-            put = batch.put
             for word, total in _pairs(totals):
                 put(word, total)
             for word in totals.deleted():
@@ -198,7 +191,7 @@ class Store:
         self._kept.clear()
         self.kept_since = None
 
-    def load(self, totals: "Totals") -> None:
+    def load(self, totals: _core.Totals) -> None:
         """Write the first totals to an empty store, as a sorted file of RocksDB's: for that, a third less work.
 
         A stamp is to be written next. Until then the store holds words of which nothing vouches, and what a process
@@ -282,7 +275,7 @@ def _read(directory: str) -> tuple[Stamp | None, dict[bytes, bytes]]:
     return (None if raw is None else _decode(raw)), totals
 
 
-def parts(totals: "Totals") -> Iterator[tuple[int, int]]:
+def parts(totals: _core.Totals) -> Iterator[tuple[int, int]]:
     """Yield places (start, stop) that cover `totals`: what is made of them at a time.
 
     As Python objects they are many times their size.
@@ -291,7 +284,7 @@ def parts(totals: "Totals") -> Iterator[tuple[int, int]]:
         yield start, start + _PART
 
 
-def _pairs(totals: "Totals") -> Iterator[tuple[bytes, bytes]]:
+def _pairs(totals: _core.Totals) -> Iterator[tuple[bytes, bytes]]:
     for part in parts(totals):
         yield from totals.pairs(*part)
 
