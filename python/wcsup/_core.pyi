@@ -51,6 +51,8 @@ def tokenize(line: bytes, rule: Literal["ascii", "unicode"]) -> list[bytes]:
 def plugin() -> str:
     """Return what `plugin.library.paths` of a client has to name for `Inbox.of_newest_consumer` and `Outlet`.
 
+    A transactional producer then makes delivery reports only of what failed.
+
     Raises OSError where the librdkafka of confluent-kafka lacks a function that is needed.
     """
 
@@ -108,12 +110,24 @@ class Outlet:
 
         Raises RuntimeError where there is none, or it was asked for before.
         """
+    def begin(self) -> None:
+        """Begin to count anew, as `settle` and `written` have it."""
     def produce(self, topic: str, partition: int, records: Records, start: int, stop: int) -> tuple[int, int]:
         """Have librdkafka take records, from the place `start` to before `stop`; it copies them.
 
         Returns how many it took, and the code of the error for the first that it did not: 0 where it took all. Where
         its queue is full it takes the first ones; behind a record that it refuses it may have taken others. Raises
         RuntimeError once the producer is closed.
+        """
+    def settle(self, left: int, seconds: float) -> bool:
+        """Wait until all but `left` of the records taken since `begin` are acknowledged or failed, or for so long.
+
+        Returns whether they are. Records that the producer was given otherwise may be taken for some of them.
+        """
+    def written(self) -> list[tuple[str, int, int]]:
+        """Return the highest offset acknowledged since `begin` by topic and partition, below 0 where it is not known.
+
+        Records that the producer was given otherwise are among them.
         """
 
 @final

@@ -1,11 +1,12 @@
 //! `Outlet`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use super::librdkafka::{Producer, Taken};
+use super::librdkafka::{Producer, Taken, Written};
 use super::records::Records;
 
 #[pyclass(module = "wcsup._core", frozen)]
@@ -33,5 +34,19 @@ impl Outlet {
         py.detach(|| self.0.produce(topic, partition, records))
             .map_err(|error| PyValueError::new_err(error.to_string()))?
             .ok_or_else(|| PyRuntimeError::new_err("the producer is closed"))
+    }
+
+    fn begin(&self) {
+        self.0.begin();
+    }
+
+    fn settle(&self, py: Python<'_>, left: usize, seconds: f64) -> PyResult<bool> {
+        let time = Duration::try_from_secs_f64(seconds)
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok(py.detach(|| self.0.settle(left, time)))
+    }
+
+    fn written(&self) -> Vec<Written> {
+        self.0.written()
     }
 }

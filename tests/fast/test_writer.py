@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from mocked import TOPIC, Mock
 
 from wcsup import _core
+from wcsup.kafka import clients
 from wcsup.kafka.reader import messages
 from wcsup.kafka.writer import Writer
 
@@ -46,13 +47,57 @@ def test_records_are_written_as_they_are(mock: Mock) -> None:
     assert [(message.key(), message.value()) for message in read(mock, 1, 5)] == expected
 
 
-def test_a_record_with_a_callback_may_follow(mock: Mock) -> None:
-    producer = writer(mock.config.bootstrap_servers)
-    delivered: list[tuple[KafkaError | None, int | None]] = []
+def transactional(mock: Mock) -> Writer:
+    producer = clients.transactional_producer(mock.config, "name", lambda _: None)
+    producer.init_transactions(10)
+    return producer
+
+
+def test_what_was_written_is_told_by_the_transaction(mock: Mock) -> None:
+    producer = transactional(mock)
+    for number in range(2):
+        producer.begin_transaction()
+        assert producer.written() == {}
+        for partition in (0, 1, 0):
+            producer.write(TOPIC, partition, RECORDS, 0, 4)
+        producer.write("other", 0, RECORDS, 0, 1)
+        producer.commit_transaction(10)
+        # A commit's control record has an offset, too.
+        assert producer.written() == {(TOPIC, 0): 7 + 9 * number, (TOPIC, 1): 3 + 5 * number, ("other", 0): 2 * number}
+
+
+def test_settling_ends_with_the_last_delivery(mock: Mock) -> None:
+    producer = transactional(mock)
+    producer.begin_transaction()
+    producer.settle(60)  # nothing was given
     producer.write(TOPIC, 0, RECORDS, 0, 10)
-    producer.produce(TOPIC, b"last", partition=0, on_delivery=lambda error, of: delivered.append((error, of.offset())))
-    assert producer.flush(10) == 0
-    assert delivered == [(None, 10)]
+    began = time.monotonic()
+    producer.settle(60)
+    assert time.monotonic() - began < 30
+    assert producer.written()[TOPIC, 0] == 9
+    assert len(producer) == 0, "no report of a delivery is left to be served"
+    producer.commit_transaction(10)
+
+
+def test_settling_ends_after_its_time_and_where_enough_is_delivered() -> None:
+    producer = nowhere()
+    producer.write(TOPIC, 0, RECORDS, 0, 10)
+    for seconds, left in ((0.3, 0), (0.3, 9), (0.0, 0)):
+        began = time.monotonic()
+        producer.settle(seconds, left)
+        assert seconds <= time.monotonic() - began < seconds + 5
+    began = time.monotonic()
+    producer.settle(60, 10)
+    assert time.monotonic() - began < 30
+    for wrong in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match=r"\w"):
+            producer.settle(wrong)
+    producer.purge()
+    began = time.monotonic()
+    producer.settle(60)
+    assert time.monotonic() - began < 30, "what failed is settled"
+    assert producer.written() == {}
+    producer.flush(1)
 
 
 def test_a_full_queue_takes_the_first_ones() -> None:

@@ -1,8 +1,11 @@
-"""Writing partitions: Rust gives a producer its records, and Python keeps transactions and delivery reports."""
+"""Writing partitions: Rust gives a producer its records and hears of their delivery; Python keeps the transactions."""
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from wcsup import _core
+
+Written = dict[tuple[str, int], int]
+"""The highest offset that a transaction wrote, by topic and partition."""
 
 
 class Writer(Producer):
@@ -13,13 +16,29 @@ class Writer(Producer):
         super().__init__(settings)
         self._outlet = _core.Outlet.of_newest_producer()
 
+    def begin_transaction(self) -> None:
+        """Begin a transaction, of which `settle` and `written` will tell."""
+        self._outlet.begin()
+        super().begin_transaction()
+
     def write(self, topic: str, partition: int, records: _core.Records, start: int, stop: int) -> int:
         """Have the records from the place `start` to before `stop` sent; return how many were taken.
 
-        Those are fewer where the producer's queue is full. There is no callback for their delivery. Raises
-        `KafkaException` for a record that is refused, behind which others may have been taken.
+        Those are fewer where the producer's queue is full. Raises `KafkaException` for a record that is refused, behind
+        which others may have been taken.
         """
         taken, error = self._outlet.produce(topic, partition, records, start, stop)
         if error not in {KafkaError.NO_ERROR, KafkaError._QUEUE_FULL}:
             raise KafkaException(KafkaError(error))
         return taken
+
+    def settle(self, seconds: float, left: int = 0) -> None:
+        """Wait until all but `left` of the records that were written are delivered or failed, or for so long.
+
+        It wakes once. A commit waits, too, but wakes for each answer of a broker, of which a small one has dozens.
+        """
+        self._outlet.settle(left, seconds)
+
+    def written(self) -> Written:
+        """Return the highest offsets written since the transaction began; 0 where librdkafka was not told."""
+        return {(topic, partition): max(0, offset) for topic, partition, offset in self._outlet.written()}

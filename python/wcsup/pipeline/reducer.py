@@ -11,9 +11,10 @@ from wcsup.config import Config
 from wcsup.crash import point
 from wcsup.errors import StoreBrokenError
 from wcsup.kafka.topics import Identity
+from wcsup.kafka.writer import Written
 from wcsup.pipeline.records import Letter, readable, top_record
 from wcsup.pipeline.report import Counters, Report
-from wcsup.pipeline.transaction import Outbox, Written
+from wcsup.pipeline.transaction import Outbox
 from wcsup.state.directory import StateDirectory
 from wcsup.state.restore import KNOWN_BYTES, Committed, Open, Restore, latin
 from wcsup.state.store import Stamp
@@ -45,8 +46,9 @@ class Reducer:
     # Each commit of a mapper is followed at once, and held back only where several mappers commit in turns.
     fetch_seconds = 0.0
     pause_seconds = 0.005
-    # A commit shows in one partition after the other, and what comes just behind would wait for a whole commit.
-    gather_seconds = 0.002
+    # The records of a commit come in one answer, but to one partition's queue after the other: what comes just behind
+    # the first would wait for a whole commit.
+    gather_seconds = 0.0005
 
     def __init__(self, config: Config, directory: StateDirectory, admin: AdminClient, identity: Identity) -> None:
         self._config = config

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Protocol
 
 from wcsup import _core
+from wcsup.kafka.writer import Written
 from wcsup.pipeline.report import Report
-from wcsup.pipeline.transaction import Outbox, Written
+from wcsup.pipeline.transaction import Outbox
 
 if TYPE_CHECKING:
     from wcsup.state.restore import Committed

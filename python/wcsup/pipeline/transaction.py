@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from wcsup import _core
 from wcsup.config import Config
@@ -16,7 +16,7 @@ from wcsup.crash import point
 from wcsup.errors import ConfigurationError, FencedError, RetryError, WcsupError
 from wcsup.kafka import clients
 from wcsup.kafka.failures import Failure, classify
-from wcsup.kafka.writer import Writer
+from wcsup.kafka.writer import Writer, Written
 from wcsup.pipeline.records import Letter
 
 log = logging.getLogger("wcsup.transaction")
@@ -27,6 +27,8 @@ _RETRY_PAUSE = 0.1
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
 _QUEUE_PAUSE = 0.02
+_SETTLE_SECONDS = 0.1
+"""How long a commit waits for its records. What takes longer is the commit's own: it looks every 10 ms then."""
 _QUEUED = 20_000
 """Records in the producer's queue above which a commit waits before it gives it more: they are 300 bytes each."""
 _GIVEN = 10_000
@@ -50,10 +52,6 @@ class Outbox:
     letters: list[Letter] = field(default_factory=list)
     offsets: list[TopicPartition] = field(default_factory=list)
     """The next input offsets; never empty, so that each commit is fenced by the group's generation."""
-
-
-Written = dict[tuple[str, int], int]
-"""The highest offset that a commit wrote, by topic and partition."""
 
 
 def generation(metadata: bytes) -> int:
@@ -142,7 +140,6 @@ class Transactions:
         if self._disturbed:
             self._renew()
             producer = self._running()
-        written: Written = {}
         point("before-begin")
         try:
             # Step 2
@@ -152,10 +149,9 @@ class Transactions:
             # Step 3
             with self._step("produce"):
                 for topic, partition, records in outbox.records:
-                    self._produce(producer, topic, partition, records, written)
-                letters = self._config.topic("dead-letters")
+                    self._produce(producer, topic, partition, records)
                 for letter in outbox.letters:
-                    self._send(producer, letters, letter.key, letter.value, headers=letter.headers)
+                    self._post(producer, letter)
             point("after-produce")
             # Step 4
             with self._step("offsets"):
@@ -163,6 +159,7 @@ class Transactions:
             point("after-send-offsets")
             self._confirm(producer, confirm)
             with self._step("commit"):
+                producer.settle(_SETTLE_SECONDS)
                 self._call(producer.commit_transaction, -1)
             self._began = None
             point("after-commit")
@@ -178,7 +175,7 @@ class Transactions:
             raise
         # Step 5
         with self._step("store"):
-            retained(written)
+            retained(producer.written())
         point("after-store-write")
 
     @property
@@ -221,33 +218,24 @@ class Transactions:
                 raise reason from error
             raise
 
-    def _produce(self, producer: Writer, topic: str, partition: int, records: _core.Records, to: Written) -> None:
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                to[topic, partition] = message.offset() or 0
-
-        given, last = 0, len(records) - 1
-        while given < last:
-            # What is delivered stays in memory until its report is served.
-            producer.poll(0)
-            while len(producer) > _QUEUED:
+    def _produce(self, producer: Writer, topic: str, partition: int, records: _core.Records) -> None:
+        given = 0
+        while given < len(records):
+            if len(producer) > _QUEUED:
                 self._wait(producer)
+                continue
             try:
-                taken = producer.write(topic, partition, records, given, min(given + _GIVEN, last))
+                taken = producer.write(topic, partition, records, given, given + _GIVEN)
             except KafkaException as failed:
                 self._refused(failed.args[0])
             given += taken
             if not taken:
                 self._wait(producer)
-        if last >= 0:
-            # Its offset is the highest: the producer is idempotent, so the order stands.
-            key, value = records[last]
-            self._send(producer, topic, key, value, partition=partition, on_delivery=delivered)
 
-    def _send(self, producer: Writer, topic: str, key: bytes | None, value: bytes | None, **more: Any) -> None:
+    def _post(self, producer: Writer, letter: Letter) -> None:
         while True:
             try:
-                producer.produce(topic, value, key, **more)
+                producer.produce(self._config.topic("dead-letters"), letter.value, letter.key, headers=letter.headers)
             except BufferError:
                 self._wait(producer)
             except KafkaException as failed:
@@ -258,7 +246,8 @@ class Transactions:
     def _wait(self, producer: Writer) -> None:
         """Wait for room in the producer's queue."""
         self._alive()
-        producer.poll(_QUEUE_PAUSE)
+        producer.poll(0)
+        producer.settle(_QUEUE_PAUSE, _QUEUED // 2)
 
     def _refused(self, error: KafkaError) -> NoReturn:
         """Raise what it means that librdkafka did not take a record."""

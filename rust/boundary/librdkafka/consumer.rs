@@ -19,7 +19,7 @@ use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Api, Client, Handle, Message, NO_ERROR, OnError, Queue, User, on_error};
+use super::{Api, Client, Handle, LONGEST_WAIT, Message, NO_ERROR, OnError, Queue, User, on_error};
 use crate::input::Event;
 
 const CONF_OK: c_int = 0;
@@ -30,9 +30,6 @@ const ERR_PARTITION_EOF: c_int = -191;
 /// doubled, for how large the next ones are can't be told from those of before: a light load's come just before a
 /// backlog's, and of the end of a partition, which has no size, there is one for each.
 const CHUNKS: [usize; 2] = [4, 500];
-
-/// What a wait is cut to, so that its end is a time that there is.
-const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// A consumer that was made with the plugin.
 pub struct Consumer {
@@ -72,7 +69,7 @@ impl Consumer {
     ///
     /// Why there is none.
     pub fn newest() -> Result<Arc<Self>, &'static str> {
-        Client::newest(|api, handle| {
+        Client::newest(|api, handle, _| {
             if !hears_errors(api, handle) {
                 return Err("the consumer needs a logger, so that the plugin hears of errors");
             }

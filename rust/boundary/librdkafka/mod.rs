@@ -16,16 +16,23 @@ use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::mem;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use libloading::os::unix::{Library, RTLD_NOW};
 
 pub use consumer::{Consumer, Notice};
-pub use producer::{Producer, Taken};
+use producer::{Acks, on_acknowledgement};
+pub use producer::{Producer, Taken, Written};
 
 const NAME: &CStr = c"wcsup";
 const NO_ERROR: c_int = 0;
 const ERR_STATE: c_int = -172;
 const CONF_UNKNOWN: c_int = -2;
+/// `RD_KAFKA_PRODUCER`.
+const PRODUCER: c_int = 0;
+
+/// What a wait is cut to, so that its end is a time that there is.
+const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
 
 enum Handle {}
 enum Conf {}
@@ -58,6 +65,7 @@ type OnConfSet = unsafe extern "C" fn(
     *mut c_void,
 ) -> c_int;
 type OnError = unsafe extern "C" fn(*mut Handle, c_int, *const c_char, *mut c_void);
+type OnAcknowledgement = unsafe extern "C" fn(*mut Handle, *mut Message, *mut c_void) -> c_int;
 type OnDestroy = unsafe extern "C" fn(*mut Handle, *mut c_void) -> c_int;
 
 /// Declares the functions of librdkafka that are called, and looks them up.
@@ -85,9 +93,11 @@ api! {
     rd_kafka_conf_interceptor_add_on_new: fn(*mut Conf, *const c_char, OnNew, *mut c_void) -> c_int;
     rd_kafka_conf_interceptor_add_on_conf_set: fn(*mut Conf, *const c_char, OnConfSet, *mut c_void) -> c_int;
     rd_kafka_conf_set_error_cb: fn(*mut Conf, OnError);
+    rd_kafka_conf_set: fn(*mut Conf, *const c_char, *const c_char, *mut c_char, usize) -> c_int;
     rd_kafka_type: fn(*const Handle) -> c_int;
     rd_kafka_conf: fn(*mut Handle) -> *const Conf;
     rd_kafka_conf_get: fn(*const Conf, *const c_char, *mut c_char, *mut usize) -> c_int;
+    rd_kafka_interceptor_add_on_acknowledgement: fn(*mut Handle, *const c_char, OnAcknowledgement, *mut c_void) -> c_int;
     rd_kafka_interceptor_add_on_destroy: fn(*mut Handle, *const c_char, OnDestroy, *mut c_void) -> c_int;
     rd_kafka_queue_new: fn(*mut Handle) -> *mut Queue;
     rd_kafka_queue_get_consumer: fn(*mut Handle) -> *mut Queue;
@@ -99,6 +109,7 @@ api! {
     rd_kafka_consume_batch_queue: fn(*mut Queue, c_int, *mut NonNull<Message>, usize) -> isize;
     rd_kafka_message_destroy: fn(*mut Message);
     rd_kafka_topic_new: fn(*mut Handle, *const c_char, *mut c_void) -> *mut Topic;
+    rd_kafka_topic_name: fn(*const Topic) -> *const c_char;
     rd_kafka_topic_destroy: fn(*mut Topic);
     rd_kafka_last_error: fn() -> c_int;
     rd_kafka_produce_batch: fn(*mut Topic, i32, c_int, *mut Message, c_int) -> c_int;
@@ -153,15 +164,23 @@ unsafe extern "C" fn conf_init(
 /// A setting is being made. confluent-kafka makes one (`log.queue`) after it has set its callback for errors.
 unsafe extern "C" fn on_conf_set(
     conf: *mut Conf,
-    _name: *const c_char,
+    name: *const c_char,
     _value: *const c_char,
-    _text: *mut c_char,
-    _size: usize,
+    text: *mut c_char,
+    size: usize,
     _opaque: *mut c_void,
 ) -> c_int {
-    if let Some(api) = API.get() {
-        // SAFETY: `conf` is librdkafka's.
-        unsafe { (api.rd_kafka_conf_set_error_cb)(conf, on_error) };
+    let Some(api) = API.get() else {
+        return CONF_UNKNOWN;
+    };
+    // SAFETY: `conf` is librdkafka's, and `name` ends with a zero.
+    unsafe {
+        (api.rd_kafka_conf_set_error_cb)(conf, on_error);
+        if CStr::from_ptr(name) == c"transactional.id" {
+            // Only a producer has it. confluent-kafka itself keeps this setting from librdkafka.
+            let [name, value] = [c"delivery.report.only.error", c"true"];
+            (api.rd_kafka_conf_set)(conf, name.as_ptr(), value.as_ptr(), text, size);
+        }
     }
     CONF_UNKNOWN // to us; librdkafka goes on with it
 }
@@ -185,7 +204,27 @@ unsafe extern "C" fn on_new(
     let Some(api) = API.get() else {
         return ERR_STATE;
     };
-    let client = Arc::new(Client(Mutex::new(Use::None { api, handle })));
+    // SAFETY: `handle` is librdkafka's.
+    let acks = if unsafe { (api.rd_kafka_type)(handle) } == PRODUCER {
+        let acks = Acks::forever();
+        // SAFETY: as above. What `on_acknowledgement` is given lives on.
+        let error = unsafe {
+            let opaque = ptr::from_ref(acks).cast_mut().cast();
+            (api.rd_kafka_interceptor_add_on_acknowledgement)(
+                handle,
+                NAME.as_ptr(),
+                on_acknowledgement,
+                opaque,
+            )
+        };
+        if error != NO_ERROR {
+            return error;
+        }
+        Some(acks)
+    } else {
+        None
+    };
+    let client = Arc::new(Client(Mutex::new(Use::None { api, handle, acks })));
     let opaque = Arc::into_raw(Arc::clone(&client));
     // SAFETY: `handle` is librdkafka's; `on_destroy` takes the reference back.
     let error = unsafe {
@@ -219,6 +258,8 @@ enum Use {
     None {
         api: &'static Api,
         handle: *mut Handle,
+        /// Of a producer.
+        acks: Option<&'static Acks>,
     },
     By(Arc<dyn User>),
     Destroyed,
@@ -243,15 +284,15 @@ impl Client {
 
     /// Gives the client that this thread made last, once, to what `open` makes of it.
     fn newest<T: User + 'static>(
-        open: impl FnOnce(&'static Api, *mut Handle) -> Result<T, &'static str>,
+        open: impl FnOnce(&'static Api, *mut Handle, Option<&'static Acks>) -> Result<T, &'static str>,
     ) -> Result<Arc<T>, &'static str> {
         const NONE: &str = "this thread has made no client with the plugin since";
         let client = NEWEST.take().ok_or(NONE)?;
         let mut what = client.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Use::None { api, handle } = *what else {
+        let Use::None { api, handle, acks } = *what else {
             return Err(NONE);
         };
-        let user = Arc::new(open(api, handle)?);
+        let user = Arc::new(open(api, handle, acks)?);
         let shared: Arc<dyn User> = Arc::<T>::clone(&user);
         *what = Use::By(shared);
         Ok(user)

@@ -1,23 +1,25 @@
-//! Gives records to a producer, a batch of one partition at a time.
+//! Gives records to a producer, a batch of one partition at a time, and hears what was acknowledged.
 //!
-//! Transactions and delivery reports stay Python's. What is given here has no callback: confluent-kafka passes over the
-//! reports of such records.
+//! A commit of a light load has a dozen small requests that are answered one after another, and confluent-kafka's thread
+//! would wake up for each to serve its delivery reports. Here librdkafka's own threads take note of acknowledgements, and
+//! who waits for them is woken once. Reports of what was delivered are not made (`on_conf_set`).
 
-use std::ffi::{CString, NulError, c_int};
+use std::cmp::{max, min};
+use std::ffi::{CStr, CString, NulError, c_int, c_void};
 use std::ptr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::{Api, Client, Handle, Message, NO_ERROR, Topic, User};
+use super::{API, Api, Client, Handle, LONGEST_WAIT, Message, NO_ERROR, Topic, User};
 
 /// librdkafka copies key and value (`RD_KAFKA_MSG_F_COPY`).
 const COPY: c_int = 2;
-/// `RD_KAFKA_PRODUCER`.
-const PRODUCER: c_int = 0;
 
 /// A producer that was made with the plugin.
 pub struct Producer {
     /// None once it was destroyed: no pointer into it outlives it.
     open: Mutex<Option<Open>>,
+    acks: &'static Acks,
 }
 
 struct Open {
@@ -30,6 +32,34 @@ struct Open {
 // SAFETY: librdkafka's clients and topics may be used by any thread.
 unsafe impl Send for Open {}
 
+/// What came of a producer's records.
+///
+/// librdkafka may tell of some until all of its threads have ended, which nothing tells: so this stays in memory. A
+/// process makes a producer when it starts, and another one after a transaction that was aborted.
+pub struct Acks {
+    counts: Mutex<Counts>,
+    settled: Condvar,
+}
+
+#[derive(Default)]
+struct Counts {
+    sent: usize,
+    /// Those that failed are counted, too, and records that were not given by us.
+    acknowledged: usize,
+    /// How many have to be acknowledged for the one who waits.
+    wanted: Option<usize>,
+    /// In no order: there are a few dozen.
+    written: Vec<(CString, i32, i64)>,
+    /// The place in it of the record that was acknowledged last, with its topic: they come in runs of one partition.
+    last: Option<(usize, *const Topic)>,
+}
+
+// SAFETY: the topic is compared and nothing else.
+unsafe impl Send for Counts {}
+
+/// Topic, partition and offset.
+pub type Written = (String, i32, i64);
+
 /// How many records were taken, and the error of the first that was not: 0 where all were.
 pub type Taken = (usize, c_int);
 
@@ -40,11 +70,8 @@ impl Producer {
     ///
     /// Why there is none.
     pub fn newest() -> Result<Arc<Self>, &'static str> {
-        Client::newest(|api, handle| {
-            // SAFETY: the client is not destroyed yet.
-            if unsafe { (api.rd_kafka_type)(handle) } != PRODUCER {
-                return Err("the client is no producer");
-            }
+        Client::newest(|api, handle, acks| {
+            let acks = acks.ok_or("the client is no producer")?;
             let open = Open {
                 api,
                 handle,
@@ -52,6 +79,7 @@ impl Producer {
             };
             Ok(Self {
                 open: Mutex::new(Some(open)),
+                acks,
             })
         })
     }
@@ -66,14 +94,139 @@ impl Producer {
         records: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<Option<Taken>, NulError> {
         let topic = CString::new(topic)?;
+        let messages: Vec<_> = records.map(message).collect();
+        // Before they are given, for they may be acknowledged before that returns.
+        self.acks.sending(messages.len());
         let mut open = self.lock();
-        Ok(open
+        let given = messages.len();
+        let taken = open
             .as_mut()
-            .map(|open| open.produce(topic, partition, records.map(message).collect())))
+            .map(|open| open.produce(topic, partition, messages));
+        let refused = given - taken.map_or(0, |(taken, _)| taken);
+        self.acks.acknowledge(refused);
+        Ok(taken)
+    }
+
+    /// Begins to count anew: what was acknowledged before is forgotten.
+    pub fn begin(&self) {
+        *self.acks.lock() = Counts::default();
+    }
+
+    /// Waits until no more than `left` of the records given since `begin` are yet to be acknowledged or failed; returns
+    /// whether that came in time.
+    pub fn settle(&self, left: usize, time: Duration) -> bool {
+        self.acks.settle(left, min(time, LONGEST_WAIT))
+    }
+
+    /// The highest offset acknowledged since `begin`, by topic and partition.
+    pub fn written(&self) -> Vec<Written> {
+        let counts = self.acks.lock();
+        let named = |(topic, partition, offset): &(CString, i32, i64)| {
+            (topic.to_string_lossy().into_owned(), *partition, *offset)
+        };
+        counts.written.iter().map(named).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Acks {
+    pub fn forever() -> &'static Self {
+        Box::leak(Box::new(Self {
+            counts: Mutex::default(),
+            settled: Condvar::new(),
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sending(&self, records: usize) {
+        self.lock().sent += records;
+    }
+
+    fn acknowledge(&self, records: usize) {
+        self.count(self.lock(), records);
+    }
+
+    fn count(&self, mut counts: MutexGuard<'_, Counts>, records: usize) {
+        counts.acknowledged += records;
+        if counts
+            .wanted
+            .is_some_and(|wanted| counts.acknowledged >= wanted)
+        {
+            counts.wanted = None;
+            self.settled.notify_all();
+        }
+    }
+
+    fn settle(&self, left: usize, time: Duration) -> bool {
+        let mut counts = self.lock();
+        let wanted = counts.sent.saturating_sub(left);
+        if counts.acknowledged >= wanted {
+            return true;
+        }
+        counts.wanted = Some(wanted);
+        let waiting = |counts: &mut Counts| counts.acknowledged < wanted;
+        let end = self.settled.wait_timeout_while(counts, time, waiting);
+        let (mut counts, timed) = end.unwrap_or_else(PoisonError::into_inner);
+        counts.wanted = None;
+        !timed.timed_out()
+    }
+}
+
+/// A record was acknowledged, or failed.
+pub unsafe extern "C" fn on_acknowledgement(
+    _handle: *mut Handle,
+    message: *mut Message,
+    opaque: *mut c_void,
+) -> c_int {
+    let Some(api) = API.get() else {
+        return NO_ERROR;
+    };
+    // SAFETY: `on_new` gave what lives on, and the message is librdkafka's, with its topic.
+    let (acks, message, topic) = unsafe {
+        let message = &*message;
+        let name = (api.rd_kafka_topic_name)(message.topic);
+        (
+            &*opaque.cast_const().cast::<Acks>(),
+            message,
+            CStr::from_ptr(name),
+        )
+    };
+    let mut counts = acks.lock();
+    if message.error == NO_ERROR {
+        counts.write(message, topic);
+    }
+    acks.count(counts, 1);
+    NO_ERROR
+}
+
+impl Counts {
+    fn write(&mut self, message: &Message, topic: &CStr) {
+        let (partition, offset) = (message.partition, message.offset);
+        let place = match self.last {
+            Some((place, last))
+                if ptr::eq(last, message.topic) && self.written[place].1 == partition =>
+            {
+                place
+            }
+            _ => {
+                let mut written = self.written.iter();
+                written
+                    .position(|(name, number, _)| (&**name, *number) == (topic, partition))
+                    .unwrap_or_else(|| {
+                        self.written.push((topic.to_owned(), partition, offset));
+                        self.written.len() - 1
+                    })
+            }
+        };
+        self.last = Some((place, message.topic));
+        let highest = &mut self.written[place].2;
+        *highest = max(*highest, offset);
     }
 }
 
