@@ -1,7 +1,9 @@
 """Workers stopped (SIGSTOP) past a time-out, replaced, and continued: a zombie writes nothing."""
 
+import contextlib
 import shutil
 import signal
+import struct
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,14 @@ from typing import Any
 import psutil
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
+from confluent_kafka import TopicPartition
 from invariants import Witness, hold
 from keeper import keeping
 
-from wcsup.errors import ExitStatus
+from wcsup.errors import ExitStatus, FencedError
+from wcsup.kafka import clients
 from wcsup.pipeline.report import Role
+from wcsup.pipeline.transaction import AbortedError, Outbox, Transactions
 
 SHORT, LONG = 1.5, 30.0
 """Time-outs in seconds that a test waits for, and that it never reaches."""
@@ -57,6 +62,32 @@ def wait_rejoined(zombie: WorkerProcess) -> None:
     wait_for("it lost its partitions", lambda: any(" lost" in line for line in zombie.log))
     beat = zombie.report.beat
     wait_for("it has partitions again", lambda: zombie.report.beat > beat and zombie.report.partitions and zombie.ready)
+
+
+def test_a_producer_that_is_renewed_does_not_take_its_name_back(application: Application) -> None:
+    # Given a member of a group whose commit was aborted, as a rebalance has it
+    application.make_topics()
+    config = application.config
+    with contextlib.closing(clients.group_reader(config, config.map_group, "member")) as reader:
+        reader.consumer.subscribe([config.topic("lines")], on_assign=lambda _, given: reader.assign(given))
+        wait_for("it joins", lambda: reader.read(0.1) and reader.consumer.memberid())
+        metadata = reader.consumer.consumer_group_metadata()
+        outbox = Outbox(offsets=[TopicPartition(config.topic("lines"), 0, 0)])
+        zombie, successor = Transactions(config, "name"), Transactions(config, "name")
+        zombie.start()
+        magic = len(b"CGMDv2:")
+        with pytest.raises(AbortedError):
+            zombie.commit(outbox, metadata[:magic] + struct.pack("=i", 99) + metadata[magic + 4 :], lambda _: None)
+
+        # When a process starts with its name, and has not joined yet
+        successor.start()
+
+        # Then it is fenced, and the other one goes on
+        with pytest.raises(FencedError):
+            zombie.commit(outbox, metadata, lambda _: None)
+        retained: list[object] = []
+        successor.commit(outbox, metadata, retained.append)
+        assert retained == [{}]
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])

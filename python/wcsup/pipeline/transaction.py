@@ -138,7 +138,7 @@ class Transactions:
         producer = self._running()
         producer.poll(0)  # what the last commit's connection went through is only heard of in a call like this
         if self._disturbed:
-            self._renew()
+            self._renew(outbox.offsets[0].topic, metadata)
             producer = self._running()
         point("before-begin")
         try:
@@ -270,12 +270,17 @@ class Transactions:
         self._began = None
         self._disturbed = True
 
-    def _renew(self) -> None:
+    def _renew(self, topic: str, metadata: bytes) -> None:
         """Replace a producer whose last transaction saw a transport error or was aborted.
 
         librdkafka does not bump the epoch per transaction (KIP-890, librdkafka#5423), so what is left of one
         transaction can hit the next; a new epoch is proof against it.
+
+        A new one fences whoever has the name, and that may be a process that was started since, with its producer made
+        and yet to join the group: it would end, for this one. So the old producer asks first.
         """
+        if self.superseded(topic, metadata):
+            raise FencedError(f"another process was started as {self._name} and has taken over; this one ends")
         log.info("the last commit was disturbed: starting with a new producer epoch")
         self.close()
         self.start()
