@@ -237,17 +237,18 @@ class Transactions:
             try:
                 producer.produce(self._config.topic("dead-letters"), letter.value, letter.key, headers=letter.headers)
             except BufferError:
-                self._wait(producer)
+                self._alive()
+                producer.poll(_QUEUE_PAUSE)
             except KafkaException as failed:
                 self._refused(failed.args[0])
             else:
                 return
 
     def _wait(self, producer: Writer) -> None:
-        """Wait for room in the producer's queue."""
+        """Wait until half of what is in the producer's queue is delivered, or for some time."""
         self._alive()
         producer.poll(0)
-        producer.settle(_QUEUE_PAUSE, _QUEUED // 2)
+        producer.settle(_QUEUE_PAUSE, len(producer) // 2)
 
     def _refused(self, error: KafkaError) -> NoReturn:
         """Raise what it means that librdkafka did not take a record."""
