@@ -1,6 +1,7 @@
 """`python -m benches.peers`: wcsup beside its peers, in turns, in one run."""
 
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -216,6 +217,7 @@ def main(
             _say(f"{name} is left out: {error}")
     output = output or Path(tempfile.mkdtemp(prefix="wcsup-peers-"))
     output.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # broker and systems end with it, too
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="wcsup-peers-") as directory,

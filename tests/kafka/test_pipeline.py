@@ -17,6 +17,9 @@ from wcsup.errors import ExitStatus
 from wcsup.kafka import clients
 from wcsup.pipeline.report import Role
 
+SHORT = 1.5
+"""A session in seconds that a test waits for."""
+
 
 def test_counts_equal_a_plain_recount_for_text_of_every_byte(application: Application) -> None:
     rng = random.Random(7)
@@ -109,13 +112,14 @@ def test_a_restart_with_kept_state_reads_only_what_it_missed(
     first = application.store(lines)
     first.kill()
 
-    second = application.start("reduce")
+    second = application.start("reduce", session_timeout=SHORT)
     wait_for("it is ready", lambda: second.ready)
     assert second.report.counters.restored == 0
 
     # What another host counts meanwhile is what this one missed.
     assert second.drain() == ExitStatus.DONE
-    elsewhere = application.start("reduce", "1", state=tmp_path_factory.mktemp("elsewhere"))
+    abroad = tmp_path_factory.mktemp("elsewhere")
+    elsewhere = application.start("reduce", "1", state=abroad, session_timeout=SHORT)
     more = [b"fresh words only", b"fresh start"]
     application.feed(more)
     application.wait_counted()
