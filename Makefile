@@ -31,7 +31,7 @@ soak-supervisor: export KILLS := $(or $(KILLS),1000)
 soak-supervisor: .stamps/build
 	$(BIN)/python -m pytest -s tests/faults/test_supervised_kills.py
 
-# All kinds of faults mixed from one seed, under load; SEED=… repeats what was dealt. `make test` has half a minute of it.
+# All kinds of faults mixed from one seed, under load; SEED=… repeats what was dealt. `make test` has 18 s of it.
 soak: export MINUTES := $(or $(MINUTES),5)
 soak: .stamps/build
 	$(BIN)/python -m pytest -s tests/faults/test_soak.py

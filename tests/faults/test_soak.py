@@ -13,7 +13,7 @@ from fixtures import configuration
 from proxy import Proxy
 from soak.run import Soak
 
-MINUTES = float(os.environ.get("MINUTES") or 0.5)
+MINUTES = float(os.environ.get("MINUTES") or 0.3)
 
 
 @pytest.fixture

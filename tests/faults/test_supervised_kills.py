@@ -21,7 +21,7 @@ from shell import Shell
 from wcsup.errors import WcsupError
 from wcsup.supervisor import request
 
-KILLS = int(os.environ.get("KILLS") or 50)
+KILLS = int(os.environ.get("KILLS") or 40)
 MAPPERS, REDUCERS = 3, 2
 RATE = 2000
 """Lines a second while workers die."""
