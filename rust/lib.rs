@@ -2,11 +2,9 @@
 //!
 //! A line of text goes through these modules in order: [`positions`] says whether it belongs to the batch,
 //! [`tokenize`] what its words are, [`combine`] adds equal words up and [`partition`] says where their records
-//! go, one or, [`packed`], many words in one of the
-//! [`records`]. There [`aggregate`] adds the records up, [`known`] has the old
-//! totals, [`totals`] are what the batch makes of the old ones [`top`] keeps the highest of them
-//! and [`kept`] what the store is yet to be given. [`changelog`]
-//! folds the same totals when a store is restored.
+//! go, one or, [`packed`], many words in one of the [`records`]. There [`aggregate`] adds the records up, [`known`]
+//! has the old totals, [`totals`] are what the batch makes of the old ones, [`top`] keeps the highest of them and
+//! [`kept`] what the store is yet to be given. [`changelog`] folds the same totals when a store is restored.
 //!
 //! None of them knows Python or Kafka. The boundary is in `boundary`, behind the feature `python`; the records come
 //! from librdkafka there.

@@ -119,10 +119,10 @@ class Outlet:
         its queue is full it takes the first ones; behind a record that it refuses it may have taken others. Raises
         RuntimeError once the producer is closed.
         """
-    def settle(self, left: int, seconds: float) -> bool:
+    def settle(self, left: int, seconds: float) -> None:
         """Wait until all but `left` of the records taken since `begin` are acknowledged or failed, or for so long.
 
-        Returns whether they are. Records that the producer was given otherwise may be taken for some of them.
+        Records that the producer was given otherwise may be taken for some of them.
         """
     def written(self) -> list[tuple[str, int, int]]:
         """Return the highest offset acknowledged since `begin` by topic and partition, below 0 where it is not known.

@@ -2,13 +2,13 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 
+use super::duration;
 use super::librdkafka::{self, Consumer, Notice};
 use crate::input::{Event, Rejected};
 
@@ -62,8 +62,7 @@ impl Inbox {
     }
 
     fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
-        let time = Duration::try_from_secs_f64(seconds)
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let time = duration(seconds)?;
         let consumer = self.consumer()?;
         py.detach(|| consumer.wait(time)).ok_or_else(closed)
     }

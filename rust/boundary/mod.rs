@@ -11,6 +11,8 @@ mod outlet;
 mod records;
 mod totals;
 
+use std::time::Duration;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -66,6 +68,14 @@ fn number_of_partitions(number: i64) -> PyResult<u32> {
         .and_then(|number| u32::try_from(number).ok())
         .filter(|number| *number > 0)
         .ok_or_else(|| PyValueError::new_err(format!("{number} is no number of partitions")))
+}
+
+/// What Python waits, cut so that its end is a time that there is.
+fn duration(seconds: f64) -> PyResult<Duration> {
+    const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+    Duration::try_from_secs_f64(seconds)
+        .map(|time| time.min(LONGEST))
+        .map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
 /// Refuses what librdkafka's special offsets would stand for: a batch must know where it starts.

@@ -1,11 +1,11 @@
 //! `Outlet`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
+use super::duration;
 use super::librdkafka::{Producer, Taken, Written};
 use super::records::Records;
 
@@ -40,10 +40,10 @@ impl Outlet {
         self.0.begin();
     }
 
-    fn settle(&self, py: Python<'_>, left: usize, seconds: f64) -> PyResult<bool> {
-        let time = Duration::try_from_secs_f64(seconds)
-            .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(py.detach(|| self.0.settle(left, time)))
+    fn settle(&self, py: Python<'_>, left: usize, seconds: f64) -> PyResult<()> {
+        let time = duration(seconds)?;
+        py.detach(|| self.0.settle(left, time));
+        Ok(())
     }
 
     fn written(&self) -> Vec<Written> {

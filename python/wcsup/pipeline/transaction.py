@@ -184,22 +184,25 @@ class Transactions:
         return self._began is not None and time.monotonic() - self._began > self._config.transaction_timeout
 
     def superseded(self, topic: str, metadata: bytes) -> bool:
-        """Return whether somebody else has the name now; a transaction that is opened and aborted tells."""
-        producer = self._running()
+        """Return whether somebody else has the name now, as far as can be known."""
         try:
-            self._call(producer.begin_transaction)
-            with suppress(AbortedError):  # what the group thinks of the member is not the question
-                self._call(producer.send_offsets_to_transaction, [TopicPartition(topic, 0, 0)], metadata)
-            self._abort(producer)
+            self._ask(topic, metadata)
         except FencedError:
             return True
-        except RetryError:
-            return False
         return False
 
     def close(self) -> None:
         """Drop the producer; no transaction is open between commits."""
         self._producer = None
+
+    def _ask(self, topic: str, metadata: bytes) -> None:
+        """Raise `FencedError` where somebody else has the name now; a transaction that is opened and aborted tells."""
+        producer = self._running()
+        with suppress(RetryError):  # it can't be known
+            self._call(producer.begin_transaction)
+            with suppress(AbortedError):  # what the group thinks of the member is not the question
+                self._call(producer.send_offsets_to_transaction, [TopicPartition(topic, 0, 0)], metadata)
+            self._abort(producer)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
@@ -280,8 +283,7 @@ class Transactions:
         A new one fences whoever has the name, and that may be a process that was started since, with its producer made
         and yet to join the group: it would end, for this one. So the old producer asks first.
         """
-        if self.superseded(topic, metadata):
-            raise FencedError(f"another process was started as {self._name} and has taken over; this one ends")
+        self._ask(topic, metadata)
         log.info("the last commit was disturbed: starting with a new producer epoch")
         self.close()
         self.start()

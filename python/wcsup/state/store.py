@@ -275,18 +275,10 @@ def _read(directory: str) -> tuple[Stamp | None, dict[bytes, bytes]]:
     return (None if raw is None else _decode(raw)), totals
 
 
-def parts(totals: _core.Totals) -> Iterator[tuple[int, int]]:
-    """Yield places (start, stop) that cover `totals`: what is made of them at a time.
-
-    As Python objects they are many times their size.
-    """
-    for start in range(0, len(totals), _PART):
-        yield start, start + _PART
-
-
 def _pairs(totals: _core.Totals) -> Iterator[tuple[bytes, bytes]]:
-    for part in parts(totals):
-        yield from totals.pairs(*part)
+    """Yield (word, total), made a part at a time: as Python objects they are many times their size."""
+    for start in range(0, len(totals), _PART):
+        yield from totals.pairs(start, start + _PART)
 
 
 def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:

@@ -19,7 +19,7 @@ use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Api, Client, Handle, LONGEST_WAIT, Message, NO_ERROR, OnError, Queue, User, on_error};
+use super::{Api, Client, Handle, Message, NO_ERROR, OnError, Queue, User, on_error};
 use crate::input::Event;
 
 const CONF_OK: c_int = 0;
@@ -99,7 +99,7 @@ impl Consumer {
 
     /// Waits until there is something to take or to poll. None where the consumer was closed.
     pub fn wait(&self, time: Duration) -> Option<()> {
-        let end = Instant::now() + min(time, LONGEST_WAIT);
+        let end = Instant::now() + time;
         while self.lock().as_ref()?.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             // A byte may be of what was taken before: then there is more to wait for. A signal ends the wait.

@@ -16,12 +16,11 @@ use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::mem;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use libloading::os::unix::{Library, RTLD_NOW};
 
 pub use consumer::{Consumer, Notice};
-use producer::{Acks, on_acknowledgement};
+use producer::Acks;
 pub use producer::{Producer, Taken, Written};
 
 const NAME: &CStr = c"wcsup";
@@ -30,9 +29,6 @@ const ERR_STATE: c_int = -172;
 const CONF_UNKNOWN: c_int = -2;
 /// `RD_KAFKA_PRODUCER`.
 const PRODUCER: c_int = 0;
-
-/// What a wait is cut to, so that its end is a time that there is.
-const LONGEST_WAIT: Duration = Duration::from_secs(u32::MAX as u64);
 
 enum Handle {}
 enum Conf {}
@@ -205,24 +201,10 @@ unsafe extern "C" fn on_new(
         return ERR_STATE;
     };
     // SAFETY: `handle` is librdkafka's.
-    let acks = if unsafe { (api.rd_kafka_type)(handle) } == PRODUCER {
-        let acks = Acks::forever();
-        // SAFETY: as above. What `on_acknowledgement` is given lives on.
-        let error = unsafe {
-            let opaque = ptr::from_ref(acks).cast_mut().cast();
-            (api.rd_kafka_interceptor_add_on_acknowledgement)(
-                handle,
-                NAME.as_ptr(),
-                on_acknowledgement,
-                opaque,
-            )
-        };
-        if error != NO_ERROR {
-            return error;
-        }
-        Some(acks)
-    } else {
-        None
+    let is_producer = unsafe { (api.rd_kafka_type)(handle) } == PRODUCER;
+    let acks = match is_producer.then(|| Acks::of(api, handle)).transpose() {
+        Ok(acks) => acks,
+        Err(error) => return error,
     };
     let client = Arc::new(Client(Mutex::new(Use::None { api, handle, acks })));
     let opaque = Arc::into_raw(Arc::clone(&client));

@@ -4,13 +4,13 @@
 //! would wake up for each to serve its delivery reports. Here librdkafka's own threads take note of acknowledgements, and
 //! who waits for them is woken once. Reports of what was delivered are not made (`on_conf_set`).
 
-use std::cmp::{max, min};
+use std::cmp::max;
 use std::ffi::{CStr, CString, NulError, c_int, c_void};
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{API, Api, Client, Handle, LONGEST_WAIT, Message, NO_ERROR, Topic, User};
+use super::{API, Api, Client, Handle, Message, NAME, NO_ERROR, Topic, User};
 
 /// librdkafka copies key and value (`RD_KAFKA_MSG_F_COPY`).
 const COPY: c_int = 2;
@@ -36,6 +36,7 @@ unsafe impl Send for Open {}
 ///
 /// librdkafka may tell of some until all of its threads have ended, which nothing tells: so this stays in memory. A
 /// process makes a producer when it starts, and another one after a transaction that was aborted.
+#[derive(Default)]
 pub struct Acks {
     counts: Mutex<Counts>,
     settled: Condvar,
@@ -96,14 +97,13 @@ impl Producer {
         let topic = CString::new(topic)?;
         let messages: Vec<_> = records.map(message).collect();
         // Before they are given, for they may be acknowledged before that returns.
-        self.acks.sending(messages.len());
-        let mut open = self.lock();
         let given = messages.len();
+        self.acks.lock().sent += given;
+        let mut open = self.lock();
         let taken = open
             .as_mut()
             .map(|open| open.produce(topic, partition, messages));
-        let refused = given - taken.map_or(0, |(taken, _)| taken);
-        self.acks.acknowledge(refused);
+        self.acks.lock().sent -= given - taken.map_or(0, |(taken, _)| taken);
         Ok(taken)
     }
 
@@ -112,10 +112,10 @@ impl Producer {
         *self.acks.lock() = Counts::default();
     }
 
-    /// Waits until no more than `left` of the records given since `begin` are yet to be acknowledged or failed; returns
-    /// whether that came in time.
-    pub fn settle(&self, left: usize, time: Duration) -> bool {
-        self.acks.settle(left, min(time, LONGEST_WAIT))
+    /// Waits until no more than `left` of the records given since `begin` are yet to be acknowledged or failed, or for so
+    /// long.
+    pub fn settle(&self, left: usize, time: Duration) {
+        self.acks.settle(left, time);
     }
 
     /// The highest offset acknowledged since `begin`, by topic and partition.
@@ -133,53 +133,41 @@ impl Producer {
 }
 
 impl Acks {
-    pub fn forever() -> &'static Self {
-        Box::leak(Box::new(Self {
-            counts: Mutex::default(),
-            settled: Condvar::new(),
-        }))
+    /// Has what comes of a producer's records told, from before it has any; or returns librdkafka's error.
+    pub fn of(api: &Api, handle: *mut Handle) -> Result<&'static Self, c_int> {
+        let acks: &'static Self = Box::leak(Box::default());
+        // SAFETY: the handle is librdkafka's, and what `on_acknowledgement` is given lives on.
+        let error = unsafe {
+            let opaque = ptr::from_ref(acks).cast_mut().cast();
+            let add = api.rd_kafka_interceptor_add_on_acknowledgement;
+            add(handle, NAME.as_ptr(), on_acknowledgement, opaque)
+        };
+        match error {
+            NO_ERROR => Ok(acks),
+            error => Err(error),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sending(&self, records: usize) {
-        self.lock().sent += records;
-    }
-
-    fn acknowledge(&self, records: usize) {
-        self.count(self.lock(), records);
-    }
-
-    fn count(&self, mut counts: MutexGuard<'_, Counts>, records: usize) {
-        counts.acknowledged += records;
-        if counts
-            .wanted
-            .is_some_and(|wanted| counts.acknowledged >= wanted)
-        {
-            counts.wanted = None;
-            self.settled.notify_all();
-        }
-    }
-
-    fn settle(&self, left: usize, time: Duration) -> bool {
+    fn settle(&self, left: usize, time: Duration) {
         let mut counts = self.lock();
         let wanted = counts.sent.saturating_sub(left);
         if counts.acknowledged >= wanted {
-            return true;
+            return;
         }
         counts.wanted = Some(wanted);
         let waiting = |counts: &mut Counts| counts.acknowledged < wanted;
         let end = self.settled.wait_timeout_while(counts, time, waiting);
-        let (mut counts, timed) = end.unwrap_or_else(PoisonError::into_inner);
+        let (mut counts, _) = end.unwrap_or_else(PoisonError::into_inner);
         counts.wanted = None;
-        !timed.timed_out()
     }
 }
 
 /// A record was acknowledged, or failed.
-pub unsafe extern "C" fn on_acknowledgement(
+unsafe extern "C" fn on_acknowledgement(
     _handle: *mut Handle,
     message: *mut Message,
     opaque: *mut c_void,
@@ -201,7 +189,15 @@ pub unsafe extern "C" fn on_acknowledgement(
     if message.error == NO_ERROR {
         counts.write(message, topic);
     }
-    acks.count(counts, 1);
+    counts.acknowledged += 1;
+    let acknowledged = counts.acknowledged;
+    if counts
+        .wanted
+        .take_if(|wanted| acknowledged >= *wanted)
+        .is_some()
+    {
+        acks.settled.notify_all();
+    }
     NO_ERROR
 }
 
