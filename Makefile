@@ -61,6 +61,6 @@ clean:
 	$(BIN)/pip install --quiet --require-hashes --only-binary :all: -r requirements.txt
 	@mkdir -p .stamps && touch $@
 
-.stamps/build: .stamps/venv Cargo.toml Cargo.lock pyproject.toml README.md $(wildcard rust/*.rs rust/*/*.rs)
+.stamps/build: .stamps/venv Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust -name "*.rs")
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
