@@ -9,7 +9,8 @@ use crate::input::{Event, Reason, Rejected};
 use crate::packed;
 use crate::partition;
 use crate::positions::Positions;
-use crate::table::{Hashed, Order, Table, WordsInOrder};
+use crate::records::Records;
+use crate::table::{Hashed, Table, WordsInOrder};
 use crate::tokenize::Rule;
 
 /// Lines are split when so many bytes have come together: what the work on them touches stays in the first cache.
@@ -26,8 +27,6 @@ pub struct Combiner {
     tally: Tally,
     text: Text,
     hashed: Vec<Hashed>,
-    /// The words of each partition, once they were asked for after a change.
-    orders: Option<Vec<Order<i64>>>,
 }
 
 /// What a batch was made of.
@@ -57,13 +56,11 @@ impl Combiner {
             tally: Tally::default(),
             text: Text::default(),
             hashed: Vec::new(),
-            orders: None,
         }
     }
 
     /// Takes lines in and returns those that can't be processed.
     pub fn add(&mut self, events: &[Event<'_>]) -> Vec<Rejected> {
-        self.orders = None;
         let mut rejected = Vec::new();
         for (index, event) in events.iter().enumerate() {
             match *event {
@@ -138,28 +135,34 @@ impl Combiner {
         self.tally.words += (short + long) as u64;
     }
 
-    /// Distinct words of a partition with their counts, in byte order.
-    pub fn in_order(&mut self, partition: u32) -> WordsInOrder<'_, i64> {
-        let Self {
-            counts,
-            orders,
-            partitions,
-            ..
-        } = self;
-        let orders = orders.get_or_insert_with(|| {
-            counts.orders(*partitions as usize, |word| {
-                partition::partition(word, *partitions) as usize
-            })
-        });
-        match orders.get(partition as usize) {
-            Some(order) => counts.words(order),
-            None => WordsInOrder::default(),
-        }
+    /// The records of all partitions, one for each distinct word, in byte order of a partition's words.
+    #[must_use]
+    pub fn records(&self) -> Records {
+        let mut records = Records::default();
+        self.partitions(|partition, words| records.put_words(partition, words));
+        records
     }
 
-    /// The same packed into values of records, of at most `limit` bytes where a word alone is not longer.
-    pub fn packed(&mut self, partition: u32, limit: usize) -> Vec<Vec<u8>> {
-        packed::pack(self.in_order(partition), limit)
+    /// The same with many words in each record, of at most `limit` bytes where a word alone is not longer.
+    #[must_use]
+    pub fn packed(&self, limit: usize) -> Records {
+        let mut records = Records::default();
+        self.partitions(|partition, words| {
+            for value in packed::pack(words, limit) {
+                records.put(partition, packed::KEY, &value);
+            }
+        });
+        records
+    }
+
+    /// Hands over each partition's distinct words with their counts, in byte order.
+    fn partitions(&self, mut hand: impl FnMut(i32, WordsInOrder<'_, i64>)) {
+        let orders = self.counts.orders(self.partitions as usize, |word| {
+            partition::partition(word, self.partitions) as usize
+        });
+        for (partition, order) in (0..).zip(&orders) {
+            hand(partition, self.counts.words(order));
+        }
     }
 
     /// What the batch was made of.
@@ -183,7 +186,6 @@ impl Combiner {
     /// Forgets the batch.
     pub fn clear(&mut self) {
         self.counts.clear();
-        self.orders = None;
         self.tally = Tally::default();
         self.positions.clear();
     }
@@ -205,14 +207,13 @@ mod tests {
         }
     }
 
-    fn counts(combiner: &mut Combiner) -> Vec<(String, i64)> {
+    fn counts(combiner: &Combiner) -> Vec<(String, i64)> {
         let mut counts = Vec::new();
-        for partition in 0..3 {
-            let words = combiner.in_order(partition);
+        combiner.partitions(|_, words| {
             counts.extend(
                 words.map(|(word, count)| (String::from_utf8_lossy(word).into_owned(), count)),
             );
-        }
+        });
         counts.sort();
         counts
     }
@@ -231,20 +232,18 @@ mod tests {
                 .is_empty()
         );
         assert_eq!(
-            counts(&mut combiner),
+            counts(&combiner),
             [
                 ("a".into(), 3),
                 ("b".into(), 1),
                 ("internationalisation".into(), 1)
             ]
         );
-        for index in 0..3 {
-            assert!(
-                combiner
-                    .in_order(index)
-                    .all(|(word, _)| partition(word, 3) == index)
-            );
-        }
+        combiner.partitions(|index, words| {
+            for (word, _) in words {
+                assert_eq!(partition(word, 3), index.unsigned_abs());
+            }
+        });
         assert_eq!(
             (
                 combiner.tally().taken,
@@ -254,9 +253,9 @@ mod tests {
             (2, 5, 3)
         );
         assert!(combiner.add(&[line(2, b"late")]).is_empty());
-        assert_eq!(counts(&mut combiner).len(), 4, "the orders are made anew");
+        assert_eq!(counts(&combiner).len(), 4);
         combiner.clear();
-        assert!(counts(&mut combiner).is_empty());
+        assert!(counts(&combiner).is_empty());
     }
 
     #[test]
@@ -273,7 +272,7 @@ mod tests {
                     reason: Reason::LongWord(MAX_WORD_BYTES + 1)
                 }]
             );
-            assert_eq!(counts(&mut combiner), [("a".into(), 1)]);
+            assert_eq!(counts(&combiner), [("a".into(), 1)]);
         }
     }
 }

@@ -1,22 +1,41 @@
-//! Records of one partition on their way to a producer.
+//! Records on their way to a producer.
 
+use std::cmp::{max, min};
+use std::iter;
 use std::ops::Range;
 
-/// Keys and values, one behind the other.
+/// Keys and values, one behind the other, and the partitions that they are for.
 #[derive(Debug, Default)]
 pub struct Records {
     bytes: Vec<u8>,
     /// Where each key and each value ends.
     ends: Vec<[usize; 2]>,
+    /// Partitions, each with the place behind its records.
+    runs: Vec<(i32, usize)>,
 }
 
 impl Records {
     /// Appends a record.
-    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+    pub fn put(&mut self, partition: i32, key: &[u8], value: &[u8]) {
         self.bytes.extend_from_slice(key);
         let key = self.bytes.len();
         self.bytes.extend_from_slice(value);
         self.ends.push([key, self.bytes.len()]);
+        match self.runs.last_mut() {
+            Some((last, stop)) if *last == partition => *stop = self.ends.len(),
+            _ => self.runs.push((partition, self.ends.len())),
+        }
+    }
+
+    /// Appends words with their counts or totals, which have 8 bytes.
+    pub fn put_words<'a>(
+        &mut self,
+        partition: i32,
+        words: impl IntoIterator<Item = (&'a [u8], i64)>,
+    ) {
+        for (word, number) in words {
+            self.put(partition, word, &number.to_be_bytes());
+        }
     }
 
     /// How many there are.
@@ -31,30 +50,34 @@ impl Records {
         self.ends.is_empty()
     }
 
-    /// Key and value of the record at a place.
+    /// Partition, key and value of the record at a place.
     #[must_use]
-    pub fn get(&self, place: usize) -> Option<(&[u8], &[u8])> {
-        let [key, value] = *self.ends.get(place)?;
+    pub fn get(&self, place: usize) -> Option<(i32, &[u8], &[u8])> {
+        let run = self.runs.partition_point(|(_, stop)| *stop <= place);
+        let (partition, _) = *self.runs.get(run)?;
+        let (key, value) = self.entry(place);
+        Some((partition, key, value))
+    }
+
+    fn entry(&self, place: usize) -> (&[u8], &[u8]) {
+        let [key, value] = self.ends[place];
         let start = place
             .checked_sub(1)
             .map_or(0, |before| self.ends[before][1]);
-        Some((&self.bytes[start..key], &self.bytes[key..value]))
+        (&self.bytes[start..key], &self.bytes[key..value])
     }
 
-    /// Keys and values of the records at these places, as far as there are any.
-    pub fn entries(&self, places: Range<usize>) -> impl Iterator<Item = (&[u8], &[u8])> {
-        places.map_while(|place| self.get(place))
-    }
-}
-
-impl<'a> FromIterator<(&'a [u8], i64)> for Records {
-    /// Words with their counts or totals, which have 8 bytes.
-    fn from_iter<T: IntoIterator<Item = (&'a [u8], i64)>>(words: T) -> Self {
-        let mut records = Self::default();
-        for (word, number) in words {
-            records.put(word, &number.to_be_bytes());
-        }
-        records
+    /// Keys and values of the records at these places, as far as there are any, each run of one partition by itself.
+    pub fn runs(
+        &self,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = (i32, impl ExactSizeIterator<Item = (&[u8], &[u8])>)> {
+        let starts = iter::once(0).chain(self.runs.iter().map(|run| run.1));
+        let runs = starts.zip(&self.runs);
+        runs.filter_map(move |(start, (partition, stop))| {
+            let places = max(start, places.start)..min(*stop, places.end);
+            (!places.is_empty()).then(|| (*partition, places.map(|place| self.entry(place))))
+        })
     }
 }
 
@@ -64,17 +87,52 @@ mod tests {
 
     #[test]
     fn records_are_where_they_were_put() {
-        let mut records: Records = [(&b"a"[..], 1), (b"", -1)].into_iter().collect();
-        records.put(b"key", b"");
-        assert_eq!(records.len(), 3);
+        let mut records = Records::default();
+        assert!(records.is_empty());
+        records.put_words(3, [(&b"a"[..], 1), (b"", -1)]);
+        records.put(3, b"key", b"");
+        records.put(0, b"", b"value");
+        assert_eq!(records.len(), 4);
+        let one = [0, 0, 0, 0, 0, 0, 0, 1];
+        assert_eq!(records.get(0), Some((3, &b"a"[..], &one[..])));
+        assert_eq!(records.get(1), Some((3, &b""[..], &[0xff; 8][..])));
+        assert_eq!(records.get(2), Some((3, &b"key"[..], &b""[..])));
+        assert_eq!(records.get(3), Some((0, &b""[..], &b"value"[..])));
+        assert_eq!(records.get(4), None);
+    }
+
+    #[test]
+    fn runs_are_cut_to_the_places() {
+        let mut records = Records::default();
+        assert!(records.runs(0..9).next().is_none());
+        for (partition, key) in [
+            (5, b"a"),
+            (5, b"b"),
+            (0, b"c"),
+            (2, b"d"),
+            (2, b"e"),
+            (5, b"f"),
+        ] {
+            records.put(partition, key, b"value");
+        }
+        let runs = |places| -> Vec<(i32, String)> {
+            let text = |(key, _): (&[u8], _)| String::from_utf8_lossy(key).into_owned();
+            let runs = records.runs(places);
+            runs.map(|(partition, run)| (partition, run.map(text).collect()))
+                .collect()
+        };
+        let expected = |runs: &[(i32, &str)]| -> Vec<(i32, String)> {
+            runs.iter()
+                .map(|(partition, keys)| (*partition, (*keys).into()))
+                .collect()
+        };
         assert_eq!(
-            records.get(0),
-            Some((&b"a"[..], &[0, 0, 0, 0, 0, 0, 0, 1][..]))
+            runs(0..9),
+            expected(&[(5, "ab"), (0, "c"), (2, "de"), (5, "f")])
         );
-        assert_eq!(records.get(1), Some((&b""[..], &[0xff; 8][..])));
-        assert_eq!(records.get(2), Some((&b"key"[..], &b""[..])));
-        assert_eq!(records.get(3), None);
-        let keys: Vec<_> = records.entries(1..9).map(|(key, _)| key).collect();
-        assert_eq!(keys, [&b""[..], b"key"]);
+        assert_eq!(runs(1..4), expected(&[(5, "b"), (0, "c"), (2, "d")]));
+        assert_eq!(runs(4..5), expected(&[(2, "e")]));
+        assert_eq!(runs(3..3), []);
+        assert_eq!(runs(6..9), []);
     }
 }

@@ -10,7 +10,7 @@ def eight(number: int) -> bytes:
 
 def listed(records: _core.Records) -> list[tuple[bytes, bytes]]:
     """Return keys and values of records."""
-    return [records[place] for place in range(len(records))]
+    return [records[place][1:] for place in range(len(records))]
 
 
 def totals(words: dict[bytes, int]) -> _core.Totals:

@@ -93,11 +93,11 @@ class Inbox:
 
 @final
 class Records:
-    """Records of one partition: pairs of key and value."""
+    """Records of one topic: partition, key and value."""
 
-    def __new__(cls, records: Sequence[tuple[bytes, bytes]] = ()) -> Records: ...
+    def __new__(cls, records: Sequence[tuple[int, bytes, bytes]] = ()) -> Records: ...
     def __len__(self) -> int: ...
-    def __getitem__(self, place: int, /) -> tuple[bytes, bytes]:
+    def __getitem__(self, place: int, /) -> tuple[int, bytes, bytes]:
         """Return the record at a place; IndexError behind the last, OverflowError before the first."""
 
 @final
@@ -112,7 +112,7 @@ class Outlet:
         """
     def begin(self) -> None:
         """Begin to count anew, as `settle` and `written` have it."""
-    def produce(self, topic: str, partition: int, records: Records, start: int, stop: int) -> tuple[int, int]:
+    def produce(self, topic: str, records: Records, start: int, stop: int) -> tuple[int, int]:
         """Have librdkafka take records, from the place `start` to before `stop`; it copies them.
 
         Returns how many it took, and the code of the error for the first that it did not: 0 where it took all. Where
@@ -149,12 +149,12 @@ class Combiner:
         A null value is a null line: skipped and counted. A line with a word longer than MAX_WORD_BYTES is
         rejected whole: none of its words count. The end of a partition moves its next offset there.
         """
-    def records(self, partition: int) -> Records:
-        """Return a partition's `words` records, one for each distinct word, in byte order of the words.
+    def records(self) -> Records:
+        """Return the `words` records, one for each distinct word, in byte order of the words of each partition.
 
         The key is the word, the value how often the batch has it: 8 bytes, big endian, signed. The batch keeps.
         """
-    def packed(self, partition: int, limit: int) -> Records:
+    def packed(self, limit: int) -> Records:
         """Return the same as records that carry many words each, with values of at most `limit` bytes.
 
         A word that is longer by itself has a record of its own. `rust/packed.rs` has the format.
@@ -237,8 +237,8 @@ class Aggregator:
 class Totals:
     """New totals of one partition, in byte order of the words."""
 
-    def records(self) -> Records:
-        """Return the `counts` records: the key is the word, the value its total (8 bytes)."""
+    def append_to(self, records: Records, partition: int) -> None:
+        """Append the `counts` records of the partition: the key is the word, the value its total (8 bytes)."""
     def pairs(self, start: int = 0, stop: int | None = None) -> list[tuple[bytes, bytes]]:
         """Return (word, 8-byte total), for the store; deleted words are left out.
 

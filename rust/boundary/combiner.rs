@@ -41,12 +41,12 @@ impl Combiner {
         Ok(())
     }
 
-    fn records(&mut self, py: Python<'_>, partition: u32) -> Records {
-        py.detach(|| Records::of_words(self.batch.in_order(partition)))
+    fn records(&self, py: Python<'_>) -> Records {
+        py.detach(|| self.batch.records()).into()
     }
 
-    fn packed(&mut self, py: Python<'_>, partition: u32, limit: usize) -> Records {
-        py.detach(|| Records::of_packed(&self.batch.packed(partition, limit)))
+    fn packed(&self, py: Python<'_>, limit: usize) -> Records {
+        py.detach(|| self.batch.packed(limit)).into()
     }
 
     fn offsets(&self) -> Vec<(i32, i64)> {

@@ -25,13 +25,12 @@ impl Outlet {
         &self,
         py: Python<'_>,
         topic: &str,
-        partition: i32,
         records: &Records,
         start: usize,
         stop: usize,
     ) -> PyResult<Taken> {
-        let records = records.get().entries(start..stop);
-        py.detach(|| self.0.produce(topic, partition, records))
+        let records = records.get();
+        py.detach(|| self.0.produce(topic, records, start..stop))
             .map_err(|error| PyValueError::new_err(error.to_string()))?
             .ok_or_else(|| PyRuntimeError::new_err("the producer is closed"))
     }

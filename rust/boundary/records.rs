@@ -8,19 +8,25 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use crate::{packed, records};
+use crate::records;
 
-#[pyclass(module = "wcsup._core", frozen)]
+#[pyclass(module = "wcsup._core")]
 pub struct Records(records::Records);
+
+impl From<records::Records> for Records {
+    fn from(records: records::Records) -> Self {
+        Self(records)
+    }
+}
 
 #[pymethods]
 impl Records {
     #[new]
     #[pyo3(signature = (records = Vec::new()), text_signature = "(records=())")]
-    fn new(records: Vec<(PyBackedBytes, PyBackedBytes)>) -> Self {
+    fn new(records: Vec<(i32, PyBackedBytes, PyBackedBytes)>) -> Self {
         let mut made = records::Records::default();
-        for (key, value) in records {
-            made.put(&key, &value);
+        for (partition, key, value) in records {
+            made.put(partition, &key, &value);
         }
         Self(made)
     }
@@ -33,30 +39,20 @@ impl Records {
         &self,
         py: Python<'py>,
         place: usize,
-    ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+    ) -> PyResult<(i32, Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let found = self.0.get(place);
-        let (key, value) = found.ok_or_else(|| PyIndexError::new_err(place))?;
-        Ok((PyBytes::new(py, key), PyBytes::new(py, value)))
+        let (partition, key, value) = found.ok_or_else(|| PyIndexError::new_err(place))?;
+        Ok((partition, PyBytes::new(py, key), PyBytes::new(py, value)))
     }
 }
 
 impl Records {
-    /// Records of words with their counts or totals.
-    pub fn of_words<'a>(words: impl Iterator<Item = (&'a [u8], i64)>) -> Self {
-        Self(words.collect())
-    }
-
-    /// Records of packed words.
-    pub fn of_packed(values: &[Vec<u8>]) -> Self {
-        let mut records = records::Records::default();
-        for value in values {
-            records.put(packed::KEY, value);
-        }
-        Self(records)
-    }
-
     pub fn get(&self) -> &records::Records {
         &self.0
+    }
+
+    pub fn get_mut(&mut self) -> &mut records::Records {
+        &mut self.0
     }
 }
 

@@ -28,8 +28,9 @@ impl Totals {
 
 #[pymethods]
 impl Totals {
-    fn records(&self, py: Python<'_>) -> Records {
-        py.detach(|| Records::of_words(self.new.entries(0, None)))
+    fn append_to(&self, py: Python<'_>, records: &mut Records, partition: i32) {
+        let records = records.get_mut();
+        py.detach(|| records.put_words(partition, self.new.entries(0, None)));
     }
 
     #[pyo3(signature = (start = 0, stop = None))]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from totals import eight, listed
 
 from wcsup import _core
-from wcsup._core import MAX_WORD_BYTES, Aggregator, Changelog, Combiner, Inbox, Known, Top, Totals
+from wcsup._core import MAX_WORD_BYTES, Aggregator, Changelog, Combiner, Inbox, Known, Records, Top, Totals
 
 Rule = Literal["ascii", "unicode"]
 Words = dict[bytes, int]
@@ -51,12 +51,8 @@ def reference_words(line: bytes) -> list[bytes]:
     return [word.lower() for word in re.split(rb"[^a-zA-Z_]+", line) if word]
 
 
-def records_of(combiner: Combiner, n: int = 12) -> list[tuple[bytes, bytes]]:
-    return [record for partition in range(n) for record in listed(combiner.records(partition))]
-
-
 def combined(combiner: Combiner) -> Words:
-    records = records_of(combiner)
+    records = listed(combiner.records())
     result = {key: int.from_bytes(value, "big", signed=True) for key, value in records}
     assert len(result) == len(records) == combiner.distinct
     return result
@@ -98,7 +94,9 @@ def totals_of(new: Words) -> Totals:
 
 def pairs_of(totals: Totals) -> Words:
     pairs = totals.pairs()
-    assert listed(totals.records()) == pairs
+    records = Records([(5, b"before", b"")])
+    totals.append_to(records, 3)
+    assert [records[place] for place in range(len(records))] == [(5, b"before", b"")] + [(3, *pair) for pair in pairs]
     assert len(totals) == len(pairs)
     assert pairs == sorted(pairs)
     return {word: int.from_bytes(value, "big", signed=True) for word, value in pairs}
@@ -223,12 +221,10 @@ class TestCombiner:
     @law
     @given(st.lists(texts, max_size=8), st.integers(1, 20), st.sampled_from(["ascii", "unicode"]))
     def test_records_are_in_their_partition_and_in_order(self, some: list[bytes], n: int, rule: Rule) -> None:
-        combiner = combine([some], rule, n)
-        assert len(combiner.records(n)) == len(combiner.packed(n, 100)) == 0
-        for partition in range(n):
-            found = [key for key, _ in listed(combiner.records(partition))]
-            assert found == sorted(found)
-            assert all(confluent_kafka.murmur2(key, n) == partition for key in found)
+        records = combine([some], rule, n).records()
+        found = [records[place][:2] for place in range(len(records))]
+        assert found == sorted(found)
+        assert all(confluent_kafka.murmur2(key, n) == partition for partition, key in found)
 
     @pytest.mark.parametrize("rule", ["ascii", "unicode"])
     def test_many_distinct_words_over_many_batches(self, rule: Rule) -> None:
@@ -467,13 +463,9 @@ class TestAggregator:
     @law
     @given(st.lists(st.lists(lines, max_size=4), max_size=4), st.integers(1, 5))
     def test_combining_then_aggregating_equals_counting(self, batches: list[list[bytes]], n: int) -> None:
-        records = [
-            (partition, key, int.from_bytes(value, "big"))
-            for batch in batches
-            for partition in range(n)
-            for key, value in listed(combine([batch], n=n).records(partition))
-        ]
-        aggregator = aggregate(records)
+        made = [combine([batch], n=n).records() for batch in batches]
+        found = [records[place] for records in made for place in range(len(records))]
+        aggregator = aggregate((partition, key, int.from_bytes(value, "big")) for partition, key, value in found)
         counted = Counter[bytes]()
         for partition in aggregator.partitions():
             counted.update(pairs_of(aggregator.totals(partition, [None] * len(aggregator.words(partition)))))
@@ -564,12 +556,12 @@ class TestAggregator:
         aggregator, offset = Aggregator(), 0
         for packed, limit, batch in batches:
             combiner = combine([batch], n=n)
-            for partition in range(n):
+            made = combiner.packed(limit) if packed else combiner.records()
+            for place in range(len(made)):
+                partition, key, value = made[place]
                 aggregator.own(partition, -1)
-                made = combiner.packed(partition, limit) if packed else combiner.records(partition)
-                for key, value in listed(made):
-                    aggregator.add(Inbox([record(partition, offset, key, value)]))
-                    offset += 1
+                aggregator.add(Inbox([record(partition, offset, key, value)]))
+                offset += 1
         counted = Counter[bytes]()
         for partition in aggregator.partitions():
             found = pairs_of(aggregator.totals(partition, [None] * len(aggregator.words(partition))))
@@ -581,7 +573,7 @@ class TestAggregator:
         assert (aggregator.taken, aggregator.rejected()) == (offset, [])
 
     def test_packed_records_have_their_format(self) -> None:
-        [(key, value)] = listed(combine([[b"to be or not to be " * 100]], n=1).packed(0, 1000))
+        [(key, value)] = listed(combine([[b"to be or not to be " * 100]], n=1).packed(1000))
         assert key == b"\0"
         assert value == b"WCSUP\0\0\1\2be\xc8\1\3not\x64\2or\x64\2to\xc8\1"
 
@@ -589,7 +581,7 @@ class TestAggregator:
     def test_packed_records_have_no_more_bytes_than_the_limit_or_one_word(self, limit: int) -> None:
         line = b" ".join(bytes([97 + n % 26]) * (n // 26 + 1) for n in range(2000))
         combiner = combine([[line]], n=1)
-        records = listed(combiner.packed(0, limit))
+        records = listed(combiner.packed(limit))
         assert aggregate_packed(value for _, value in records).distinct == 2000
         sizes = [len(value) for _, value in records]
         assert len(records) == 2000 or max(sizes) <= limit
@@ -604,7 +596,7 @@ class TestAggregator:
     @given(st.lists(st.binary(max_size=5), min_size=1), st.data())
     def test_damaged_packed_words_are_rejected_whole_or_are_words(self, some: list[bytes], data: st.DataObject) -> None:
         line = b" ".join(word.hex().encode().translate(bytes.maketrans(b"0123456789", b"ghijklmnop")) for word in some)
-        [(_, packed)] = listed(combine([[line + b" a"]], n=1).packed(0, 1 << 20))
+        [(_, packed)] = listed(combine([[line + b" a"]], n=1).packed(1 << 20))
         value = bytearray(packed)
         for _ in range(data.draw(st.integers(1, 3))):
             place = data.draw(st.integers(0, len(value) - 1))

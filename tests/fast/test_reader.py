@@ -48,7 +48,7 @@ def counts(reader: Reader, *partitions: int, words: int) -> dict[bytes, int]:
     while combiner.words < words and time.monotonic() < deadline:
         reader.read(0.2)
         combiner.add(reader.inbox)
-    return {key: int.from_bytes(value, "big") for key, value in listed(combiner.records(0))}
+    return {key: int.from_bytes(value, "big") for key, value in listed(combiner.records())}
 
 
 def wait_for(reader: Reader, records: int) -> None:

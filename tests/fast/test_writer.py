@@ -7,13 +7,14 @@ import time
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from mocked import TOPIC, Mock
+from totals import listed
 
 from wcsup import _core
 from wcsup.kafka import clients
 from wcsup.kafka.reader import messages
 from wcsup.kafka.writer import Writer
 
-RECORDS = _core.Records([(b"key-%d" % number, b"value-%d" % number) for number in range(10)])
+RECORDS = _core.Records([(1, b"key-%d" % number, b"value-%d" % number) for number in range(10)])
 
 
 def writer(servers: str | None, **settings: int) -> Writer:
@@ -38,13 +39,23 @@ def read(mock: Mock, partition: int, count: int) -> list[Message]:
 
 def test_records_are_written_as_they_are(mock: Mock) -> None:
     producer = writer(mock.config.bootstrap_servers)
-    odd = _core.Records([(b"", b""), (b"\0\xff", b"v" * 100_000)])
-    assert producer.write(TOPIC, 1, RECORDS, 2, 5) == 3
-    assert producer.write(TOPIC, 1, odd, 0, 99) == 2
-    assert producer.write(TOPIC, 1, RECORDS, 9, 9) == producer.write(TOPIC, 1, RECORDS, 20, 30) == 0
+    odd = _core.Records([(1, b"", b""), (1, b"\0\xff", b"v" * 100_000)])
+    assert producer.write(TOPIC, RECORDS, 2, 5) == 3
+    assert producer.write(TOPIC, odd, 0, 99) == 2
+    assert producer.write(TOPIC, RECORDS, 9, 9) == producer.write(TOPIC, RECORDS, 20, 30) == 0
     assert producer.flush(10) == 0
-    expected = [RECORDS[place] for place in range(2, 5)] + [(b"", b""), (b"\0\xff", b"v" * 100_000)]
+    expected = [*listed(RECORDS)[2:5], (b"", b""), (b"\0\xff", b"v" * 100_000)]
     assert [(message.key(), message.value()) for message in read(mock, 1, 5)] == expected
+
+
+def test_each_record_goes_to_its_partition(mock: Mock) -> None:
+    partitions = [1, 0, 0, 1, 1, 0]
+    records = _core.Records([(partition, b"%d" % number, b"") for number, partition in enumerate(partitions)])
+    producer = writer(mock.config.bootstrap_servers)
+    assert producer.write(TOPIC, records, 1, 5) == 4
+    assert producer.flush(10) == 0
+    assert [message.key() for message in read(mock, 0, 2)] == [b"1", b"2"]
+    assert [message.key() for message in read(mock, 1, 2)] == [b"3", b"4"]
 
 
 def transactional(mock: Mock) -> Writer:
@@ -58,9 +69,9 @@ def test_what_was_written_is_told_by_the_transaction(mock: Mock) -> None:
     for number in range(2):
         producer.begin_transaction()
         assert producer.written() == {}
-        for partition in (0, 1, 0):
-            producer.write(TOPIC, partition, RECORDS, 0, 4)
-        producer.write("other", 0, RECORDS, 0, 1)
+        records = _core.Records([(partition, b"key", b"value") for partition in (0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0)])
+        producer.write(TOPIC, records, 0, 20)
+        producer.write("other", records, 0, 1)
         producer.commit_transaction(10)
         # A commit's control record has an offset, too.
         assert producer.written() == {(TOPIC, 0): 7 + 9 * number, (TOPIC, 1): 3 + 5 * number, ("other", 0): 2 * number}
@@ -70,18 +81,18 @@ def test_settling_ends_with_the_last_delivery(mock: Mock) -> None:
     producer = transactional(mock)
     producer.begin_transaction()
     producer.settle(60)  # nothing was given
-    producer.write(TOPIC, 0, RECORDS, 0, 10)
+    producer.write(TOPIC, RECORDS, 0, 10)
     began = time.monotonic()
     producer.settle(60)
     assert time.monotonic() - began < 30
-    assert producer.written()[TOPIC, 0] == 9
+    assert producer.written()[TOPIC, 1] == 9
     assert len(producer) == 0, "no report of a delivery is left to be served"
     producer.commit_transaction(10)
 
 
 def test_settling_ends_after_its_time_and_where_enough_is_delivered() -> None:
     producer = nowhere()
-    producer.write(TOPIC, 0, RECORDS, 0, 10)
+    producer.write(TOPIC, RECORDS, 0, 10)
     for seconds, left in ((0.3, 0), (0.3, 9), (0.0, 0)):
         began = time.monotonic()
         producer.settle(seconds, left)
@@ -102,11 +113,15 @@ def test_settling_ends_after_its_time_and_where_enough_is_delivered() -> None:
 
 def test_a_full_queue_takes_the_first_ones() -> None:
     producer = nowhere(queue_buffering_max_messages=7)
-    assert producer.write(TOPIC, 0, RECORDS, 1, 10) == 7
-    assert producer.write(TOPIC, 0, RECORDS, 8, 10) == 0
+    assert producer.write(TOPIC, RECORDS, 1, 10) == 7
+    assert producer.write(TOPIC, RECORDS, 8, 10) == 0
     producer.purge()
     producer.flush(1)
-    assert producer.write(TOPIC, 0, RECORDS, 8, 10) == 2
+    assert producer.write(TOPIC, RECORDS, 8, 10) == 2
+    producer.purge()
+    producer.flush(1)
+    records = _core.Records([(number // 4, b"key", b"value") for number in range(12)])
+    assert producer.write(TOPIC, records, 1, 12) == 7, "of several partitions, too"
     producer.purge()
     producer.flush(1)
 
@@ -114,32 +129,32 @@ def test_a_full_queue_takes_the_first_ones() -> None:
 def test_what_librdkafka_refuses_is_raised() -> None:
     producer = nowhere(message_max_bytes=2000)
     with pytest.raises(KafkaException) as raised:
-        producer.write(TOPIC, 0, _core.Records([(b"a", b"a" * 3000)]), 0, 1)
+        producer.write(TOPIC, _core.Records([(0, b"a", b"a" * 3000)]), 0, 1)
     assert raised.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
     with pytest.raises(KafkaException):
-        producer.write("t" * 600, 0, RECORDS, 0, 1)
+        producer.write("t" * 600, RECORDS, 0, 1)
     for wrong in ("\0", "t\0"):
         with pytest.raises(ValueError, match="nul"):
-            producer.write(wrong, 0, RECORDS, 0, 1)
+            producer.write(wrong, RECORDS, 0, 1)
 
 
 def test_an_outlet_ends_with_its_producer() -> None:
     producer = Producer({"bootstrap.servers": "127.0.0.1:1", "plugin.library.paths": _core.plugin(), "log_level": 0})
     outlet = _core.Outlet.of_newest_producer()
-    assert outlet.produce(TOPIC, 0, RECORDS, 0, 10) == (10, 0)
+    assert outlet.produce(TOPIC, RECORDS, 0, 10) == (10, 0)
     with pytest.raises(RuntimeError, match="has made no client"):
         _core.Outlet.of_newest_producer()
     producer.purge()
     del producer
     gc.collect()
     with pytest.raises(RuntimeError, match="closed"):
-        outlet.produce(TOPIC, 0, RECORDS, 0, 10)
+        outlet.produce(TOPIC, RECORDS, 0, 10)
 
 
 def test_a_producer_outlives_its_outlet() -> None:
     producer = Producer({"bootstrap.servers": "127.0.0.1:1", "plugin.library.paths": _core.plugin(), "log_level": 0})
     outlet = _core.Outlet.of_newest_producer()
-    outlet.produce(TOPIC, 0, RECORDS, 0, 10)
+    outlet.produce(TOPIC, RECORDS, 0, 10)
     del outlet
     gc.collect()
     assert len(producer) >= 10
@@ -159,7 +174,7 @@ def test_inbox_and_outlet_are_each_of_their_own_kind(mock: Mock) -> None:
 
 def test_records_are_a_sequence() -> None:
     assert len(RECORDS) == 10
-    assert RECORDS[9] == (b"key-9", b"value-9")
+    assert RECORDS[9] == (1, b"key-9", b"value-9")
     assert len(_core.Records()) == 0
     with pytest.raises(IndexError):
         RECORDS[10]

@@ -45,8 +45,8 @@ class FakeProducer:
     def begin_transaction(self) -> None:
         self._called("begin")
 
-    def write(self, _topic: str, partition: int, _records: Records, start: int, stop: int) -> int:
-        assert partition == 3
+    def write(self, _topic: str, records: Records, start: int, stop: int) -> int:
+        assert records[start] == (3, b"abc"[start : start + 1], b"1")
         self.calls.append("write")
         if not self._errors.get("write"):
             return stop - start
@@ -98,7 +98,7 @@ def attempt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, list[st
         monkeypatch.setattr(transaction, "_RETRY_PAUSE", 0)
         retained: list[object] = []
         outbox = Outbox(
-            records=[("words", 3, Records([(b"a", b"1"), (b"b", b"1"), (b"c", b"1")]))],
+            records=[("words", Records([(3, b"a", b"1"), (3, b"b", b"1"), (3, b"c", b"1")]))],
             letters=[Letter(None, b"odd", [])],
             offsets=[TopicPartition("lines", 0, 5)],
         )

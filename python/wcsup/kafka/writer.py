@@ -21,13 +21,13 @@ class Writer(Producer):
         self._outlet.begin()
         super().begin_transaction()
 
-    def write(self, topic: str, partition: int, records: _core.Records, start: int, stop: int) -> int:
+    def write(self, topic: str, records: _core.Records, start: int, stop: int) -> int:
         """Have the records from the place `start` to before `stop` sent; return how many were taken.
 
         Those are fewer where the producer's queue is full. Raises `KafkaException` for a record that is refused, behind
         which others may have been taken.
         """
-        taken, error = self._outlet.produce(topic, partition, records, start, stop)
+        taken, error = self._outlet.produce(topic, records, start, stop)
         if error not in {KafkaError.NO_ERROR, KafkaError._QUEUE_FULL}:
             raise KafkaException(KafkaError(error))
         return taken

@@ -1,6 +1,5 @@
 """A mapper: lines in, the distinct words of the batch out, with their counts (the combiner of the MapReduce paper)."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from wcsup import _core
@@ -38,7 +37,6 @@ class Mapper:
     def __init__(self, config: Config) -> None:
         self._batch = _core.Combiner(config.words, config.partitions)
         self._lines, self._topic = config.topic("lines"), config.topic("words")
-        self._partitions = config.partitions
         self._opening: set[int] = set()
         self._counters = Counters()
         self._written = 0
@@ -92,16 +90,10 @@ class Mapper:
 
     def outbox(self, *, last: bool = False) -> Outbox:  # noqa: ARG002 - a mapper owes nothing at its end
         """Return the distinct words with their counts, by partition of `words`."""
-        return Outbox(list(self._records()), [Letter.of(self._lines, refused) for refused in self._batch.rejected()])
-
-    def _records(self) -> Iterator[tuple[str, int, _core.Records]]:
-        """Make the records; before the transaction begins, which no rebalance must overtake. They are small."""
-        batch, self._written = self._batch, 0
-        packed = batch.distinct > PLAIN_DISTINCT
-        for partition in range(self._partitions):
-            records = batch.packed(partition, PACKED_BYTES) if packed else batch.records(partition)
-            self._written += len(records)
-            yield self._topic, partition, records
+        batch = self._batch
+        records = batch.packed(PACKED_BYTES) if batch.distinct > PLAIN_DISTINCT else batch.records()
+        self._written = len(records)
+        return Outbox([(self._topic, records)], [Letter.of(self._lines, refused) for refused in batch.rejected()])
 
     def committed(self, written: Written) -> None:  # noqa: ARG002 - a mapper keeps no changelog offset
         """Count the batch and begin the next one."""

@@ -191,13 +191,18 @@ class Reducer:
             return self._known[partition][0]
         return opened.store.lookup(self._batch.words(partition))
 
-    def _records(self) -> Iterator[tuple[str, int, _core.Records]]:
-        """Make the records of one partition at a time."""
+    def _records(self) -> Iterator[tuple[str, _core.Records]]:
+        """Make the records, when they are to be written: for they are many."""
+        counts = _core.Records()
         for partition, totals in self._totals.items():
-            yield self._config.topic("counts"), partition, totals.records()
-        for partition in sorted(self._publishing):
-            top = self._tops.get(partition, self._open[partition].top)
-            yield self._config.topic("top"), partition, _core.Records([top_record(partition, top)])
+            totals.append_to(counts, partition)
+        yield self._config.topic("counts"), counts
+        if self._publishing:
+            tops = {partition: self._tops.get(partition, self._open[partition].top) for partition in self._publishing}
+            yield (
+                self._config.topic("top"),
+                _core.Records([(partition, *top_record(partition, top)) for partition, top in tops.items()]),
+            )
 
     def committed(self, written: Written) -> None:
         """Write each partition's totals and stamp to its store, in one batch, or keep them; begin the next batch."""

@@ -47,8 +47,8 @@ class AbortedError(Exception):
 class Outbox:
     """What one commit writes."""
 
-    records: Iterable[tuple[str, int, _core.Records]] = ()
-    """Topic, partition, records; gone through once."""
+    records: Iterable[tuple[str, _core.Records]] = ()
+    """By topic; gone through once."""
     letters: list[Letter] = field(default_factory=list)
     offsets: list[TopicPartition] = field(default_factory=list)
     """The next input offsets; never empty, so that each commit is fenced by the group's generation."""
@@ -148,8 +148,8 @@ class Transactions:
             point("after-begin")
             # Step 3
             with self._step("produce"):
-                for topic, partition, records in outbox.records:
-                    self._produce(producer, topic, partition, records)
+                for topic, records in outbox.records:
+                    self._produce(producer, topic, records)
                 for letter in outbox.letters:
                     self._post(producer, letter)
             point("after-produce")
@@ -221,14 +221,14 @@ class Transactions:
                 raise reason from error
             raise
 
-    def _produce(self, producer: Writer, topic: str, partition: int, records: _core.Records) -> None:
+    def _produce(self, producer: Writer, topic: str, records: _core.Records) -> None:
         given = 0
         while given < len(records):
             if len(producer) > _QUEUED:
                 self._wait(producer)
                 continue
             try:
-                taken = producer.write(topic, partition, records, given, given + _GIVEN)
+                taken = producer.write(topic, records, given, given + _GIVEN)
             except KafkaException as failed:
                 self._refused(failed.args[0])
             given += taken

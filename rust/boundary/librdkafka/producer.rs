@@ -1,4 +1,4 @@
-//! Gives records to a producer, a batch of one partition at a time, and hears what was acknowledged.
+//! Gives records to a producer, many at a time, and hears what was acknowledged.
 //!
 //! A commit of a light load has a dozen small requests that are answered one after another, and confluent-kafka's thread
 //! would wake up for each to serve its delivery reports. Here librdkafka's own threads take note of acknowledgements, and
@@ -6,11 +6,13 @@
 
 use std::cmp::max;
 use std::ffi::{CStr, CString, NulError, c_int, c_void};
+use std::ops::Range;
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{API, Api, Client, Handle, Message, NAME, NO_ERROR, Topic, User};
+use crate::records::Records;
 
 /// librdkafka copies key and value (`RD_KAFKA_MSG_F_COPY`).
 const COPY: c_int = 2;
@@ -85,24 +87,23 @@ impl Producer {
         })
     }
 
-    /// Has librdkafka take records, keys and values, for a partition. None where the producer was closed.
+    /// Has librdkafka take the records at these places for their partitions. None where the producer was closed.
     ///
     /// Where its queue is full it takes the first ones. Behind a record that it refuses it may have taken others.
-    pub fn produce<'a>(
+    pub fn produce(
         &self,
         topic: &str,
-        partition: i32,
-        records: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+        records: &Records,
+        places: Range<usize>,
     ) -> Result<Option<Taken>, NulError> {
         let topic = CString::new(topic)?;
-        let messages: Vec<_> = records.map(message).collect();
         // Before they are given, for they may be acknowledged before that returns.
-        let given = messages.len();
+        let given = places.len();
         self.acks.lock().sent += given;
         let mut open = self.lock();
         let taken = open
             .as_mut()
-            .map(|open| open.produce(topic, partition, messages));
+            .map(|open| open.produce(topic, records, places));
         self.acks.lock().sent -= given - taken.map_or(0, |(taken, _)| taken);
         Ok(taken)
     }
@@ -233,11 +234,23 @@ impl User for Producer {
 }
 
 impl Open {
-    fn produce(&mut self, topic: CString, partition: i32, mut messages: Vec<Message>) -> Taken {
+    fn produce(&mut self, topic: CString, records: &Records, places: Range<usize>) -> Taken {
         let topic = match self.topic(topic) {
             Ok(topic) => topic,
             Err(error) => return (0, error),
         };
+        let mut all = 0;
+        for (partition, run) in records.runs(places) {
+            let (taken, error) = self.give(topic, partition, run.map(message).collect());
+            all += taken;
+            if error != NO_ERROR {
+                return (all, error);
+            }
+        }
+        (all, NO_ERROR)
+    }
+
+    fn give(&self, topic: *mut Topic, partition: i32, mut messages: Vec<Message>) -> Taken {
         let most = c_int::try_from(messages.len()).unwrap_or(c_int::MAX);
         // SAFETY: the producer is not destroyed yet, nor is the topic; there are so many messages, whose bytes are
         // copied.
