@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::totals::Totals;
 
@@ -20,12 +21,13 @@ pub struct Top {
     words: Vec<Listed>,
 }
 
-type Listed = (Reverse<i64>, Box<[u8]>);
+/// A list is made anew for every commit, of mostly the same words.
+type Listed = (Reverse<i64>, Arc<[u8]>);
 
 impl Top {
     /// A list of at most `size` words, starting with those given.
     #[must_use]
-    pub fn new(size: usize, words: impl IntoIterator<Item = (Box<[u8]>, i64)>) -> Self {
+    pub fn new(size: usize, words: impl IntoIterator<Item = (Arc<[u8]>, i64)>) -> Self {
         let listed = words
             .into_iter()
             .filter(|(word, _)| word.len() <= LONGEST_LISTED);

@@ -299,8 +299,8 @@ class Top:
         Words over 256 bytes are left out. Deleted words leave it; a listed word whose total fell is listed with
         the total that it has now.
         """
-    def words(self) -> list[tuple[bytes, int]]:
-        """Return (word, total), highest first, equal ones in byte order."""
+    def words(self, most: int | None = None) -> list[tuple[bytes, int]]:
+        """Return (word, total) of all or the first so many, highest first, equal ones in byte order."""
 
 @final
 class Changelog:

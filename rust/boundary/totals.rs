@@ -93,9 +93,11 @@ impl Top {
             .map(|top| Self { top })
     }
 
-    fn words<'py>(&self, py: Python<'py>) -> Vec<(Bound<'py, PyBytes>, i64)> {
+    #[pyo3(signature = (most = None))]
+    fn words<'py>(&self, py: Python<'py>, most: Option<usize>) -> Vec<(Bound<'py, PyBytes>, i64)> {
         self.top
             .words()
+            .take(most.unwrap_or(usize::MAX))
             .map(|(word, total)| (PyBytes::new(py, word), total))
             .collect()
     }

@@ -792,6 +792,7 @@ class TestTop:
             ranked = sorted(store.items(), key=lambda item: (-item[1], item[0]))
             expected = [(word, total) for word, total in ranked if len(word) <= 256][:size]
             assert top.words() == expected
+            assert top.words(2) == expected[:2]
             assert (merged is not None) == (expected != before)
 
     def test_takes_up_a_list(self) -> None:

@@ -8,6 +8,7 @@ rule, are seen by any worker on any host.
 import json
 import logging
 from dataclasses import asdict, dataclass
+from functools import cache
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -45,7 +46,7 @@ class Memory:
 
     def commit(self, topic: str, offsets: list[tuple[int, int]]) -> list[TopicPartition]:
         """Return (partition, next offset) as they are sent to a transaction."""
-        text = json.dumps(asdict(self), separators=(",", ":"))
+        text = _text(self)
         return [TopicPartition(topic, partition, offset, text) for partition, offset in offsets]
 
     def committed(self, consumer: Consumer, topic: str, partitions: list[int]) -> dict[int, int] | None:
@@ -84,3 +85,8 @@ class Memory:
             log.warning("topic %s was made again: partition %d is read from its start", found.topic, found.partition)
             return 0
         return found.offset
+
+
+@cache
+def _text(memory: Memory) -> str:
+    return json.dumps(asdict(memory), separators=(",", ":"))

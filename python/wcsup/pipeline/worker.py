@@ -386,7 +386,10 @@ class Worker:
         logs.enter(phase)
 
     def _timed(self, step: str, seconds: float) -> None:
-        self._report.counters.step_seconds.setdefault(step, Histogram(SECONDS)).observe(seconds)
+        steps = self._report.counters.step_seconds
+        if step not in steps:
+            steps[step] = Histogram(SECONDS)
+        steps[step].observe(seconds)
 
     def _beat(self, *, now: bool = False) -> None:
         """Report that the loop goes round; called wherever it may spend a while."""
