@@ -8,9 +8,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: .stamps/build
 	$(BIN)/python -m wcsup.demo
 
+# These wait most of their time. Each of the two has a broker of its own, and takes a file of tests at a time.
+SIDE_BY_SIDE := -n 2 --dist loadfile
+
 test: .stamps/build
 	cargo test --locked --quiet
-	$(BIN)/python -m pytest --durations=25  # in the order of testpaths: fast, kafka, faults
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/fast
+	$(BIN)/python -m pytest --durations=15 tests/kafka
+	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) tests/faults
 
 check: .stamps/build
 	cargo fmt --check

@@ -1,4 +1,4 @@
-"""Fixtures of tests and benches: one real broker for the whole run, a fresh application for each test."""
+"""Fixtures of tests and benches: one real broker for all that a process runs, a fresh application for each test."""
 
 import itertools
 import logging
