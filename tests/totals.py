@@ -8,9 +8,14 @@ def eight(number: int) -> bytes:
     return number.to_bytes(8, "big", signed=True)
 
 
+def placed(records: _core.Records) -> list[tuple[int, bytes, bytes]]:
+    """Return partitions, keys and values of records."""
+    return [records[place] for place in range(len(records))]
+
+
 def listed(records: _core.Records) -> list[tuple[bytes, bytes]]:
     """Return keys and values of records."""
-    return [records[place][1:] for place in range(len(records))]
+    return [(key, value) for _, key, value in placed(records)]
 
 
 def totals(words: dict[bytes, int]) -> _core.Totals:

@@ -11,7 +11,7 @@ import confluent_kafka
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from totals import eight, listed
+from totals import eight, listed, placed
 
 from wcsup import _core
 from wcsup._core import MAX_WORD_BYTES, Aggregator, Changelog, Combiner, Inbox, Known, Records, Top, Totals
@@ -96,7 +96,7 @@ def pairs_of(totals: Totals) -> Words:
     pairs = totals.pairs()
     records = Records([(5, b"before", b"")])
     totals.append_to(records, 3)
-    assert [records[place] for place in range(len(records))] == [(5, b"before", b"")] + [(3, *pair) for pair in pairs]
+    assert placed(records) == [(5, b"before", b""), *((3, *pair) for pair in pairs)]
     assert len(totals) == len(pairs)
     assert pairs == sorted(pairs)
     return {word: int.from_bytes(value, "big", signed=True) for word, value in pairs}
@@ -221,8 +221,7 @@ class TestCombiner:
     @law
     @given(st.lists(texts, max_size=8), st.integers(1, 20), st.sampled_from(["ascii", "unicode"]))
     def test_records_are_in_their_partition_and_in_order(self, some: list[bytes], n: int, rule: Rule) -> None:
-        records = combine([some], rule, n).records()
-        found = [records[place][:2] for place in range(len(records))]
+        found = [(partition, key) for partition, key, _ in placed(combine([some], rule, n).records())]
         assert found == sorted(found)
         assert all(confluent_kafka.murmur2(key, n) == partition for partition, key in found)
 
@@ -463,8 +462,7 @@ class TestAggregator:
     @law
     @given(st.lists(st.lists(lines, max_size=4), max_size=4), st.integers(1, 5))
     def test_combining_then_aggregating_equals_counting(self, batches: list[list[bytes]], n: int) -> None:
-        made = [combine([batch], n=n).records() for batch in batches]
-        found = [records[place] for records in made for place in range(len(records))]
+        found = [one for batch in batches for one in placed(combine([batch], n=n).records())]
         aggregator = aggregate((partition, key, int.from_bytes(value, "big")) for partition, key, value in found)
         counted = Counter[bytes]()
         for partition in aggregator.partitions():
@@ -557,8 +555,7 @@ class TestAggregator:
         for packed, limit, batch in batches:
             combiner = combine([batch], n=n)
             made = combiner.packed(limit) if packed else combiner.records()
-            for place in range(len(made)):
-                partition, key, value = made[place]
+            for partition, key, value in placed(made):
                 aggregator.own(partition, -1)
                 aggregator.add(Inbox([record(partition, offset, key, value)]))
                 offset += 1

@@ -209,12 +209,9 @@ class Reducer:
         for partition, totals in self._totals.items():
             totals.append_to(counts, partition)
         yield self._config.topic("counts"), counts
-        if self._publishing:
-            tops = {partition: self._tops.get(partition, self._open[partition].top) for partition in self._publishing}
-            yield (
-                self._config.topic("top"),
-                _core.Records([(partition, *top_record(partition, top)) for partition, top in tops.items()]),
-            )
+        tops = {partition: self._tops.get(partition, self._open[partition].top) for partition in self._publishing}
+        published = [(partition, *top_record(partition, top)) for partition, top in tops.items()]
+        yield self._config.topic("top"), _core.Records(published)
 
     def committed(self, written: Written) -> None:
         """Write each partition's totals and stamp to its store, in one batch, or keep them; begin the next batch."""
