@@ -82,14 +82,21 @@ class Trap:
         return self.answer
 
 
+class _Held(NamedTuple):
+    """A request that is kept back."""
+
+    correlation: int
+    trap: Trap
+
+
 class _Connection:
     def __init__(self, client: socket.socket, broker: socket.socket) -> None:
         self.client = client
         self.broker = broker
         self.asked: dict[int, int] = {}
         """API key by correlation id of what is not answered yet."""
-        self.held: Trap | None = None
-        """Whose request the broker is to get when its sender is gone: nothing else is forwarded any more."""
+        self.held: _Held | None = None
+        """What the broker is to get when its sender is gone: nothing else is forwarded any more."""
 
     def close(self, *, broker: bool = True) -> None:
         for end in (self.client, self.broker)[: 1 + broker]:
@@ -222,6 +229,7 @@ class Proxy:
         while frame := _receive(connection.client):
             api, _version, correlation = struct.unpack_from(">hhi", frame.body)
             if trap := self._sprung(api, _Act.HOLD_REQUEST):
+                connection.held = _Held(correlation, trap)
                 self._hold_request(connection, frame, trap)
                 return
             connection.asked[correlation] = api
@@ -232,10 +240,8 @@ class Proxy:
     def _hold_request(self, connection: _Connection, frame: Frame, trap: Trap) -> None:
         with self._lock:
             self._connections.discard(connection)  # `cut` is not to break the broker's half
-        connection.held = trap
         connection.close(broker=False)
         trap.wait_release()
-        connection.asked.clear()
         connection.broker.sendall(frame.size + frame.body)
         trap.wait_over()
 
@@ -243,9 +249,9 @@ class Proxy:
         while frame := _receive(connection.broker):
             (correlation,) = struct.unpack_from(">i", frame.body)
             api = connection.asked.pop(correlation, None)
-            if connection.held is not None:
-                if api is None:
-                    connection.held.answered(frame.body[4:])
+            if held := connection.held:
+                if correlation == held.correlation:
+                    held.trap.answered(frame.body[4:])
                 continue
             if trap := self._sprung(api, _Act.LOSE_ANSWER, _Act.HOLD_ANSWER):
                 trap.answered(frame.body[4:])
@@ -253,7 +259,12 @@ class Proxy:
                     return
                 trap.wait_release()
             self._pace()
-            connection.client.sendall(frame.size + frame.body)
+            try:
+                connection.client.sendall(frame.size + frame.body)
+            except OSError:
+                if connection.held is None:
+                    raise
+                # This was asked before what is kept back, by a client that is gone.
 
     def _pace(self) -> None:
         if self._delay:
