@@ -130,7 +130,8 @@ def check_totals(application: Application, words: list[list[bytes]], added: int)
 
 def wcsup_rounds(application: Application, words: list[list[bytes]], figures: Figures) -> None:
     def all_reported(worker: WorkerProcess) -> bool:
-        return worker.report.ready and worker.report.counters.records == len(words)
+        report = worker.report
+        return report.ready and report.counters.records == len(words) and not report.kept_words
 
     for kept in (False, True):
         name = "wcsup, kept" if kept else "wcsup, empty"
@@ -142,7 +143,7 @@ def wcsup_rounds(application: Application, words: list[list[bytes]], figures: Fi
             first, last = commits(application, before, look)
         figures[f"{name}: s to first commit"].append(first - began)
         figures[f"{name}: s to last commit"].append(last - began)
-        wait_for("all is reported", partial(all_reported, worker))
+        wait_for("all is reported and in the stores", partial(all_reported, worker))
         restored = worker.report.counters.restored
         if kept:
             assert restored == 0
