@@ -209,6 +209,75 @@ mod ceiling {
     }
 }
 
+/// What one would write first, to compare with: byte by byte, and a map of boxed words with a quick hash.
+mod plain {
+    use std::collections::HashMap;
+    use std::hash::{BuildHasherDefault, Hasher};
+
+    use super::{Bencher, Combiner, PARTITIONS, PROSE, Rule, bytes, events, words};
+
+    /// A multiplication for each eight bytes, as in rustc's own maps.
+    #[derive(Default)]
+    struct Quick(u64);
+
+    impl Quick {
+        fn mix(&mut self, bits: u64) {
+            self.0 = (self.0.rotate_left(5) ^ bits).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
+
+    impl Hasher for Quick {
+        fn write(&mut self, bytes: &[u8]) {
+            let mut eights = bytes.chunks_exact(8);
+            for eight in &mut eights {
+                self.mix(u64::from_ne_bytes(eight.try_into().expect("eight")));
+            }
+            let rest = eights.remainder();
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            self.mix(u64::from_ne_bytes(last));
+        }
+
+        fn write_usize(&mut self, number: usize) {
+            self.mix(number as u64);
+        }
+
+        fn finish(&self) -> u64 {
+            self.0.rotate_left(26)
+        }
+    }
+
+    #[divan::bench]
+    fn prose(bencher: Bencher) {
+        let mut combiner = Combiner::new(Rule::Ascii, PARTITIONS);
+        combiner.positions.own(0, 0);
+        combiner.add(&events(&PROSE, None));
+        let mut counts = HashMap::<Box<[u8]>, i64, BuildHasherDefault<Quick>>::default();
+        let mut word = Vec::new();
+        bencher
+            .counter(bytes(&PROSE))
+            .counter(words(&PROSE))
+            .bench_local(|| {
+                counts.clear();
+                for line in PROSE.iter() {
+                    for byte in line.iter().chain(b" ") {
+                        if byte.is_ascii_alphabetic() || *byte == b'_' {
+                            word.push(byte.to_ascii_lowercase());
+                        } else if !word.is_empty() {
+                            if let Some(count) = counts.get_mut(&word[..]) {
+                                *count += 1;
+                            } else {
+                                counts.insert(word[..].into(), 1);
+                            }
+                            word.clear();
+                        }
+                    }
+                }
+                assert_eq!(counts.len(), combiner.distinct());
+            });
+    }
+}
+
 mod combiner {
     use super::{Bencher, Combiner, MANY, PARTITIONS, PROSE, Rule, bytes, events, words};
 

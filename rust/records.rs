@@ -105,34 +105,21 @@ mod tests {
     fn runs_are_cut_to_the_places() {
         let mut records = Records::default();
         assert!(records.runs(0..9).next().is_none());
-        for (partition, key) in [
-            (5, b"a"),
-            (5, b"b"),
-            (0, b"c"),
-            (2, b"d"),
-            (2, b"e"),
-            (5, b"f"),
-        ] {
-            records.put(partition, key, b"value");
+        for (partition, key) in [(5, "a"), (5, "b"), (0, "c"), (2, "d"), (2, "e"), (5, "f")] {
+            records.put(partition, key.as_bytes(), b"value");
         }
-        let runs = |places| -> Vec<(i32, String)> {
-            let text = |(key, _): (&[u8], _)| String::from_utf8_lossy(key).into_owned();
-            let runs = records.runs(places);
-            runs.map(|(partition, run)| (partition, run.map(text).collect()))
-                .collect()
+        let runs = |places| -> Vec<String> {
+            let mut found = Vec::new();
+            for (partition, run) in records.runs(places) {
+                let keys: Vec<u8> = run.flat_map(|(key, _)| key.to_vec()).collect();
+                found.push(format!("{partition}{}", String::from_utf8_lossy(&keys)));
+            }
+            found
         };
-        let expected = |runs: &[(i32, &str)]| -> Vec<(i32, String)> {
-            runs.iter()
-                .map(|(partition, keys)| (*partition, (*keys).into()))
-                .collect()
-        };
-        assert_eq!(
-            runs(0..9),
-            expected(&[(5, "ab"), (0, "c"), (2, "de"), (5, "f")])
-        );
-        assert_eq!(runs(1..4), expected(&[(5, "b"), (0, "c"), (2, "d")]));
-        assert_eq!(runs(4..5), expected(&[(2, "e")]));
-        assert_eq!(runs(3..3), []);
-        assert_eq!(runs(6..9), []);
+        assert_eq!(runs(0..9), ["5ab", "0c", "2de", "5f"]);
+        assert_eq!(runs(1..4), ["5b", "0c", "2d"]);
+        assert_eq!(runs(4..5), ["2e"]);
+        assert!(runs(3..3).is_empty());
+        assert!(runs(6..9).is_empty());
     }
 }
