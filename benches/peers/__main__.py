@@ -105,10 +105,11 @@ class Bench:
     def trickle(self, rate: int, warm: float, seconds: float) -> None:
         """Run all systems under a light load, in turns."""
         taking = [system for system in self._systems if self._takes(system, TRICKLE)]
+        if not taking:
+            return
         # One turn that does not count: who is first would pay for what the broker's Java has to compile for it.
-        for system in taking[:1]:
-            _say(f"trickle, to warm the broker: {system.name}")
-            measure_trickle(self._cluster, system, self._directory, number=0, rate=rate, warm=warm, seconds=seconds)
+        _say(f"trickle, to warm the broker: {taking[0].name}")
+        measure_trickle(self._cluster, taking[0], self._directory, number=0, rate=rate, warm=warm, seconds=seconds)
         for number in range(1, self._rounds + 1):
             for system in _turned(taking, number):
                 _say(f"trickle, round {number}: {system.name}")

@@ -3,22 +3,26 @@
 import random
 import shutil
 import struct
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer, TopicPartition
 from reference import recount
 
 from wcsup import _core
 from wcsup.errors import ExitStatus
-from wcsup.kafka import clients
+from wcsup.kafka import clients, topics
 from wcsup.pipeline.report import Role
 
 SHORT = 1.5
 """A session in seconds that a test waits for."""
+COMMIT_MS = 20
+"""Within so long all of a commit's records are written; a light load's commits are further apart."""
 
 
 def test_counts_equal_a_plain_recount_for_text_of_every_byte(application: Application) -> None:
@@ -234,6 +238,45 @@ def test_workers_come_and_go_in_mid_flow(application: Application) -> None:
     # A member rejoins in the background: a commit that was under way then is refused, and its batch read again.
     for worker in application.workers:
         assert set(worker.report.counters.aborts) <= {"ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS"}, worker.job_name
+
+
+def test_top_words_are_published_once_a_second_by_each_partition_at_a_time_of_its_own(application: Application) -> None:
+    # Given a light load that keeps changing the top words of all partitions
+    application.start("map")
+    reducer = application.start("reduce")
+    wait_for("it joined", partial(joined, reducer))
+    began = time.monotonic()
+    application.feed(prose(4000, seed=9), rate=1000)
+    application.wait_counted()
+    seconds = time.monotonic() - began
+
+    # Then none published more often than that
+    published = top_times(application)
+    assert all(len(times) <= seconds + 2 for times in published.values())
+    # And not all in the same few commits, each of which would take longer for it
+    times = sorted(at for of_one in published.values() for at in of_one)
+    commits = 1 + sum(later - at > COMMIT_MS for at, later in pairwise(times))
+    assert commits > 2 * (seconds + 2)
+
+
+def top_times(application: Application) -> dict[int, list[int]]:
+    """Return when `top` was written, in milliseconds, by partition."""
+    config = application.config
+    consumer = clients.assigned_consumer(config)
+    partitions = [TopicPartition(config.topic("top"), p, 0) for p in range(config.partitions)]
+    consumer.assign(partitions)
+    left = {p for (_, p), end in topics.ends(application.admin, partitions).items() if end}
+    times = defaultdict[int, list[int]](list)
+    while left:
+        for message in consumer.consume(1000, 0.2):
+            partition, error = message.partition() or 0, message.error()
+            if error is None:
+                times[partition].append(message.timestamp()[1])
+            else:
+                assert error.code() == KafkaError._PARTITION_EOF
+                left.discard(partition)
+    consumer.close()
+    return times
 
 
 def test_a_word_rule_is_kept_by_the_application(application: Application) -> None:

@@ -65,7 +65,8 @@ class Reducer:
         """Lists of top words that the batch changes."""
         self._letters = 0
         self._unpublished: set[int] = set()
-        self._publishing: set[int] = set()
+        self._publishing: dict[int, int] = {}
+        """Partitions whose top words the batch publishes, and the period in which it does."""
         self._published: dict[int, int] = {}
         """The period in which a partition's top words were published last."""
         self._counters = Counters()
@@ -185,7 +186,8 @@ class Reducer:
         if broken is not None:
             raise broken
         self._unpublished.update(self._tops)
-        self._publishing = self._unpublished.copy() if last else self._due()
+        publishing = self._unpublished if last else self._due()
+        self._publishing = {partition: self._period(partition) for partition in publishing}
         self._letters = len(letters)
         return Outbox(self._records(), letters)
 
@@ -233,8 +235,8 @@ class Reducer:
                 self._write(opened, totals)
             self._learn(partition, totals, opened.stamp)
         self._bound()
-        self._unpublished -= self._publishing
-        self._published |= {partition: self._period(partition) for partition in self._publishing}
+        self._unpublished -= self._publishing.keys()
+        self._published |= self._publishing
         counters, batch = self._counters, self._batch
         counters.records += batch.taken
         counters.words += batch.counted
