@@ -145,6 +145,14 @@ fn events<'a>(lines: &'a [Vec<u8>], value: Option<&'a [u8]>) -> Vec<Event<'a>> {
     (0..).zip(lines).map(event).collect()
 }
 
+/// A combiner that has these lines.
+fn combined(lines: &[Vec<u8>]) -> Combiner {
+    let mut combiner = Combiner::new(Rule::Ascii, PARTITIONS);
+    combiner.positions.own(0, 0);
+    combiner.add(&events(lines, None));
+    combiner
+}
+
 /// Ceilings: what nothing built this way can be faster than.
 mod ceiling {
     use super::{Bencher, Key, PROSE, Table, Text, black_box, bytes, words};
@@ -214,7 +222,7 @@ mod plain {
     use std::collections::HashMap;
     use std::hash::{BuildHasherDefault, Hasher};
 
-    use super::{Bencher, Combiner, PARTITIONS, PROSE, Rule, bytes, events, words};
+    use super::{Bencher, PROSE, bytes, combined, words};
 
     /// A multiplication for each eight bytes, as in rustc's own maps.
     #[derive(Default)]
@@ -249,9 +257,7 @@ mod plain {
 
     #[divan::bench]
     fn prose(bencher: Bencher) {
-        let mut combiner = Combiner::new(Rule::Ascii, PARTITIONS);
-        combiner.positions.own(0, 0);
-        combiner.add(&events(&PROSE, None));
+        let distinct = combined(&PROSE).distinct();
         let mut counts = HashMap::<Box<[u8]>, i64, BuildHasherDefault<Quick>>::default();
         let mut word = Vec::new();
         bencher
@@ -273,13 +279,13 @@ mod plain {
                         }
                     }
                 }
-                assert_eq!(counts.len(), combiner.distinct());
+                assert_eq!(counts.len(), distinct);
             });
     }
 }
 
 mod combiner {
-    use super::{Bencher, Combiner, MANY, PARTITIONS, PROSE, Rule, bytes, events, words};
+    use super::{Bencher, Combiner, MANY, PARTITIONS, PROSE, Rule, bytes, combined, events, words};
 
     #[divan::bench]
     fn prose(bencher: Bencher) {
@@ -323,9 +329,7 @@ mod combiner {
     }
 
     fn records(bencher: Bencher, lines: &[Vec<u8>]) {
-        let mut combiner = Combiner::new(Rule::Ascii, PARTITIONS);
-        combiner.positions.own(0, 0);
-        combiner.add(&events(lines, None));
+        let combiner = combined(lines);
         bencher
             .counter(combiner.distinct())
             .bench_local(|| combiner.records());

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Message, Producer, TopicPartition
 from reference import recount
 
 from wcsup import _core
@@ -191,7 +191,14 @@ class Application:
     def read(
         self, topic: str, until: Callable[..., dict[tuple[str, int], int]] = topics.ends
     ) -> Iterator[tuple[int, bytes | None, bytes | None, Headers]]:
-        """Yield (partition, key, value, headers) of all committed records of a topic.
+        """Yield (partition, key, value, headers) of all committed records of a topic, as `messages` does."""
+        for message in self.messages(topic, until):
+            # Their type in the stubs is also of what may be written; these come from a consumer.
+            headers = cast("Headers", message.headers() or [])
+            yield message.partition() or 0, message.key(), message.value(), headers
+
+    def messages(self, topic: str, until: Callable[..., dict[tuple[str, int], int]] = topics.ends) -> Iterator[Message]:
+        """Yield all committed records of a topic as they were read.
 
         Its end is waited for, behind every open transaction; with `topics.stable_ends` what can be read now is enough.
         """
@@ -205,8 +212,7 @@ class Application:
                 partition = message.partition() or 0
                 error = message.error()
                 if error is None:
-                    # Their type in the stubs is also of what may be written; these come from a consumer.
-                    yield partition, message.key(), message.value(), cast("Headers", message.headers() or [])
+                    yield message
                 elif error.name() == "_PARTITION_EOF":
                     if (message.offset() or 0) >= ends[name, partition]:
                         left.discard(partition)
