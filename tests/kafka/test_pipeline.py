@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
@@ -52,6 +54,18 @@ def test_counts_go_on_after_a_clean_restart_of_both(application: Application) ->
         assert reducer.drain() == ExitStatus.DONE
 
     assert application.counts() == recount(lines)
+
+
+def test_what_librdkafka_logs_for_debugging_changes_nothing(application: Application, tmp_path: Path) -> None:
+    # Under names by which a worker otherwise learns of a lost offset or connection.
+    settings = tmp_path / "kafka.properties"
+    settings.write_text("debug=topic,broker,protocol\n")
+    lines = prose(1000, seed=4)
+    application.feed(lines)
+    workers = [application.start(role, kafka_config=settings) for role in get_args(Role)]
+    application.wait_counted()
+    assert application.counts() == recount(lines)
+    assert not [line for worker in workers for line in worker.log if "starting with a new producer" in line]
 
 
 def test_huge_lines_and_words_are_counted_and_what_cannot_be_goes_to_dead_letters(application: Application) -> None:

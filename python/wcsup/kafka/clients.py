@@ -125,6 +125,8 @@ class _Listener:
     `FAIL`: a connection failed; the error callback tells of none to a transaction coordinator.
     `REQTMOUT`: requests timed out, and their connection is closed, which is not told as a failure.
     `OFFSET`: a consumer's offset is not there, and it has gone to the start.
+
+    What librdkafka's `debug` setting adds under the same names tells nothing of the kind.
     """
 
     def __init__(self, *facilities: Literal["FAIL", "REQTMOUT", "OFFSET"], heard: Callable[[str], None]) -> None:
@@ -133,7 +135,7 @@ class _Listener:
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Take a line of librdkafka's log."""
-        if arguments[0] in self._facilities:
+        if arguments[0] in self._facilities and level > logging.DEBUG:
             self._heard(text % arguments)
         if arguments[0] == "TXNERR":
             level = logging.DEBUG  # a call raises the same, and what follows from it is logged there
