@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Producer, TopicPartition
 from mocked import PARTITIONS, TOPIC, Mock
 from totals import listed
 
@@ -228,6 +228,23 @@ def test_a_paused_partition_rests(mock: Mock, reader: Reader) -> None:
     reader.read(0.3)
     reader.consumer.resume(at(0))
     assert counts(reader, 0, 1, words=2) == {b"a": 2}
+
+
+def test_a_partition_that_is_assigned_paused_is_read_from_where_it_is_sought(mock: Mock, reader: Reader) -> None:
+    mock.produce(b"before", b"a", b"a")
+    mock.produce(b"b", partition=1)
+    reader.assign_paused(at(0, 1, offset=OFFSET_INVALID))
+    reader.consumer.seek(TopicPartition(TOPIC, 0, 1))  # at once: nothing has been asked of the broker yet
+    reader.resume(at(0))
+    assert counts(reader, 0, 1, words=2) == {b"a": 2}
+    combiner = _core.Combiner("ascii", 1)
+    combiner.own(1, 0)
+    reader.read(0.3)
+    combiner.add(reader.inbox)
+    assert combiner.words == 0
+    reader.consumer.seek(TopicPartition(TOPIC, 1, 0))
+    reader.resume(at(1))
+    assert counts(reader, 0, 1, words=1) == {b"b": 1}
 
 
 def test_waiting_ends_with_a_record(mock: Mock, reader: Reader) -> None:

@@ -1,8 +1,10 @@
 """Reading partitions: Python serves the consumer's rebalances and errors, and Rust takes its records."""
 
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from wcsup import _core
 from wcsup.errors import RetryError
@@ -14,6 +16,8 @@ POLL_BYTES = 512 << 10
 DIVERT_SECONDS = 0.1
 """How often assigned partitions are diverted again. librdkafka undoes it when a partition's former fetcher has stopped
 (`rd_kafka_toppar_fetch_stop`), which may be after it was assigned again; its records wait in its own queue then."""
+
+_WAKE_SECONDS = 5.0
 
 Notice = tuple[KafkaError, int]
 """An error, or that a partition's end was reached, and the partition; -1 where it is of none."""
@@ -43,6 +47,30 @@ class Reader:
         self._assigned |= {(p.topic, p.partition) for p in partitions}
         self._divert()  # before they are assigned, so that no record comes elsewhere
         self.consumer.incremental_assign(partitions)
+
+    def assign_paused(self, partitions: Iterable[TopicPartition]) -> None:
+        """Assign more partitions, of which nothing is read until they were sought and resumed.
+
+        An offset of their own spares librdkafka two requests, for the committed offset (again after 500 ms where a
+        transaction holds it) and for the topic's start, and until both are answered it would refuse to seek.
+        """
+        for partition in (at_start := list(partitions)):
+            partition.offset = 0
+        self._assigned |= {(p.topic, p.partition) for p in at_start}
+        self._divert()  # this makes them known, so that they can be paused before they are assigned
+        self.consumer.pause(at_start)
+        self.consumer.incremental_assign(at_start)
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        """Read paused partitions from where they were sought.
+
+        librdkafka does not tell the thread that fetches, which sleeps for up to a second while it has nothing to fetch
+        (`rd_kafka_max_block_ms`). A request to the same broker wakes it; any will do.
+        """
+        self.consumer.resume(partitions)
+        starts = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
+        with suppress(KafkaException):  # then there is no connection, and a new one wakes the thread, too
+            self.consumer.offsets_for_times(starts, _WAKE_SECONDS)
 
     def unassign(self, partitions: list[TopicPartition]) -> None:
         """Take assigned partitions away."""

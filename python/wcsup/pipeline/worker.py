@@ -251,6 +251,7 @@ class Worker:
         self._stage.clear()
         for partition in self._owned:
             self._stage.disown(partition)
+        self._consumer.pause([TopicPartition(self._topic, p) for p in self._owned])
         self._start_opening(self._owned)
         self._aborts_in_row += 1
         if self._aborts_in_row > 1:
@@ -260,7 +261,6 @@ class Worker:
         if not partitions:
             return
         self._stop_seeking(partitions)
-        self._consumer.pause([TopicPartition(self._topic, p) for p in partitions])
         for partition in sorted(partitions):
             self._stage.begin(partition)
         self._opening |= partitions
@@ -273,14 +273,17 @@ class Worker:
         """Go on opening what is assigned; partitions that are open now are read from their committed offset."""
         opened = self._stage.opened(self._committed)
         self._seeking |= {partition: (offset, time.monotonic()) for partition, offset in opened.items()}
+        sought: list[TopicPartition] = []
         for partition, (offset, since) in list(self._seeking.items()):
             if not self._seek(TopicPartition(self._topic, partition, offset), since):
                 continue
             self._stage.own(partition, offset)
             self._positions[partition] = offset
-            self._consumer.resume([TopicPartition(self._topic, partition)])
             self._opening.discard(partition)
             del self._seeking[partition]
+            sought.append(TopicPartition(self._topic, partition))
+        if sought:
+            self._reader.resume(sought)
         if not self._opening:
             self._enter(Phase.RUNNING)
 
@@ -311,8 +314,8 @@ class Worker:
     def _seek(self, to: TopicPartition, since: float) -> bool:
         """Seek; false where it is to be tried again.
 
-        A partition that was assigned this moment refuses until its fetcher has started, and that waits for librdkafka's
-        own question for the committed offset, which a busy broker may have it ask again every 500 ms.
+        A partition that was assigned this moment refuses until its fetcher has started, and that waits for an earlier
+        one to stop.
         """
         try:
             self._consumer.seek(to)
@@ -331,7 +334,7 @@ class Worker:
 
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            self._reader.assign(partitions)
+            self._reader.assign_paused(partitions)
             new = {p.partition for p in partitions}
             if new and max(new) >= self._config.partitions:
                 reason = topics.miscount(self._config, self._stage.input, max(new) + 1)
