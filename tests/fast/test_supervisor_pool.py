@@ -318,17 +318,17 @@ def test_a_host_without_room_for_a_process_is_waited_for() -> None:
     assert table.child("map-0").pid == 4
 
 
-def test_a_spare_takes_the_place_and_the_next_comes_when_workers_are_up() -> None:
+def test_a_spare_takes_the_place_and_the_next_comes_a_second_later() -> None:
     table = Table(spares=1)
-    table.pool.tick()
-    assert not table.pool.spares  # not while workers need the processors to start
     table.all_ready()
+    assert not table.pool.spares  # not while workers need the processors for their first work
+    table.pass_time(1)
     spare: Any = table.pool.spares[0]
     table.end("map-0", -9)
     assert table.child("map-0") is spare
-    table.pass_time(0.5)
-    assert not table.pool.spares
     table.report("map-0")
+    table.pass_time(0.9)
+    assert not table.pool.spares
     table.pass_time(0.1)
     assert len(table.pool.spares) == 1
 
@@ -336,13 +336,14 @@ def test_a_spare_takes_the_place_and_the_next_comes_when_workers_are_up() -> Non
 def test_a_spare_that_died_is_not_used_and_not_replaced_at_once() -> None:
     table = Table(spares=1)
     table.all_ready()
+    table.pass_time(1)
     dead: Any = table.pool.spares[0]
     dead.dead = True
     table.end("map-0", -9)
     assert table.child("map-0") is not dead
     assert table.released == [dead]
     table.report("map-0")
-    table.pass_time(0.1)
+    table.pass_time(1)
     table.pool.spare_ended(table.pool.spares[0])
     table.pass_time(1)
     assert not table.pool.spares
@@ -353,6 +354,7 @@ def test_a_spare_that_died_is_not_used_and_not_replaced_at_once() -> None:
 def test_a_restart_does_not_use_a_spare_of_the_old_code() -> None:
     table = Table(spares=1)
     table.all_ready()
+    table.pass_time(1)
     old = table.pool.spares[0]
     table.pool.restart(["map-0"])
     table.pass_time(0.1)

@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 ROLES: tuple[Role, ...] = get_args(Role)
 """In the order of draining: reducers finish what the mappers' last commits gave them to read."""
 
+_SPARE_SECONDS = 1.0
+"""How long after a worker's start a spare follows: before, it would take processor time from the worker."""
+_SPARE_AGAIN_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
@@ -56,7 +60,7 @@ class Pool:
         self._retired: dict[Role, Counters] = {role: Counters() for role in ROLES}
         self._rolling: deque[tuple[str, str]] = deque()
         self._rolled: str | None = None
-        self._spare_from, self._spare_by = 0.0, clock.monotonic() + 10
+        self._spare_from = clock.monotonic() + _SPARE_SECONDS
 
     @property
     def ready(self) -> bool:
@@ -120,7 +124,7 @@ class Pool:
         for spare in self.spares:
             self._release(spare)
         self.spares.clear()
-        self._spare_from = self._spare_by = 0.0
+        self._spare_from = 0.0
         return names
 
     def drain(self, reason: str, status: ExitStatus = ExitStatus.DONE) -> None:
@@ -188,7 +192,7 @@ class Pool:
     def spare_ended(self, spare: Child) -> None:
         """Take note that a spare died; the next one waits a while."""
         self.spares.remove(spare)
-        self._spare_from = self._spare_by = self._clock.monotonic() + 5
+        self._spare_from = self._clock.monotonic() + _SPARE_AGAIN_SECONDS
 
     def _follow(self, slot: Slot, death: Death, why: str | None) -> None:
         slot.deaths.append(death)
@@ -228,8 +232,7 @@ class Pool:
 
     def _fill(self, slot: Slot) -> Child:
         """Give the slot's job to a spare, or to a new process."""
-        now = self._clock.monotonic()
-        self._spare_from, self._spare_by = now, now + 1
+        self._spare_from = self._clock.monotonic() + _SPARE_SECONDS
         while True:
             spare = self.spares.popleft() if self.spares else None
             child = spare or self._launch()
@@ -242,14 +245,12 @@ class Pool:
             self._release(spare)
 
     def _keep_spares(self, now: float) -> None:
-        """Start the next spare once the workers are up: before, it would take processor time from them."""
-        settled = all(slot.ready for slot in self.slots.values() if slot.child)
-        if len(self.spares) < self._options.spares and now >= (self._spare_from if settled else self._spare_by):
+        if len(self.spares) < self._options.spares and now >= self._spare_from:
             try:
                 self.spares.append(self._launch())
             except OSError as error:
                 log.warning("can't start a spare process: %s", error)
-                self._spare_from = self._spare_by = now + 5
+                self._spare_from = now + _SPARE_AGAIN_SECONDS
 
     def _drain(self, slot: Slot, cause: str) -> None:
         if slot.child and slot.drain_until is None:
