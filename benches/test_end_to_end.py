@@ -83,7 +83,10 @@ def loop_is_done(application: Application) -> bool:
     """Return whether the plain loop has committed all: of `words` it never commits the last control record."""
     config, prefix = application.config, application.config.topic_prefix
     lag = [
-        topics.group_lag(application.admin, config, f"{prefix}plain-{role}", config.topic(topic))
+        [
+            one.lag
+            for one in topics.group_progress(application.admin, config, f"{prefix}plain-{role}", config.topic(topic))
+        ]
         for role, topic in (("map", "lines"), ("reduce", "words"))
     ]
     return sum(lag[0]) == 0 and max(lag[1]) <= 1

@@ -118,8 +118,13 @@ def _make(config: Config, kind: Callable[[Settings], Client], values: Settings) 
 
 
 def admin(config: Config, **own: Any) -> AdminClient:
-    """Return an admin client, with settings of its own where it has any."""
-    return _make(config, AdminClient, settings(config, **own))
+    """Return an admin client, with settings of its own where it has any; without, this process's one."""
+    return _make(config, AdminClient, settings(config, **own)) if own else _shared_admin(config)
+
+
+@lru_cache(maxsize=4)
+def _shared_admin(config: Config) -> AdminClient:
+    return _make(config, AdminClient, settings(config))
 
 
 class _Listener:

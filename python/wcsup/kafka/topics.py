@@ -62,6 +62,16 @@ class Lag:
     words: int
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a group is in a partition."""
+
+    offset: int
+    """Where it goes on: at what it committed, or at the partition's start."""
+    lag: int
+    """How many offsets it has not committed."""
+
+
 def ensure(config: Config) -> None:
     """Make the topics that are missing; raise `ConfigurationError` for one that does not fit."""
     admin = clients.admin(config)
@@ -275,20 +285,21 @@ def committed(config: Config, group: str, topic: str, partitions: int) -> dict[i
     return _patiently(ask)
 
 
-def group_lag(admin: AdminClient, config: Config, group: str, topic: str) -> list[int]:
-    """Return for each partition of `topic` how many offsets the group has not committed."""
+def group_progress(admin: AdminClient, config: Config, group: str, topic: str) -> list[Progress]:
+    """Return for each partition of `topic` how far the group is."""
     wanted = [TopicPartition(topic, p) for p in range(config.partitions)]
     offsets = committed(config, group, topic, config.partitions)
     end = ends(admin, wanted)
     start = starts(admin, wanted)
-    return [max(0, end[topic, p] - max(offset, start[topic, p])) for p, offset in sorted(offsets.items())]
+    nexts = [(p, max(offset, start[topic, p])) for p, offset in sorted(offsets.items())]
+    return [Progress(offset, max(0, end[topic, p] - offset)) for p, offset in nexts]
 
 
 def lag(admin: AdminClient, config: Config) -> Lag:
     """Return how many records of `lines` and `words` are not yet counted."""
-    lines = group_lag(admin, config, config.map_group, config.topic("lines"))
-    words = group_lag(admin, config, config.reduce_group, config.topic("words"))
-    return Lag(sum(lines), sum(words))
+    lines = group_progress(admin, config, config.map_group, config.topic("lines"))
+    words = group_progress(admin, config, config.reduce_group, config.topic("words"))
+    return Lag(sum(one.lag for one in lines), sum(one.lag for one in words))
 
 
 def delete(admin: AdminClient, config: Config) -> list[str]:

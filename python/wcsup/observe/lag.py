@@ -6,8 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException
 
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, WcsupError
@@ -38,6 +37,8 @@ class LagWatch:
         self.last: Sample | None = None
         self._config = config
         self._admin = clients.admin(config)
+        for group in (config.map_group, config.reduce_group):
+            clients.offsets_reader(config, group)  # they connect while the caller does something else
         self._answered = threading.Condition()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="lag", daemon=True)
@@ -74,7 +75,7 @@ class LagWatch:
         while not self._end.is_set():
             asked = time.monotonic()
             try:
-                sample = Sample(asked, read_lag(self._admin, self._config), self._lines())
+                sample = self._sample(asked)
             except (KafkaException, WcsupError) as error:
                 # A topic that was made this moment, a broker that restarts: it is asked again anyway.
                 log.debug("the lag is not known for now: %s", error)
@@ -84,16 +85,13 @@ class LagWatch:
                     self._answered.notify_all()
             self._end.wait(INTERVAL_SECONDS)
 
-    def _lines(self) -> int:
-        topic = self._config.topic("lines")
-        wanted = [TopicPartition(topic, partition) for partition in range(self._config.partitions)]
-        offsets = topics.committed(self._config, self._config.map_group, topic, self._config.partitions)
-        start = topics.starts(self._admin, wanted)
-        return sum(max(offset, start[topic, partition]) for partition, offset in offsets.items())
-
-
-def read_lag(admin: AdminClient, config: Config) -> Lag:
-    """Return the lag of both groups. Lines are asked for first: where they are none, all `words` are there."""
-    lines = topics.group_lag(admin, config, config.map_group, config.topic("lines"))
-    words = topics.group_lag(admin, config, config.reduce_group, config.topic("words"))
-    return Lag(sum(lines), sum(words), dict(enumerate(lines)), dict(enumerate(words)))
+    def _sample(self, asked: float) -> Sample:
+        """Ask for the progress of both groups, first for that in lines: where none are left, all `words` are there."""
+        config = self._config
+        progress = topics.group_progress(self._admin, config, config.map_group, config.topic("lines"))
+        lines = [one.lag for one in progress]
+        words = [
+            one.lag for one in topics.group_progress(self._admin, config, config.reduce_group, config.topic("words"))
+        ]
+        lag = Lag(sum(lines), sum(words), dict(enumerate(lines)), dict(enumerate(words)))
+        return Sample(asked, lag, sum(one.offset for one in progress))

@@ -151,9 +151,10 @@ def command(
         # First of all: an address that can't be had is said before anything is started.
         site = during.enter_context(_site(http, config)) if http else None
         config = connect(config)
+        watch = LagWatch(config)
         topics.ensure(config)
         open_directory(config)
-        watch = during.enter_context(LagWatch(config))
+        during.enter_context(watch)
         view = _view(config, plain)
         during.enter_context(view)
         before = watch.first()
