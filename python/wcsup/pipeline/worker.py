@@ -215,8 +215,9 @@ class Worker:
         stage, now = self._stage, time.monotonic()
         since = now - self._last_commit
         if stage.taken:
+            first = not self._report.counters.commits  # of a backlog, too, something is soon to be seen
             light, ended = self._light() and now >= self._light_from, now - self._last_record > DRY_SECONDS
-            return light or ended or stage.full or since >= self._config.commit_interval
+            return first or light or ended or stage.full or since >= self._config.commit_interval
         return dry and since >= QUIET_SECONDS and (stage.idle_work() or bool(stage.offsets()))
 
     def _commit(self, *, last: bool = False) -> None:
