@@ -302,10 +302,9 @@ def offsets_reader(config: Config, group: str) -> Consumer:
     )
 
 
-def check_reachable(config: Config, asking: AdminClient | None = None) -> None:
+def check_reachable(config: Config) -> None:
     """Raise `BrokerUnreachableError` where no broker answers within `REACH_SECONDS`."""
-    asked = asking or admin(config)
-    unreachable(config, lambda: asked.list_topics(timeout=REACH_SECONDS))
+    unreachable(config, lambda: admin(config).list_topics(timeout=REACH_SECONDS))
 
 
 def unreachable(config: Config, ask: Callable[[], Answer]) -> Answer:

@@ -1,7 +1,6 @@
 """Reading partitions: Python serves the consumer's rebalances and errors, and Rust takes its records."""
 
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -44,22 +43,20 @@ class Reader:
 
     def assign(self, partitions: list[TopicPartition]) -> None:
         """Assign more partitions, whose records come to the inbox."""
-        self._assigned |= {(p.topic, p.partition) for p in partitions}
-        self._divert()  # before they are assigned, so that no record comes elsewhere
+        self._take_on(partitions)
         self.consumer.incremental_assign(partitions)
 
-    def assign_paused(self, partitions: Iterable[TopicPartition]) -> None:
+    def assign_paused(self, partitions: list[TopicPartition]) -> None:
         """Assign more partitions, of which nothing is read until they were sought and resumed.
 
         An offset of their own spares librdkafka two requests, for the committed offset (again after 500 ms where a
         transaction holds it) and for the topic's start, and until both are answered it would refuse to seek.
         """
-        for partition in (at_start := list(partitions)):
+        for partition in partitions:
             partition.offset = 0
-        self._assigned |= {(p.topic, p.partition) for p in at_start}
-        self._divert()  # this makes them known, so that they can be paused before they are assigned
-        self.consumer.pause(at_start)
-        self.consumer.incremental_assign(at_start)
+        self._take_on(partitions)  # this makes them known, so that they can be paused before they are assigned
+        self.consumer.pause(partitions)
+        self.consumer.incremental_assign(partitions)
 
     def resume(self, partitions: list[TopicPartition]) -> None:
         """Read paused partitions from where they were sought.
@@ -76,6 +73,11 @@ class Reader:
         """Take assigned partitions away."""
         self._assigned -= {(p.topic, p.partition) for p in partitions}
         self.consumer.incremental_unassign(partitions)
+
+    def _take_on(self, partitions: list[TopicPartition]) -> None:
+        """Divert partitions before they are assigned, so that no record comes elsewhere."""
+        self._assigned |= {(p.topic, p.partition) for p in partitions}
+        self._divert()
 
     def _divert(self) -> None:
         for topic, partition in self._assigned:

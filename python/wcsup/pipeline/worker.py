@@ -76,7 +76,7 @@ class Worker:
         config = self._config
         directory = open_directory(config)
         self._admin = admin = clients.admin(config)
-        clients.check_reachable(config, admin)
+        clients.check_reachable(config)
         identity = topics.identity(admin, config)
         name = directory.name(config, job.role, job.slot)
         self._stage: Stage
