@@ -9,13 +9,15 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from confluent_kafka import Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 from reference import recount
 
 from wcsup import _core
@@ -170,6 +172,38 @@ class Application:
             yield thread
         finally:
             thread.join()
+
+    def write(
+        self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int | None = None
+    ) -> None:
+        """Write records, each a key and a value, as a stranger does: to one partition, or each to its word's.
+
+        Raises `KafkaException` where the broker refuses one: that they have left the producer's queue does not tell.
+        """
+        refused: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                refused.append(error)
+
+        producer = Producer({**clients.settings(self.config), "message.max.bytes": 4_000_000})
+        for key, value in records:
+            where = _core.partition(key or b"", self.config.partitions) if partition is None else partition
+            producer.produce(self.config.topic(topic), value, key, partition=where, on_delivery=delivered)
+        assert producer.flush(WAIT_SECONDS) == 0
+        if refused:
+            raise KafkaException(refused[0])
+
+    def configure(self, topic: str, settings: Mapping[str, str]) -> None:
+        """Set what a topic's configuration has to say, and wait until the broker says it."""
+        entries = [ConfigEntry(key, v, incremental_operation=AlterConfigOpType.SET) for key, v in settings.items()]
+        resource = ConfigResource(ResourceType.TOPIC, self.config.topic(topic), incremental_configs=entries)
+        self.admin.incremental_alter_configs([resource])[resource].result()
+
+        def held() -> bool:
+            return settings.items() <= topics.configs(self.admin, self.config, [topic])[topic].items()
+
+        wait_for(f"{topic} is configured", held)
 
     def lag(self) -> topics.Lag:
         return topics.lag(self.admin, self.config)

@@ -15,14 +15,12 @@ from pathlib import Path
 import pytest
 from application import Application, prose, wait_for
 from confluent_kafka import Producer
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 from invariants import Witness, hold
 from keeper import Slot, keeping
 from reference import recount
 
 from wcsup.errors import ExitStatus
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients
 
 DAY = 86_400
 """More seconds than any time-out has."""
@@ -52,18 +50,6 @@ def shifted(tmp_path: Path) -> tuple[dict[str, str], Jump]:
     return environment, jump
 
 
-def configure(application: Application, name: str, key: str, value: str) -> None:
-    """Set a topic's configuration, and wait until it holds."""
-    entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, application.config.topic(name), incremental_configs=[entry])
-    application.admin.incremental_alter_configs([resource])[resource].result()
-
-    def held() -> bool:
-        return topics.configs(application.admin, application.config, [name])[name][key] == value
-
-    wait_for("it is set", held)
-
-
 def test_a_wall_clock_that_jumps(application: Application, seed: int, shifted: tuple[dict[str, str], Jump]) -> None:
     environment, jump = shifted
     jumps = (0, DAY, 0, -DAY, 40 * DAY)
@@ -87,7 +73,7 @@ def test_a_clock_that_kafka_refuses_is_said(
 ) -> None:
     """Where somebody else made the topic: by default it has the time of whoever writes."""
     environment, jump = shifted
-    configure(application, "words", "message.timestamp.type", "CreateTime")
+    application.configure("words", {"message.timestamp.type": "CreateTime"})
     lines = prose(200, seed)
     application.feed(lines)
     jump(DAY)
@@ -105,7 +91,7 @@ def test_a_clock_that_kafka_refuses_is_said(
 def test_lines_of_1970_and_of_the_next_century_are_counted(application: Application, seed: int) -> None:
     # Given a topic that takes records of the future, as most do not
     topic = application.config.topic("lines")
-    configure(application, "lines", "message.timestamp.after.max.ms", "10000000000000")
+    application.configure("lines", {"message.timestamp.after.max.ms": "10000000000000"})
     lines = prose(600, seed)
     producer = Producer(clients.settings(application.config))
     refused: list[object] = []

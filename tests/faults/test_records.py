@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import pytest
 from application import Application, prose, wait_for
-from confluent_kafka import Producer
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
-from invariants import check_counts, check_stable, check_stores, hold, partition_of
+from confluent_kafka import KafkaException, Producer
+from invariants import check_counts, check_stable, check_stores, hold
 from reference import recount
 
 from wcsup import _core
@@ -29,13 +27,11 @@ def count(number: int) -> bytes:
     return struct.pack(">q", number)
 
 
-def stranger(application: Application, name: str | None = None) -> Producer:
-    """Return a producer that follows no rule of the application's; a transactional one where it has a name."""
+def stranger(application: Application) -> Producer:
+    """Return a transactional producer that follows no rule of the application's."""
     config = application.config
-    if name is None:
-        return Producer({**clients.settings(config), "message.max.bytes": 4_000_000})
     patient = replace(config, transaction_timeout=120.0)
-    producer = clients.transactional_producer(patient, f"{config.app_id}-{name}", lambda _: None)
+    producer = clients.transactional_producer(patient, f"{config.app_id}-stranger", lambda _: None)
     producer.init_transactions()
     return producer
 
@@ -63,10 +59,7 @@ def test_every_malformed_record_of_words_becomes_one_dead_letter(application: Ap
     # Given lines, and records of strangers between them
     lines = prose(1000, seed)
     application.feed(lines[:500])
-    producer = stranger(application)
-    for key, value in MALFORMED_WORDS.values():
-        producer.produce(application.config.topic("words"), value, key, partition=0)
-    assert producer.flush(30) == 0
+    application.write("words", MALFORMED_WORDS.values(), partition=0)
 
     # When all is counted
     application.start("map")
@@ -93,11 +86,8 @@ def test_counts_that_overflow_a_total_become_dead_letters(application: Applicati
     reducer = application.start("reduce")
     application.feed([*lines[:100], word])
     application.wait_counted()
-    producer = stranger(application)
-    partition = partition_of(application, word)
     for _ in range(3):
-        producer.produce(application.config.topic("words"), count(number), word, partition=partition)
-        assert producer.flush(30) == 0
+        application.write("words", [(word, count(number))])
         application.wait_counted()
     application.feed(lines[100:])
     application.wait_counted()
@@ -116,13 +106,12 @@ def dead(application: Application) -> list[tuple[int, bytes | None, bytes | None
 
 
 MALFORMED_COUNTS = [
-    (None, count(7)),
-    (None, None),
     (b"neverwritten", None),
     (b"neverwritten", b""),
     (b"neverwritten", b"12345"),
     (b"neverwritten", b"a text as long as you like"),
 ]
+"""With a key, each of them: without one a compacted topic takes no record, nor any other of its batch."""
 
 
 def test_malformed_records_of_counts_are_passed_over_by_a_restore(application: Application, seed: int) -> None:
@@ -132,11 +121,8 @@ def test_malformed_records_of_counts_are_passed_over_by_a_restore(application: A
     first = application.start("reduce")
     application.wait_counted()
     first.kill()
-    producer = stranger(application)
-    for key, value in MALFORMED_COUNTS:
-        for partition in range(4):
-            producer.produce(application.config.topic("counts"), value, key, partition=partition)
-    assert producer.flush(30) == 0
+    for partition in range(4):
+        application.write("counts", MALFORMED_COUNTS, partition)
 
     elsewhere = application.config.state.parent / "elsewhere"
     second = application.start("reduce", state=elsewhere)
@@ -144,7 +130,7 @@ def test_malformed_records_of_counts_are_passed_over_by_a_restore(application: A
     application.wait_counted()
 
     assert second.process.poll() is None
-    found = {key: value for _, key, value, _ in application.read("counts") if key not in {None, b"neverwritten"}}
+    found = {key: value for _, key, value, _ in application.read("counts") if key != b"neverwritten"}
     assert {key: total(value) for key, value in found.items()} == recount(lines)
     application.stop()
     assert check_stores(application, elsewhere) == 4
@@ -154,7 +140,7 @@ def test_malformed_records_of_counts_are_passed_over_by_a_restore(application: A
 def test_transactions_of_strangers(application: Application, seed: int, topic: str) -> None:
     # Given an aborted transaction in a topic, and one that is open
     lines = prose(1000, seed)
-    one = stranger(application, "stranger")
+    one = stranger(application)
     wrong = b"wrong", count(1000)
     for end in (one.abort_transaction, None):
         one.begin_transaction()
@@ -198,18 +184,17 @@ def test_words_around_the_longest(application: Application, over: int) -> None:
 def test_lines_around_the_largest_that_the_topic_takes(application: Application) -> None:
     largest = 0
     lines: list[bytes] = [b"first"]
-    topic = application.config.topic("lines")
-    producer = stranger(application)
-    refused: list[object] = []
+    refused = []
     for size in (1_048_499, 1_048_500, 1_048_588, 1_999_000, 2_097_000, 2_097_152, 2_200_000):
         line = (b"word " * (size // 5 + 1))[:size]
-        producer.produce(topic, line, on_delivery=lambda error, _: refused.append(error) if error else None)
-        before = len(refused)
-        assert producer.flush(30) == 0
-        if len(refused) == before:
+        try:
+            application.write("lines", [(None, line)])
+        except KafkaException as error:
+            refused.append(error.args[0].name())
+        else:
             lines.append(line)
             largest = size
-    assert refused and largest > 2_000_000
+    assert set(refused) == {"MSG_SIZE_TOO_LARGE"} and largest > 2_000_000
     application.feed(lines[:1])
 
     application.start("map")
@@ -227,12 +212,10 @@ def test_a_dead_letter_lands_once(application: Application, seed: int, role: Rol
     application.feed(lines[:100])
     wait_for("its first commit", lambda: victim.report.counters.commits > 0 or victim.process.poll() is not None)
     odd = b"too long " + b"x" * (_core.MAX_WORD_BYTES + 1)
-    producer = stranger(application)
     if role == "map":
-        producer.produce(application.config.topic("lines"), odd)
+        application.write("lines", [(None, odd)])
     else:
-        producer.produce(application.config.topic("words"), b"odd", b"odd")
-    assert producer.flush(30) == 0
+        application.write("words", [(b"odd", b"odd")])
     application.feed(lines[100:])
     assert victim.wait() == -9
 
@@ -245,14 +228,17 @@ def test_a_dead_letter_lands_once(application: Application, seed: int, role: Rol
 
 def test_a_dead_letter_larger_than_its_topic_takes_is_cut(application: Application, seed: int) -> None:
     """Where a cluster lets `words` take records of many megabytes, a stranger's key alone may be too much."""
-    words = application.config.topic("words")
-    entry = ConfigEntry("max.message.bytes", "8000000", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, words, incremental_configs=[entry])
-    application.admin.incremental_alter_configs([resource])[resource].result()
-    producer = stranger(application)
-    producer.produce(words, b"odd", b"k" * 3_000_000, partition=0)
-    producer.produce(words, b"v" * 3_000_000, b"key", partition=0)
-    assert producer.flush(30) == 0
+    application.configure("words", {"max.message.bytes": "8000000"})
+
+    def taken() -> bool:
+        try:
+            application.write("words", [(b"k" * 3_000_000, b"odd")], partition=0)
+        except KafkaException:
+            return False
+        return True
+
+    wait_for("such a record is taken", taken)  # a broker says what it is to do before it does it
+    application.write("words", [(b"key", b"v" * 3_000_000)], partition=0)
     lines = prose(100, seed)
     application.feed(lines)
 

@@ -9,8 +9,6 @@ from typing import Any, get_args
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewPartitions
 from invariants import Witness, check_counts, hold
 from reference import recount
@@ -247,10 +245,7 @@ def readable(application: Application) -> int:
 def compact_eagerly(application: Application) -> None:
     """Have the log cleaner compact `counts` within moments; a segment is only closed by the next record."""
     settings = {"min.cleanable.dirty.ratio": "0.01", "segment.ms": "200", "max.compaction.lag.ms": "200"}
-    entries = [ConfigEntry(key, text, incremental_operation=AlterConfigOpType.SET) for key, text in settings.items()]
-    topic = application.config.topic("counts")
-    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
-    application.admin.incremental_alter_configs([resource])[resource].result()
+    application.configure("counts", settings)
 
 
 def test_restores_from_a_compacted_changelog_are_exact(application: Application, seed: int) -> None:

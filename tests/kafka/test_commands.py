@@ -14,13 +14,8 @@ from functools import partial
 
 import pytest
 from application import WAIT_SECONDS, prose, wait_for
-from confluent_kafka import Producer
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 from reference import recount
 from shell import Shell
-
-from wcsup import _core
 
 
 def text_of(lines: Sequence[bytes]) -> bytes:
@@ -321,23 +316,13 @@ def test_top_is_watched_as_it_changes(wcsup: Shell) -> None:
 
 def test_top_words_that_nobody_published_are_read_from_counts(wcsup: Shell) -> None:
     wcsup.application.make_topics()
-    producer = Producer({"bootstrap.servers": wcsup.config.bootstrap_servers})
-    for word, total in ((b"old", 3), (b"older", 2)):  # as an older word count wrote them
-        partition = _core.partition(word, wcsup.config.partitions)
-        producer.produce(wcsup.config.topic("counts"), total.to_bytes(4, "big"), word, partition)
-    assert producer.flush(30) == 0
+    of_an_older_word_count = [(b"old", b"\0\0\0\3"), (b"older", b"\0\0\0\2")]
+    wcsup.application.write("counts", of_an_older_word_count)
 
     assert wcsup("top --json").json == [{"word": "old", "count": 3}, {"word": "older", "count": 2}]
 
 
 # Bad input
-
-
-def alter_policy(shell: Shell, topic: str, policy: str) -> None:
-    entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ResourceType.TOPIC, shell.config.topic(topic), incremental_configs=[entry])
-    for future in shell.application.admin.incremental_alter_configs([resource]).values():
-        future.result()
 
 
 def occupied(shell: Shell) -> str:
@@ -357,7 +342,7 @@ def other_partitions(shell: Shell) -> str:
 
 def uncompacted(shell: Shell) -> str:
     shell.application.make_topics()
-    alter_policy(shell, "counts", "delete")
+    shell.application.configure("counts", {"cleanup.policy": "delete"})
     return "run"
 
 

@@ -13,7 +13,6 @@ from typing import get_args
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
-from confluent_kafka import Producer
 from reference import recount
 
 from wcsup import _core
@@ -72,11 +71,8 @@ def test_huge_lines_and_words_are_counted_and_what_cannot_be_goes_to_dead_letter
     long_word = b"x" * 900_000
     lines = [b"small", b"many words " * 90_000, long_word, b"y " + b"z" * 999_000, b"small"]
     application.feed(lines)
-    producer = Producer({**clients.settings(application.config)})
-    words = application.config.topic("words")
-    for key, value in ((None, None), (None, struct.pack(">q", 5)), (b"w", b""), (b"w", b"1234"), (b"w", b"123456789")):
-        producer.produce(words, value, key, partition=0)
-    producer.flush()
+    malformed = [(None, None), (None, struct.pack(">q", 5)), (b"w", b""), (b"w", b"1234"), (b"w", b"123456789")]
+    application.write("words", malformed, partition=0)
 
     application.start("map")
     application.start("reduce")
@@ -87,7 +83,7 @@ def test_huge_lines_and_words_are_counted_and_what_cannot_be_goes_to_dead_letter
     assert len(letters) == 5
     for _, _, _, headers in letters:
         assert [name for name, _ in headers] == ["topic", "partition", "offset", "error"]
-        assert dict(headers)["topic"] == words.encode()
+        assert dict(headers)["topic"] == application.config.topic("words").encode()
 
 
 def test_a_line_with_a_word_too_long_for_a_key_goes_to_dead_letters_whole(application: Application) -> None:
@@ -107,13 +103,8 @@ def test_a_line_with_a_word_too_long_for_a_key_goes_to_dead_letters_whole(applic
 
 
 def test_records_of_an_older_word_count_are_continued(application: Application) -> None:
-    producer = Producer({**clients.settings(application.config)})
-    config = application.config
-    for word, total in ((b"old", struct.pack(">i", 40)), (b"new", struct.pack(">q", 7)), (b"gone", None)):
-        producer.produce(config.topic("counts"), total, word, partition=_core.partition(word, config.partitions))
-    for word in (b"old", b"old", b"new"):
-        producer.produce(config.topic("words"), None, word, partition=_core.partition(word, config.partitions))
-    producer.flush()
+    application.write("counts", [(b"old", struct.pack(">i", 40)), (b"new", struct.pack(">q", 7)), (b"gone", None)])
+    application.write("words", [(b"old", None), (b"old", None), (b"new", None)])
 
     application.start("reduce")
     application.wait_counted()

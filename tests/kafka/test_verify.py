@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from application import Application, prose, wait_for
 from click.testing import CliRunner
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from reference import recount
 from rocksdict import Options, Rdict
 
@@ -48,15 +48,6 @@ def drain(application: Application) -> None:
     for worker in application.workers:
         if worker.process.poll() is None:
             assert worker.drain() == ExitStatus.DONE
-
-
-def write(application: Application, topic: str, records: list[tuple[bytes | None, bytes | None]]) -> None:
-    """Write records as a stranger does, each to its word's partition."""
-    config = application.config
-    producer = Producer(clients.settings(config))
-    for key, value in records:
-        producer.produce(config.topic(topic), value, key, partition=_core.partition(key or b"", config.partitions))
-    assert producer.flush(30) == 0
 
 
 def files(directory: Path) -> dict[Path, tuple[int, bytes]]:
@@ -98,7 +89,7 @@ def test_wrong_totals_and_a_missing_word_are_found_with_partition_and_offset(cou
     topic = counted.config.topic("counts")
     ends = topics.ends(counted.admin, [TopicPartition(topic, p) for p in range(4)])
     wrong = {high: high_total + 1, low: low_total - 1}
-    write(counted, "counts", [*((word, struct.pack(">q", total)) for word, total in wrong.items()), (missing, None)])
+    counted.write("counts", [*((word, struct.pack(">q", total)) for word, total in wrong.items()), (missing, None)])
 
     verdict = verify(counted.config)
 
@@ -121,11 +112,8 @@ def test_words_of_strangers_and_words_in_a_wrong_partition_are_found(counted: Ap
     config = counted.config
     stranger = next(word for word in (b"stranger", b"outsider", b"alien") if not counted.counts()[word])
     here = _core.partition(stranger, 4)
-    producer = Producer(clients.settings(config))
-    producer.produce(config.topic("counts"), struct.pack(">q", 7), stranger, partition=here)
-    producer.produce(config.topic("counts"), struct.pack(">q", 0), stranger, partition=(here + 1) % 4)
-    producer.produce(config.topic("counts"), struct.pack(">q", 9), stranger, partition=(here + 2) % 4)
-    producer.flush()
+    for further, total in enumerate((7, 0, 9)):
+        counted.write("counts", [(stranger, struct.pack(">q", total))], partition=(here + further) % 4)
 
     verdict = verify(config)
 
@@ -139,7 +127,7 @@ def test_words_of_strangers_and_words_in_a_wrong_partition_are_found(counted: Ap
 
 def test_lines_counted_twice_are_found(counted: Application) -> None:
     line = prose(1, seed=12)[0]
-    write(counted, "words", [(word, struct.pack(">q", n)) for word, n in recount([line]).items()])
+    counted.write("words", [(word, struct.pack(">q", n)) for word, n in recount([line]).items()])
     counted.start("reduce")
     counted.wait_counted()
     drain(counted)
@@ -236,7 +224,7 @@ def test_what_is_mapped_and_not_reduced_is_exact_too(application: Application) -
     assert verdict.distinct > 40_000
 
     word, total = application.counts().most_common(1)[0]
-    write(application, "counts", [(word, struct.pack(">q", total - 1))])
+    application.write("counts", [(word, struct.pack(">q", total - 1))])
     verdict = verify(application.config)
     assert [(one.word, one.found, one.least, one.most) for one in verdict.disagreements] == [
         (word.decode(), total - 1, total, total)
@@ -255,9 +243,9 @@ def test_a_live_application_is_within_bounds_and_a_wrong_total_is_not(applicatio
     with load(application) as fed:
         wait_for("some are counted", application.counts)
         wait_for("it was live", look)
-        write(application, "counts", [(b"never_written", struct.pack(">q", 3))])
+        application.write("counts", [(b"never_written", struct.pack(">q", 3))])
         assert [one.word for one in verify(application.config).disagreements] == ["never_written"]
-        write(application, "counts", [(b"never_written", None)])
+        application.write("counts", [(b"never_written", None)])
     application.wait_counted()
     final = verify(application.config)
 
@@ -302,7 +290,7 @@ def test_lines_gone_by_retention_leave_it_undecided(counted: Application) -> Non
     assert "retention" in verdict.text()
     # What is left still bounds the totals from below.
     word, _ = counted.counts().most_common(1)[0]
-    write(counted, "counts", [(word, struct.pack(">q", 1))])
+    counted.write("counts", [(word, struct.pack(">q", 1))])
     assert [one.word for one in verify(counted.config).disagreements] == [word.decode()]
 
 
@@ -379,7 +367,7 @@ def test_the_command_says_it_and_ends_with_it(counted: Application) -> None:
     assert document["distinct"] == len(counted.counts())
 
     frequent = counted.counts().most_common(5)
-    write(counted, "counts", [(word, struct.pack(">q", 10**6 + n)) for n, (word, _) in enumerate(frequent)])
+    counted.write("counts", [(word, struct.pack(">q", 10**6 + n)) for n, (word, _) in enumerate(frequent)])
     wrong = CliRunner().invoke(commands, [*arguments, "--most", "2"], standalone_mode=False)
     assert wrong.return_value == ExitStatus.CHECK_FAILED
     assert wrong.output.startswith("WRONG: 5 of")

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from application import Application, wait_for
 from brokers import TestBroker
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
-from confluent_kafka.admin._resource import ResourceType
 from invariants import Witness, check_ended, check_stable, check_stores, check_totals
 from keeper import tended
 from proxy import Proxy
@@ -169,11 +167,8 @@ class Soak:
 
 def small_segments(application: Application) -> None:
     """Have `counts` compacted all the time."""
-    name = application.config.topic("counts")
-    values = {"segment.bytes": 2 << 20, "segment.ms": 3000, "min.cleanable.dirty.ratio": 0.01, "delete.retention.ms": 0}
-    entries = [ConfigEntry(key, str(v), incremental_operation=AlterConfigOpType.SET) for key, v in values.items()]
-    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
-    application.admin.incremental_alter_configs([resource])[resource].result()
+    segments = {"segment.bytes": "2097152", "segment.ms": "3000"}
+    application.configure("counts", {**segments, "min.cleanable.dirty.ratio": "0.01", "delete.retention.ms": "0"})
 
 
 def _name(status: int) -> str:
