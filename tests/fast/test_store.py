@@ -8,7 +8,7 @@ import pytest
 from totals import eight, totals
 
 from wcsup import _core
-from wcsup.state.store import Cached, Stamp, Store
+from wcsup.state.store import Cached, Stamp, Store, StoreLockedError, peek
 
 STAMP = Stamp("cluster", "topic", 1, next_offset=7)
 
@@ -48,6 +48,35 @@ def test_kept_totals_are_found_at_once_and_written_by_the_next_write(tmp_path: P
         assert (store.stamp, store.kept) == (later, 0)
         assert kept_since(store) is None
         assert store.lookup([b"a"]) == [eight(11)]
+
+
+def test_a_new_store_is_locked_at_once_and_made_by_its_first_write(tmp_path: Path) -> None:
+    # Given a new store that keeps totals
+    path = tmp_path / "stores" / "0"
+    with closing(Store.open(path, Cached())) as store:
+        store.keep(totals({b"a": 1}))
+        assert (store.lookup([b"a", b"b"]), store.items(), store.size) == ([eight(1), None], [], 0)
+
+        # Then it is nobody else's, and nothing but its lock is on the disk
+        with pytest.raises(StoreLockedError):
+            Store.open(path, Cached())
+        with pytest.raises(StoreLockedError):
+            peek(path)
+        assert [file.name for file in path.iterdir()] == ["LOCK"]
+
+        # And the first write makes it, locked as before
+        store.write(totals({b"b": 2}), STAMP)
+        with pytest.raises(StoreLockedError):
+            peek(path)
+    assert peek(path) == (STAMP, {b"a": eight(1), b"b": eight(2)})
+
+
+def test_a_store_that_was_never_written_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    Store.open(path, Cached()).close()
+    assert peek(path) == (None, {})
+    with closing(Store.open(path, Cached())) as store:
+        assert (store.stamp, store.empty) == (None, True)
 
 
 def test_words_to_delete_are_not_kept_but_written(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import time
 from collections import Counter
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
+from invariants import check_stores
 from reference import recount
 
 from wcsup import _core
@@ -139,6 +140,21 @@ def test_a_restart_with_kept_state_reads_only_what_it_missed(
     assert third.report.counters.restored == len(recount(more))
     assert third.report.total == recount(lines + more).total()
     assert application.counts() == recount(lines + more)
+
+
+def test_a_reducer_that_starts_makes_its_stores_after_its_first_commits(application: Application) -> None:
+    # Given more words than the totals of a commit that are kept from the stores later on
+    words = [bytes(letters) for letters in product(b"abcdefghijklmnopqrst", repeat=3)]
+    application.feed([b" ".join(words[start::100]) for start in range(100)])
+    application.start("map")
+    wait_for("all lines are mapped", lambda: application.lag().lines == 0)
+
+    reducer = application.start("reduce")
+
+    wait_for("all of them are kept", lambda: reducer.report.kept_words == len(words))
+    reducer.wait_stored(len(words))
+    reducer.kill()
+    assert check_stores(application, application.config.state) == 4
 
 
 def test_a_reducer_killed_before_it_wrote_its_stores_reads_what_they_lack(application: Application) -> None:

@@ -229,7 +229,8 @@ class Reducer:
                 total=opened.stamp.total + totals.added,
             )
             opened.top = self._tops.get(partition, opened.top)
-            if are_few:
+            first = opened.store.empty and not opened.store.kept  # the store's making would hold up the second commit
+            if are_few or first:
                 opened.store.keep(totals)
             else:
                 self._write(opened, totals)

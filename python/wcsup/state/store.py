@@ -36,6 +36,9 @@ _META = "meta"
 
 _STAMP = b"stamp"
 
+_CURRENT = "CURRENT"
+"""The file that a directory has with a RocksDB in it."""
+
 _LOADED = "load.sst"
 """The file that an empty store is loaded with, until it is a part of it."""
 
@@ -108,47 +111,63 @@ class Cached:
 
 
 class Store:
-    """An open store. One process, one directory: RocksDB's own lock sees to it."""
+    """An open store. One process, one directory: a lock sees to it.
 
-    def __init__(self, path: Path, database: Rdict, cached: Cached, stamp: Stamp | None, *, empty: bool) -> None:
+    A new one's RocksDB is made by its first write: that takes nine syncs, or 20 ms on a disk that has other work, and a
+    worker that starts is not to wait for those of all partitions before it counts.
+    """
+
+    def __init__(self, path: Path, lock: int, cached: Cached) -> None:
         self.path = path
-        self.stamp = stamp
+        self.stamp: Stamp | None = None
         """None for a new store, and for one that another version of wcsup wrote or that was loaded in part."""
-        self.empty = empty
+        self.empty = True
         """Nothing was ever written to it."""
         self.kept_since: float | None = None
         """When the oldest totals that are kept for the next `write` came; none where there are none."""
         self._kept = _core.Kept()
-        self._database = database
+        self._lock = lock
         self._cached = cached
+        self._database: Rdict | None = None
         self._closed = False
 
     @classmethod
     def open(cls, path: Path, cached: Cached) -> Self:
-        """Open or make the store in directory `path`.
+        """Open or begin the store in directory `path`.
 
         Raises `StoreLockedError` where it is open elsewhere, `StoreBrokenError` where it is damaged (the directory is
         discarded then) and `ConfigurationError` where the directory can't be used.
         """
+        store = cls(path, _lock(path), cached)
         try:
-            database = Rdict(str(path), cached.options(), column_families={_META: cached.options()})
-            family = database.get_column_family(_META)
-            raw = family.get(_STAMP)
-            empty = raw is None and not any(_entries(database))
-            (path / _LOADED).unlink(missing_ok=True)  # left by a process that was killed
+            store._read()
         except Exception as error:
-            raise _meaning(error, path) from error
-        try:
-            stamp = _decode(raw) if raw is not None else None
-        except (ValueError, TypeError, KeyError) as error:
-            database.close()
-            raise _meaning(Exception(f"Corruption: {error}"), path) from error
-        return cls(path, database, cached, stamp, empty=empty)
+            meaning = _meaning(error, path, store)
+            store.close()
+            raise meaning from error
+        return store
+
+    def _read(self) -> None:
+        (self.path / _LOADED).unlink(missing_ok=True)  # left by a process that was killed
+        if not (self.path / _CURRENT).exists():
+            return
+        database = self._made()
+        raw = database.get_column_family(_META).get(_STAMP)
+        self.empty = raw is None and not any(_entries(database))
+        self.stamp = None if raw is None else _decode(raw)
+
+    def _made(self) -> Rdict:
+        if self._database is None:
+            options = self._cached.options()
+            self._database = Rdict(str(self.path), options, column_families={_META: self._cached.options()})
+        return self._database
 
     def lookup(self, words: Sequence[bytes]) -> list[bytes | None]:
         """Return the stored totals of `words`, in their order."""
+        found: list[bytes | None] = [None] * len(words)
         try:
-            found: list[bytes | None] = self._database[list(words)]  # type: ignore[assignment]
+            if self._database is not None:
+                found = self._database[list(words)]  # type: ignore[assignment]
         except Exception as error:
             raise _meaning(error, self.path, self) from error
         if not len(self._kept):
@@ -180,10 +199,10 @@ class Store:
                 put(word, total)
             for word in totals.deleted():
                 batch.delete(word)
-        family = self._database.get_column_family_handle(_META)
-        batch.put(_STAMP, _encode(stamp), family)
         try:
-            self._database.write(batch)
+            database = self._made()
+            batch.put(_STAMP, _encode(stamp), database.get_column_family_handle(_META))
+            database.write(batch)
         except Exception as error:
             raise _meaning(error, self.path, self) from error
         self.stamp = stamp
@@ -202,12 +221,13 @@ class Store:
         options = IngestExternalFileOptions()
         options.set_move_files(True)
         try:
+            database = self._made()
             writer = SstFileWriter(options=self._cached.options())
             writer.open(file)
             for word, total in _pairs(totals):
                 writer[word] = total
             writer.finish()
-            self._database.ingest_external_file([file], options)
+            database.ingest_external_file([file], options)
         except Exception as error:
             raise _meaning(error, self.path, self) from error
         self.empty = False
@@ -215,13 +235,15 @@ class Store:
     def items(self) -> "list[tuple[bytes, bytes]]":
         """Return all (word, total) in byte order of the words."""
         try:
-            return list(_entries(self._database))
+            return [] if self._database is None else list(_entries(self._database))
         except Exception as error:
             raise _meaning(error, self.path, self) from error
 
     @property
     def size(self) -> int:
         """Bytes on disk, without what is only in the write-ahead log."""
+        if self._database is None:
+            return 0
         return self._database.property_int_value("rocksdb.total-sst-files-size") or 0
 
     def close(self) -> None:
@@ -234,9 +256,31 @@ class Store:
             return
         self._closed = True
         try:
-            self._database.close()
+            if self._database is not None:
+                self._database.close()
         except Exception as error:  # noqa: BLE001 - rocksdict has no class of its own
             log.warning("closing store %s: %s", self.path, error)
+        os.close(self._lock)
+
+
+def _lock(path: Path) -> int:
+    """Lock a store's directory, which is made where there is none; return what to close for its end.
+
+    RocksDB's own lock is another one, on the same file: it begins with the first write.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise _meaning(error, path) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(lock).st_nlink:
+            raise OSError("it was discarded this moment")
+    except OSError as error:
+        os.close(lock)
+        raise StoreLockedError(f"store {path} is open elsewhere: {error}") from error
+    return lock
 
 
 def peek(path: Path) -> tuple[Stamp | None, dict[bytes, bytes]]:
@@ -249,7 +293,9 @@ def peek(path: Path) -> tuple[Stamp | None, dict[bytes, bytes]]:
     lock = -1
     try:
         lock = os.open(path / "LOCK", os.O_RDWR | os.O_CLOEXEC)
-        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kind of lock that RocksDB takes
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not (path / _CURRENT).exists():
+            return None, {}
         with tempfile.TemporaryDirectory(prefix="wcsup-") as links:
             for file in path.resolve().iterdir():
                 if file.name not in {"LOCK", "LOG", "rocksdict-config.json"}:
