@@ -38,6 +38,8 @@ class Cluster:
         self._data = directory / "broker"
         # As brokers in production run: the embedded one does without Java's second compiler for a quick start.
         os.environ["KAFKA_OPTS"] = "-XX:TieredStopAtLevel=4"
+        # An installed program has its bytecode; where this says not to keep any, every start would compile wcsup anew.
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         running = broker.start(self._data, heap="1g")
         self.bootstrap, self.pid, self.version = running.bootstrap, running.pid, running.version
         self._directory = directory

@@ -13,7 +13,7 @@ def connect(config: Config, *, start: bool = True) -> Config:
     Where none is named it is the embedded one, started where it does not run; without `start` only one that
     has data already, since a new one has no counts to look at.
     """
-    from wcsup.kafka import broker, clients
+    from wcsup.kafka import clients
 
     if config.bootstrap_servers is None:
         if not start and not embedded_has_data(config):
@@ -21,6 +21,8 @@ def connect(config: Config, *, start: bool = True) -> Config:
                 f"nothing was counted yet: there is no embedded Kafka in {config.data}; start wcsup run, or name a "
                 "Kafka with --bootstrap-servers"
             )
+        from wcsup.kafka import broker
+
         config = replace(config, bootstrap_servers=broker.ensure(config))
     clients.check_reachable(config)
     return config
