@@ -112,7 +112,7 @@ def test_a_worker_that_stands_still_is_dumped_and_killed(state: Path, behaviour:
     deadlines = {"turning": 0.5, "dump": 0.3}
     with Running(state, {"map-0": behaviour}, deadlines=deadlines, policy={"slot_deaths": 100}) as run:
         run.until(lambda s: s["restarts"].get("hung", 0) >= 1)
-        assert "stood still for" in run.text
+        run.until_printed("stood still for")
         run.until_printed('fake_worker.py", line')  # of its stacks: from within a C call, or of one that was stopped
         run.behave({})
         run.until_ready()
@@ -207,7 +207,7 @@ def test_a_worker_that_outgrows_its_memory_is_replaced_after_a_drain(state: Path
         run.until(lambda s: s["workers"][0]["ready"])
         run.behave({})
         run.until(lambda s: s["restarts"] == {"max_rss": 1} and s["ready"])
-        assert "more than --max-rss" in run.text
+        run.until_printed("more than --max-rss")
         assert run.worker("map-0")["last_exit"] == "exit status 0 (done)"
 
 
@@ -275,7 +275,7 @@ def test_workers_come_with_the_backlog_and_go_with_it(state: Path) -> None:
     quick = {"high_for": 0.1, "low_for": 0.1, "pause": 0.1, "full_host": 101.0}
     with Running(state, lag=1_000_000, scaling=quick, options={"mappers": "1..3", "reducers": 2}) as run:
         run.until(lambda s: [w["slot"] for w in s["workers"]] == ["map-0", "map-1", "map-2", "reduce-0", "reduce-1"])
-        assert "scaling map from 2 to 3: 1000000 records wait" in run.text
+        run.until_printed("scaling map from 2 to 3: 1000000 records wait")
         run.signal(signal.SIGTERM)
         assert run.end() == ExitStatus.DONE
     with Running(state, lag=0, scaling=quick, options={"mappers": "1..3"}) as run:
