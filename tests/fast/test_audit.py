@@ -144,7 +144,7 @@ class TestStores:
 
 
 def in_another_process(path: Path) -> None:
-    """Peek in a child: a process does not lock itself out."""
+    """Peek in a child, as `wcsup verify` is not the worker that has the store."""
     pid = os.fork()
     if not pid:
         try:

@@ -26,7 +26,7 @@ def _stores_of_a_dead_reducer(field: Field, rng: random.Random) -> Iterator[tupl
                 # Another reducer of the host may have it open, or discard it right now.
                 with suppress(BlockingIOError, FileNotFoundError):
                     locks.append(os.open(store / "LOCK", os.O_RDWR | os.O_CLOEXEC))
-                    fcntl.lockf(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
                     free.append(store)
             yield slot, free
         finally:
