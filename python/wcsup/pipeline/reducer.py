@@ -27,7 +27,8 @@ FULL_BYTES = 32 << 20
 KEPT_SECONDS = 3.0
 KEPT_RECORDS = 5_000
 KEPT_WORDS = 50_000
-"""New totals of commits of no more than `KEPT_RECORDS` are kept from the stores for so long, or until they are so many.
+"""New totals of commits of no more than `KEPT_RECORDS`, and a new store's first ones, are kept from the stores for so
+long, or until they are so many.
 
 A light load changes the same words dozens of times a second: writing each to its store was 3 of the 10 ms that a
 reducer's commit took. A process that dies meanwhile leaves stores that are behind by that, and reads it from `counts`.

@@ -164,10 +164,9 @@ class Store:
 
     def lookup(self, words: Sequence[bytes]) -> list[bytes | None]:
         """Return the stored totals of `words`, in their order."""
-        found: list[bytes | None] = [None] * len(words)
+        found: list[bytes | None]
         try:
-            if self._database is not None:
-                found = self._database[list(words)]  # type: ignore[assignment]
+            found = [None] * len(words) if self._database is None else self._database[list(words)]  # type: ignore[assignment]
         except Exception as error:
             raise _meaning(error, self.path, self) from error
         if not len(self._kept):
