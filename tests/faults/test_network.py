@@ -5,6 +5,7 @@ import shutil
 import struct
 import time
 from functools import partial
+from itertools import count
 
 import pytest
 from application import Application, prose, wait_for
@@ -12,6 +13,7 @@ from invariants import Witness, hold
 from keeper import Slot, keeping
 from proxy import Api, Proxy
 
+from wcsup import _core
 from wcsup.errors import ExitStatus
 from wcsup.pipeline.report import Role
 
@@ -70,15 +72,49 @@ def test_a_delayed_commit_cannot_end_a_later_transaction(
     application.wait_counted()
 
     # When it arrives in the middle of the next transaction
-    middle = proxy.hold_answer(Api.TXN_OFFSET_COMMIT)
+    middle = proxy.hold_answer(Api.ADD_PARTITIONS)
     application.feed(lines[600:])
-    wait_for("the next transaction has offsets", middle.sprung.is_set)
+    wait_for("the next transaction is under way", middle.sprung.is_set)
     late.release()
 
     # Then the broker refuses it: the transaction is of a later epoch
     throttled, error = struct.unpack_from(">ih", late.wait_answered())
     assert (throttled, error) in {(0, 47), (0, 90)}, "INVALID_PRODUCER_EPOCH or PRODUCER_FENCED"
     middle.release()
+    hold(application, lines)
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+@pytest.mark.parametrize("dies", [True, False])
+def test_a_delayed_commit_that_ends_a_question_commits_nothing(
+    application: Application, proxy: Proxy, seed: int, role: Role, dies: bool
+) -> None:
+    """A producer asks whether it has been replaced by a transaction, which has the epoch of the commit before it."""
+    # The question is about the first partition, of `words` too.
+    first = next(
+        word for word in (b"a" * n for n in count(1)) if not _core.partition(word, application.config.partitions)
+    )
+    lines = [first, *prose(300, seed)]
+    application.start("reduce" if role == "map" else "map")
+    worker = application.start(role, bootstrap_servers=proxy.address)
+
+    # Given a commit that is under way for long: the worker sends it again, and that one succeeds
+    late = proxy.hold_request(Api.END_TXN)
+    asks = proxy.hold_answer(Api.TXN_OFFSET_COMMIT, skip=1)
+    application.feed(lines[:1])
+    wait_for("a commit is delayed", late.sprung.is_set)
+
+    # When it arrives while the worker asks
+    application.feed(lines[1:])
+    wait_for("the worker asks", asks.sprung.is_set)
+    late.release()
+    assert struct.unpack_from(">ih", late.wait_answered()) == (0, 0), "the broker takes it"
+
+    # Then the worker goes on, or the next one does, from where the first commit had ended
+    if dies:
+        worker.kill()
+        application.start(role)
+    asks.release()
     hold(application, lines)
 
 

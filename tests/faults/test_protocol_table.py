@@ -25,6 +25,7 @@ UNFLAGGED = KafkaError(KafkaError._STATE, "injected")
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, "injected")
 
 METADATA = b"CGMDv2:" + struct.pack("=i", 7) + b"rest"
+NEVER_VALID = b"CGMDv2:" + struct.pack("=i", 2**31 - 1) + b"rest"
 
 
 class FakeProducer:
@@ -76,8 +77,8 @@ class FakeProducer:
         return 0
 
     def send_offsets_to_transaction(self, offsets: list[TopicPartition], metadata: bytes) -> None:
-        assert offsets and metadata == METADATA
-        self._called("offsets")
+        assert offsets
+        self._called({METADATA: "offsets", NEVER_VALID: "offsets to refuse"}[metadata])
 
     def commit_transaction(self, timeout: float) -> None:
         assert timeout == -1
@@ -183,8 +184,8 @@ def test_the_producer_of_an_aborted_transaction_is_not_used_again(monkeypatch: p
     with pytest.raises(AbortedError):
         transactions.commit(outbox, METADATA, lambda _: None)
     transactions.commit(outbox, METADATA, lambda _: None)
-    # But to ask whether its name was taken meanwhile, which sends no records.
-    assert aborted.calls == ["init", *["begin", "offsets", "abort"] * 2]
+    # But to ask whether its name was taken meanwhile, which sends no records, and offsets that are refused.
+    assert aborted.calls == ["init", "begin", "offsets", "abort", "begin", "offsets to refuse", "abort"]
     assert next_one.calls == ["init", "begin", "offsets", "commit"]
 
 

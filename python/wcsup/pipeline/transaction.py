@@ -1,7 +1,7 @@
 """The exactly-once commit, for mapper and reducer alike."""
 
 import logging
-import sys
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +35,12 @@ _GIVEN = 10_000
 """Records that the producer is given at a time."""
 
 
+_MAGIC = b"CGMDv2:"
+_GENERATION = struct.Struct("=i")
+"""What follows the magic in librdkafka's group metadata (`rd_kafka_consumer_group_metadata_write`)."""
+_NO_GENERATION = (1 << 31) - 1
+
+
 class AbortedError(Exception):
     """The transaction was given up: its batch is to be dropped and read again from the committed offsets."""
 
@@ -55,14 +61,21 @@ class Outbox:
 
 
 def generation(metadata: bytes) -> int:
-    """Return the generation in a consumer's group metadata, -1 for a member that has not joined.
+    """Return the generation in a consumer's group metadata, -1 for a member that has not joined."""
+    return int(_GENERATION.unpack_from(_known(metadata), len(_MAGIC))[0])
 
-    librdkafka serializes it as `CGMDv2:` and an int32 in native order (`rd_kafka_consumer_group_metadata_write`).
-    """
-    magic = b"CGMDv2:"
-    if not metadata.startswith(magic):
+
+def outdated(metadata: bytes) -> bytes:
+    """Return group metadata of a generation that never is: a broker refuses all offsets that come with it."""
+    changed = bytearray(_known(metadata))
+    _GENERATION.pack_into(changed, len(_MAGIC), _NO_GENERATION)
+    return bytes(changed)
+
+
+def _known(metadata: bytes) -> bytes:
+    if not metadata.startswith(_MAGIC):
         raise RetryError(f"group metadata of an unknown version: {metadata[:8]!r}")
-    return int.from_bytes(metadata[len(magic) : len(magic) + 4], sys.byteorder, signed=True)
+    return metadata
 
 
 class Transactions:
@@ -196,12 +209,17 @@ class Transactions:
         self._producer = None
 
     def _ask(self, topic: str, metadata: bytes) -> None:
-        """Raise `FencedError` where somebody else has the name now; a transaction that is opened and aborted tells."""
+        """Raise `FencedError` where somebody else has the name now; a transaction that is opened and aborted tells.
+
+        A delayed commit of the transaction before may end it, since they have the same epoch. So there is nothing in
+        it: the coordinator of the transaction judges the producer, and then that of the group refuses the offsets.
+        """
         producer = self._running()
         with suppress(RetryError):  # it can't be known
             self._call(producer.begin_transaction)
-            with suppress(AbortedError):  # what the group thinks of the member is not the question
-                self._call(producer.send_offsets_to_transaction, [TopicPartition(topic, 0, 0)], metadata)
+            with suppress(AbortedError):  # for the generation
+                offsets = [TopicPartition(topic, 0, 0)]
+                self._call(producer.send_offsets_to_transaction, offsets, outdated(metadata))
             self._abort(producer)
 
     @contextmanager
