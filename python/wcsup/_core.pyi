@@ -81,6 +81,11 @@ class Inbox:
         To be called before the partition is assigned, and again now and then: librdkafka undoes it when a former
         assignment of the partition has ended, and keeps what comes in the partition's own queue until the next call.
         """
+    def wake(self, partitions: Sequence[tuple[str, int]]) -> None:
+        """Have the threads of librdkafka that fetch from the leaders of partitions (topic, partition) look for work.
+
+        It sends each leader a request, and does not wait for an answer.
+        """
     def wait(self, seconds: float) -> None:
         """Return when there is something to take here or to `poll` for, after so long, at a signal, or too early."""
     def take(self, records: int, bytes: int) -> list[tuple[int, int, str]]:

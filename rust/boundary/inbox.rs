@@ -61,6 +61,12 @@ impl Inbox {
         diverted.ok_or_else(closed)
     }
 
+    fn wake(&self, partitions: Vec<(String, i32)>) -> PyResult<()> {
+        let woken = self.consumer()?.wake(partitions);
+        let woken = woken.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        woken.ok_or_else(closed)
+    }
+
     fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let time = duration(seconds)?;
         let consumer = self.consumer()?;

@@ -388,7 +388,12 @@ class TestInbox:
 
     def test_without_a_consumer_there_is_nothing_to_take(self) -> None:
         inbox = Inbox()
-        for call in (lambda: inbox.take(1, 1), lambda: inbox.wait(0), lambda: inbox.divert("t", 0)):
+        for call in (
+            lambda: inbox.take(1, 1),
+            lambda: inbox.wait(0),
+            lambda: inbox.divert("t", 0),
+            lambda: inbox.wake([("t", 0)]),
+        ):
             with pytest.raises(RuntimeError, match="no consumer"):
                 call()
 

@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -247,6 +248,16 @@ def test_a_partition_that_is_assigned_paused_is_read_from_where_it_is_sought(moc
     assert counts(reader, 0, 1, words=1) == {b"b": 1}
 
 
+def test_a_broker_that_does_not_answer_keeps_nobody_from_resuming_or_closing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = Config(bootstrap_servers=f"127.0.0.1:{silent.getsockname()[1]}")
+        with contextlib.closing(clients.assigned_reader(config)) as reader:
+            assign(reader, 0)
+            for _ in range(100):
+                reader.resume(at(0))
+            reader.inbox.wake([])
+
+
 def test_waiting_ends_with_a_record(mock: Mock, reader: Reader) -> None:
     assign(reader, 0)
     told(reader)  # the end of the empty partition
@@ -328,6 +339,7 @@ def test_a_closed_consumer_takes_its_records_along(mock: Mock, reader: Reader) -
         lambda: reader.inbox.take(1, 1),
         lambda: reader.inbox.wait(0),
         lambda: reader.inbox.divert(TOPIC, 0),
+        lambda: reader.inbox.wake([(TOPIC, 0)]),
         lambda: _core.Combiner("ascii", 1).add(reader.inbox),
         lambda: reader.read(0),
     ):
@@ -412,6 +424,8 @@ def test_a_consumer_whose_callback_for_errors_would_be_called_has_no_inbox(mock:
 def test_a_topic_that_is_no_c_string_is_refused(reader: Reader) -> None:
     with pytest.raises(ValueError, match="nul byte"):
         reader.inbox.divert("a\0b", 0)
+    with pytest.raises(ValueError, match="nul byte"):
+        reader.inbox.wake([("a\0b", 0)])
 
 
 def test_plugins_of_the_users_stay(mock: Mock, tmp_path: Path) -> None:

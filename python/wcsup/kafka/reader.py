@@ -1,9 +1,8 @@
 """Reading partitions: Python serves the consumer's rebalances and errors, and Rust takes its records."""
 
 import time
-from contextlib import suppress
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from wcsup import _core
 from wcsup.errors import RetryError
@@ -15,8 +14,6 @@ POLL_BYTES = 512 << 10
 DIVERT_SECONDS = 0.1
 """How often assigned partitions are diverted again. librdkafka undoes it when a partition's former fetcher has stopped
 (`rd_kafka_toppar_fetch_stop`), which may be after it was assigned again; its records wait in its own queue then."""
-
-_WAKE_SECONDS = 5.0
 
 Notice = tuple[KafkaError, int]
 """An error, or that a partition's end was reached, and the partition; -1 where it is of none."""
@@ -62,12 +59,10 @@ class Reader:
         """Read paused partitions from where they were sought.
 
         librdkafka does not tell the thread that fetches, which sleeps for up to a second while it has nothing to fetch
-        (`rd_kafka_max_block_ms`). A request to the same broker wakes it; any will do.
+        (`rd_kafka_max_block_ms`).
         """
         self.consumer.resume(partitions)
-        starts = [TopicPartition(p.topic, p.partition, OFFSET_BEGINNING) for p in partitions]
-        with suppress(KafkaException):  # then there is no connection, and a new one wakes the thread, too
-            self.consumer.offsets_for_times(starts, _WAKE_SECONDS)
+        self.inbox.wake([(p.topic, p.partition) for p in partitions])
 
     def unassign(self, partitions: list[TopicPartition]) -> None:
         """Take assigned partitions away."""

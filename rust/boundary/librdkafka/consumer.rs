@@ -25,6 +25,8 @@ use crate::input::Event;
 const CONF_OK: c_int = 0;
 /// The end of a partition was reached.
 const ERR_PARTITION_EOF: c_int = -191;
+/// `RD_KAFKA_OFFSET_SPEC_EARLIEST`.
+const EARLIEST: i64 = -2;
 
 /// How many records a turn takes at once, at first and at most: the bound on its bytes is looked at in between. They are
 /// doubled, for how large the next ones are can't be told from those of before: a light load's come just before a
@@ -95,6 +97,18 @@ impl Consumer {
             .lock()
             .as_mut()
             .map(|open| open.divert(&topic, partition)))
+    }
+
+    /// Wakes the threads that fetch from the leaders of partitions. None where the consumer was closed.
+    ///
+    /// A request to the same broker does; any will do. Nobody waits for its answer: the broker gives it after that of a
+    /// fetch that is under way, which it may keep back for some time.
+    pub fn wake(&self, partitions: Vec<(String, i32)>) -> Result<Option<()>, NulError> {
+        let partitions = partitions
+            .into_iter()
+            .map(|(topic, partition)| Ok((CString::new(topic)?, partition)))
+            .collect::<Result<Vec<_>, NulError>>()?;
+        Ok(self.lock().as_ref().map(|open| open.wake(&partitions)))
     }
 
     /// Waits until there is something to take or to poll. None where the consumer was closed.
@@ -188,6 +202,28 @@ impl Open {
                 (api.rd_kafka_queue_forward)(queue, self.queues.records);
                 (api.rd_kafka_queue_destroy)(queue);
             }
+        }
+    }
+
+    fn wake(&self, partitions: &[(CString, i32)]) {
+        let api = self.api;
+        // SAFETY: the client is not destroyed yet. The names end with a zero, and are copied, as is the list. What comes
+        // for a queue that is destroyed is dropped.
+        unsafe {
+            let list = (api.rd_kafka_topic_partition_list_new)(0);
+            for (topic, partition) in partitions {
+                (api.rd_kafka_topic_partition_list_add)(list, topic.as_ptr(), *partition);
+                (api.rd_kafka_topic_partition_list_set_offset)(
+                    list,
+                    topic.as_ptr(),
+                    *partition,
+                    EARLIEST,
+                );
+            }
+            let nobody = (api.rd_kafka_queue_new)(self.handle);
+            (api.rd_kafka_ListOffsets)(self.handle, list, ptr::null(), nobody);
+            (api.rd_kafka_queue_destroy)(nobody);
+            (api.rd_kafka_topic_partition_list_destroy)(list);
         }
     }
 

@@ -34,6 +34,8 @@ enum Handle {}
 enum Conf {}
 enum Queue {}
 enum Topic {}
+enum Partitions {}
+enum AdminOptions {}
 
 /// `rd_kafka_message_t`.
 #[repr(C)]
@@ -67,6 +69,7 @@ type OnDestroy = unsafe extern "C" fn(*mut Handle, *mut c_void) -> c_int;
 /// Declares the functions of librdkafka that are called, and looks them up.
 macro_rules! api {
     ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
+        #[expect(non_snake_case, reason = "librdkafka's own names")]
         struct Api {
             $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
             /// Keeps the functions where they are.
@@ -107,6 +110,11 @@ api! {
     rd_kafka_topic_new: fn(*mut Handle, *const c_char, *mut c_void) -> *mut Topic;
     rd_kafka_topic_name: fn(*const Topic) -> *const c_char;
     rd_kafka_topic_destroy: fn(*mut Topic);
+    rd_kafka_topic_partition_list_new: fn(c_int) -> *mut Partitions;
+    rd_kafka_topic_partition_list_add: fn(*mut Partitions, *const c_char, i32) -> *mut c_void;
+    rd_kafka_topic_partition_list_set_offset: fn(*mut Partitions, *const c_char, i32, i64) -> c_int;
+    rd_kafka_topic_partition_list_destroy: fn(*mut Partitions);
+    rd_kafka_ListOffsets: fn(*mut Handle, *mut Partitions, *const AdminOptions, *mut Queue);
     rd_kafka_last_error: fn() -> c_int;
     rd_kafka_produce_batch: fn(*mut Topic, i32, c_int, *mut Message, c_int) -> c_int;
 }
