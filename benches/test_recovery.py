@@ -7,64 +7,27 @@ role (50 for the figures that are published).
 """
 
 import contextlib
-import itertools
 import json
 import os
 import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 from application import Application, prose, wait_for
+from benches.sampler import ROLES, Sampler
 
 from wcsup.audit.recount import recount
-from wcsup.kafka import topics
 from wcsup.supervisor import request
 
 KILLS = int(os.environ.get("WCSUP_KILLS", "6"))
 RATE = 1000
-ROLES = {"map": "lines", "reduce": "words"}
-
-
-class Sampler(threading.Thread):
-    """Notes when the committed offset of each partition of a group moves."""
-
-    def __init__(self, application: Application, role: str) -> None:
-        super().__init__(daemon=True)
-        config = self.config = application.config
-        self.group = config.map_group if role == "map" else config.reduce_group
-        self.topic = config.topic(ROLES[role])
-        self.moves: dict[int, list[float]] = defaultdict(list)
-        self.ended = False
-
-    def run(self) -> None:
-        last: dict[int, int] = {}
-        while not self.ended:
-            offsets = topics.committed(self.config, self.group, self.topic, self.config.partitions)
-            now = time.monotonic()
-            for partition, offset in offsets.items():
-                if offset >= 0 and offset != last.get(partition):  # below: nothing is committed yet
-                    assert offset >= last.get(partition, -1), "committed offsets never go back"
-                    last[partition] = offset
-                    self.moves[partition].append(now)
-            time.sleep(0.005)
-
-    def moved_after(self, partition: int, moment: float) -> float | None:
-        return min((move for move in list(self.moves[partition]) if move > moment), default=None)
-
-    def all_moved_after(self, partitions: Iterable[int], moment: float) -> bool:
-        return all(self.moved_after(partition, moment) for partition in partitions)
-
-    def longest_pause(self, partition: int, begin: float, end: float) -> float:
-        moves = [begin, *(m for m in list(self.moves[partition]) if begin < m < end), end]
-        return max(b - a for a, b in itertools.pairwise(moves))
 
 
 def workers(application: Application) -> list[dict[str, Any]]:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from unittest.mock import MagicMock
+from unittest.mock import call as called
 
 import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, Producer, TopicPartition
@@ -246,6 +248,19 @@ def test_a_partition_that_is_assigned_paused_is_read_from_where_it_is_sought(moc
     reader.consumer.seek(TopicPartition(TOPIC, 1, 0))
     reader.resume(at(1))
     assert counts(reader, 0, 1, words=1) == {b"b": 1}
+
+
+def test_what_is_assigned_already_is_fetched_on_at_once(reader: Reader) -> None:
+    # librdkafka pauses it for a rebalance, in which its fetcher may have gone to sleep.
+    reader.inbox = watched = MagicMock(wraps=reader.inbox)
+    reader.assign_paused([])
+    reader.assign_paused(at(0))
+    watched.wake.assert_not_called()
+    reader.assign_paused(at(1))
+    watched.wake.assert_called_once_with([(TOPIC, 0)])
+    reader.unassign(at(1))
+    reader.assign_paused([])
+    assert watched.wake.call_args_list == [called([(TOPIC, 0)])] * 2
 
 
 def test_a_broker_that_does_not_answer_keeps_nobody_from_resuming_or_closing() -> None:

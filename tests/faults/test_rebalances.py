@@ -3,7 +3,7 @@
 import random
 import shutil
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from invariants import Witness, hold
 from wcsup.errors import ExitStatus
 from wcsup.pipeline.report import Role
 
-SHORT, LONG = 1.5, 30.0
-"""Time-outs in seconds that a test waits for, and that it never reaches."""
+SHORT, WHILE, LONG = 1.5, 6.0, 30.0
+"""Time-outs in seconds: that a test waits for, that leaves time for two workers to start, that it never reaches."""
 
 
 def stopped(worker: WorkerProcess) -> bool:
@@ -103,28 +103,61 @@ def test_a_rebalance_during_a_commit(application: Application, seed: int, role: 
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
-def test_a_kill_between_the_two_rounds_of_a_rebalance(application: Application, seed: int, role: Role) -> None:
-    # Given a worker with all partitions that dies when it has given some of them up
+def test_a_kill_between_the_two_rounds_of_a_rebalance(
+    make_application: Callable[[int], Application], seed: int, role: Role
+) -> None:
+    # Given two workers with three partitions each
+    application = make_application(6)
     lines = prose(1000, seed)
     application.feed(lines[:500])
     application.start("reduce" if role == "map" else "map")
-    giving = application.start(role, crash="released")
+    giving = application.start(role, crash="released:2")
     wait_for("it has all partitions", lambda: has_all(application, giving))
-    joined = application.start(role, "1", state=elsewhere(application))
+    gone = application.start(role, "1", state=elsewhere(application), session_timeout=WHILE)
+    wait_for("both share", partial(have_partitions, [giving, gone]))
+
+    # When one is gone for good, and two others join before the group knows
+    gone.kill()
+    joined = [application.start(role, str(n), state=elsewhere(application, n)) for n in (2, 3)]
+
+    # And the first dies when it has given up the one partition that the third still lacks: those that were free it has
     assert giving.wait() == -9, "the crash point was passed"
+    wait_for("both have partitions", partial(have_partitions, joined))
+    assert sorted(len(worker.report.partitions) for worker in joined) == [1, 2]
 
     # When it is started again at once: then the broker takes its group for stable
     again = application.start(role)
 
     # Then what nobody has is found, and all is counted
-    wait_for(
-        "every partition has an owner",
-        lambda: len({*again.report.partitions, *joined.report.partitions}) == application.config.partitions,
-    )
+    workers = [again, *joined]
+    wait_for("every partition has an owner", lambda: {p for w in workers for p in w.report.partitions} == {*range(6)})
     application.feed(lines[500:])
     application.wait_counted()
-    told = [line for worker in (again, joined) for line in worker.log if "have no owner" in line]
+    told = [line for worker in workers for line in worker.log if "have no owner" in line]
     assert len(told) == 1
+    hold(application, lines, states=[elsewhere(application, n) for n in (1, 2, 3)])
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+def test_a_new_worker_has_its_share_before_its_next_heartbeat(
+    application: Application, tmp_path: Path, seed: int, role: Role
+) -> None:
+    # Given a worker with all partitions
+    lines = prose(1000, seed)
+    application.start("reduce" if role == "map" else "map")
+    giving = application.start(role)
+    application.feed(lines[:500])
+    wait_for("it has all partitions", lambda: has_all(application, giving))
+
+    # When another one joins that would be told of what was given up for it after 28 s
+    settings = tmp_path / "kafka.properties"
+    settings.write_text("heartbeat.interval.ms=28000\n")
+    joined = application.start(role, "1", state=elsewhere(application), session_timeout=LONG, kafka_config=settings)
+
+    # Then it has joined again of its own accord
+    wait_for("both share", lambda: len(joined.report.partitions) == 2 and have_partitions((giving, joined)), 20)
+    application.feed(lines[500:])
+    application.wait_counted()
     hold(application, lines, states=[elsewhere(application)])
 
 

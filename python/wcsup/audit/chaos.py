@@ -32,7 +32,7 @@ _LONG_STOP = (1.0, 3.0)
 _FENCED_SECONDS = 30.0
 _DRAIN_SECONDS = 30.0
 _NOTICE_SECONDS = 3.0
-"""How long a worker may take to notice that it was fenced: it hears of it with a heartbeat, one a second."""
+"""How long a worker may take to notice that it was fenced: it hears of it with a heartbeat, a few a second."""
 
 
 class _GoneError(Exception):

@@ -246,7 +246,8 @@ def group_reader(
             "group_instance_id": name,
             "partition_assignment_strategy": "cooperative-sticky",
             "session_timeout_ms": session,
-            "heartbeat_interval_ms": max(100, min(1000, session // 6)),
+            # A rebalance is heard of by a heartbeat, twice before a partition has moved.
+            "heartbeat_interval_ms": max(100, min(200, session // 6)),
         }
     return _reader(config, _reading(config, **own) | {"log_level": 6})  # `_Listener` has to hear
 

@@ -48,21 +48,30 @@ class Reader:
 
         An offset of their own spares librdkafka two requests, for the committed offset (again after 500 ms where a
         transaction holds it) and for the topic's start, and until both are answered it would refuse to seek.
+
+        Partitions that were assigned before are read on at once: librdkafka pauses and resumes them for a rebalance.
         """
+        kept = self._assigned.copy()
         for partition in partitions:
             partition.offset = 0
         self._take_on(partitions)  # this makes them known, so that they can be paused before they are assigned
         self.consumer.pause(partitions)
         self.consumer.incremental_assign(partitions)
+        self._wake(kept)
 
     def resume(self, partitions: list[TopicPartition]) -> None:
-        """Read paused partitions from where they were sought.
+        """Read paused partitions from where they were sought."""
+        self.consumer.resume(partitions)
+        self._wake({(p.topic, p.partition) for p in partitions})
+
+    def _wake(self, resumed: set[tuple[str, int]]) -> None:
+        """Have partitions fetched that were resumed.
 
         librdkafka does not tell the thread that fetches, which sleeps for up to a second while it has nothing to fetch
         (`rd_kafka_max_block_ms`).
         """
-        self.consumer.resume(partitions)
-        self.inbox.wake([(p.topic, p.partition) for p in partitions])
+        if resumed:
+            self.inbox.wake(sorted(resumed))
 
     def unassign(self, partitions: list[TopicPartition]) -> None:
         """Take assigned partitions away."""

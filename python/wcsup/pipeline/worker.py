@@ -41,8 +41,12 @@ DRY_SECONDS = 0.03
 QUIET_SECONDS = 0.2
 """How long after the last commit work without new input is committed: an end past control records, top words."""
 REPORT_SECONDS = 0.2
+WAKE_SECONDS = 0.05
+"""How often librdkafka's main thread is woken at most; several times between two heartbeats."""
 SEEK_SECONDS = 20.0
 """How long an assigned partition may refuse to be sought before a new process tries."""
+ASKING_SECONDS = 2.0
+"""How long a new member that has no partition yet joins again at once, for what others were just asked to give up."""
 _MOST_PAUSE = 5.0
 
 
@@ -64,12 +68,14 @@ class Worker:
         self._positions: dict[int, int] = {}
         """Committed offsets of the open partitions."""
         self._joined = False
+        self._ask_until = 0.0
         self._replaced = False
         self._aborts_in_row = 0
         self._last_commit = time.monotonic()
         self._light_from = 0.0
         """When a light batch is due."""
         self._last_record = 0.0
+        self._woken = 0.0
         self._reset = False
         """Whether a partition went on at its start because its offset was not there."""
 
@@ -162,6 +168,7 @@ class Worker:
             self._join()
 
     def _turn(self) -> None:
+        self._wake()
         dry = self._poll()
         self._look()
         if self._reset:
@@ -173,6 +180,17 @@ class Worker:
             self._commit()
         self._stage.tend()
         self._beat()
+
+    def _wake(self) -> None:
+        """Wake librdkafka's main thread, which sends heartbeats and sleeps for up to a second.
+
+        A commit wakes it, too, and should find no heartbeat due: where the answer to that one tells of a rebalance, the
+        group may have its next generation before the offsets arrive, and refuse them.
+        """
+        now = time.monotonic()
+        if now - self._woken > WAKE_SECONDS:
+            self._woken = now
+            self._consumer.memberid()
 
     def _poll(self) -> bool:
         """Hand what the consumer has to the stage; return whether it had nothing."""
@@ -335,6 +353,7 @@ class Worker:
 
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
+            self._ask_again(bool(partitions))
             self._reader.assign_paused(partitions)
             new = {p.partition for p in partitions}
             if new and max(new) >= self._config.partitions:
@@ -351,6 +370,24 @@ class Worker:
             point("joined")
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = error
+
+    def _ask_again(self, given: bool) -> None:
+        """Have a new member that was given nothing join again when this assignment is done.
+
+        What others gave up for it is assigned when all have joined once more. It would hear of that by a heartbeat, and
+        librdkafka joins once a second unless partitions were revoked or a subscription came between
+        (`rd_kafka_trigger_waiting_subscribe_maybe`): the partitions would be nobody's for that second.
+        """
+        if not self._joined:
+            self._ask_until = time.monotonic() + ASKING_SECONDS
+        # Under KIP-848 the broker hands out partitions one by one, as they are given up.
+        if (
+            not given
+            and not self._owned
+            and self._config.group_protocol == "classic"
+            and time.monotonic() < self._ask_until
+        ):
+            self._join()
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Commit before letting go: until `incremental_unassign` nobody else is given the partitions."""

@@ -1,0 +1,47 @@
+"""When the committed offsets of partitions move, as somebody sees it who asks all the time."""
+
+import itertools
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+
+from application import Application
+
+from wcsup.kafka import topics
+
+ROLES = {"map": "lines", "reduce": "words"}
+
+
+class Sampler(threading.Thread):
+    """Notes when the committed offset of each partition of a group moves."""
+
+    def __init__(self, application: Application, role: str) -> None:
+        super().__init__(daemon=True)
+        config = self.config = application.config
+        self.group = config.map_group if role == "map" else config.reduce_group
+        self.topic = config.topic(ROLES[role])
+        self.moves: dict[int, list[float]] = defaultdict(list)
+        self.ended = False
+
+    def run(self) -> None:
+        last: dict[int, int] = {}
+        while not self.ended:
+            offsets = topics.committed(self.config, self.group, self.topic, self.config.partitions)
+            now = time.monotonic()
+            for partition, offset in offsets.items():
+                if offset >= 0 and offset != last.get(partition):  # below: nothing is committed yet
+                    assert offset >= last.get(partition, -1), "committed offsets never go back"
+                    last[partition] = offset
+                    self.moves[partition].append(now)
+            time.sleep(0.005)
+
+    def moved_after(self, partition: int, moment: float) -> float | None:
+        return min((move for move in list(self.moves[partition]) if move > moment), default=None)
+
+    def all_moved_after(self, partitions: Iterable[int], moment: float) -> bool:
+        return all(self.moved_after(partition, moment) for partition in partitions)
+
+    def longest_pause(self, partition: int, begin: float, end: float) -> float:
+        moves = [begin, *(m for m in list(self.moves[partition]) if begin < m < end), end]
+        return max(b - a for a, b in itertools.pairwise(moves))

@@ -1,0 +1,67 @@
+"""How soon a second mapper has its share of a running one's partitions, and how long any of them rests meanwhile.
+
+1,000 lines a second are there to be counted. The second's share is compared with a start that has nobody to share with:
+how long the first one took until it had committed in every partition.
+"""
+
+import statistics
+import time
+from collections.abc import Collection
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from application import WorkerProcess, prose, wait_for
+from benches.recorded import Ratios
+from benches.sampler import Sampler
+
+ROUNDS = 7
+RATE = 1000
+SECONDS = 6
+PARTITIONS = frozenset(range(12))
+
+
+def has(count: int, worker: WorkerProcess) -> bool:
+    return worker.ready and len(worker.report.partitions) == count
+
+
+def assigned_at(worker: WorkerProcess) -> float:
+    """Return when a worker was given its first partitions, on the monotonic clock."""
+    line = next(line for line in worker.log if "assigned partitions" in line)
+    told = datetime.fromisoformat(line.split('"time": "')[1].split('"')[0])
+    return told.timestamp() - time.time() + time.monotonic()
+
+
+def all_moved(sampler: Sampler, partitions: Collection[int], moment: float) -> float:
+    """Return when each of the partitions has moved after a moment."""
+    wait_for("they move", partial(sampler.all_moved_after, partitions, moment))
+    return max(sampler.moved_after(partition, moment) or moment for partition in partitions)
+
+
+def test_a_second_mapper_has_its_share_soon(make_application: Any, ratios: Ratios) -> None:
+    times: dict[str, list[float]] = {"alone": [], "second": [], "given up": [], "kept": []}
+    for number in range(ROUNDS):
+        application = make_application()
+        sampler = Sampler(application, "map")
+        sampler.start()
+        with application.feeding(prose(RATE * SECONDS, seed=number), rate=RATE):
+            began = time.monotonic()
+            first = application.start("map")
+            times["alone"].append(all_moved(sampler, PARTITIONS, began) - began)
+            wait_for("it has all", partial(has, 12, first))
+
+            joining = time.monotonic()
+            second = application.start("map", "1")
+            wait_for("both share", lambda: has(6, first) and has(6, second))  # noqa: B023 - called here
+            moved = second.report.partitions
+            end = all_moved(sampler, moved, assigned_at(second))
+            times["second"].append(end - joining)
+            times["given up"].append(max(sampler.longest_pause(p, joining, end) for p in moved))
+            times["kept"].append(max(sampler.longest_pause(p, joining, end) for p in PARTITIONS.difference(moved)))
+        sampler.ended = True
+        assert {worker.drain() for worker in (first, second)} == {0}
+    for what, seconds in times.items():
+        print(f"\n{what}: {statistics.median(seconds):.2f} s, at most {max(seconds):.2f}")
+    ratios["a second mapper: seconds to its first commits, alone / beside one"] = sum(times["alone"]) / sum(
+        times["second"]
+    )
