@@ -1,9 +1,12 @@
 """How soon a second mapper has its share of a running one's partitions, and how long any of them rests meanwhile.
 
+And then how long those rest that it leaves, when it is ended for good.
+
 1,000 lines a second are there to be counted. The second's share is compared with a start that has nobody to share with:
 how long the first one took until it had committed in every partition.
 """
 
+import signal
 import statistics
 import time
 from collections.abc import Collection
@@ -25,9 +28,14 @@ def has(count: int, worker: WorkerProcess) -> bool:
     return worker.ready and len(worker.report.partitions) == count
 
 
-def assigned_at(worker: WorkerProcess) -> float:
-    """Return when a worker was given its first partitions, on the monotonic clock."""
-    line = next(line for line in worker.log if "assigned partitions" in line)
+def assigned(worker: WorkerProcess) -> list[str]:
+    return [line for line in worker.log if "assigned partitions" in line]
+
+
+def assigned_at(worker: WorkerProcess, nth: int = 0) -> float:
+    """Return when a worker was given partitions, so many times after the first, on the monotonic clock."""
+    wait_for("it has them", lambda: len(assigned(worker)) > nth)
+    line = assigned(worker)[nth]
     told = datetime.fromisoformat(line.split('"time": "')[1].split('"')[0])
     return told.timestamp() - time.time() + time.monotonic()
 
@@ -39,7 +47,7 @@ def all_moved(sampler: Sampler, partitions: Collection[int], moment: float) -> f
 
 
 def test_a_second_mapper_has_its_share_soon(make_application: Any, ratios: Ratios) -> None:
-    times: dict[str, list[float]] = {"alone": [], "second": [], "given up": [], "kept": []}
+    times: dict[str, list[float]] = {"alone": [], "second": [], "given up": [], "kept": [], "left": []}
     for number in range(ROUNDS):
         application = make_application()
         sampler = Sampler(application, "map")
@@ -58,8 +66,14 @@ def test_a_second_mapper_has_its_share_soon(make_application: Any, ratios: Ratio
             times["second"].append(end - joining)
             times["given up"].append(max(sampler.longest_pause(p, joining, end) for p in moved))
             times["kept"].append(max(sampler.longest_pause(p, joining, end) for p in PARTITIONS.difference(moved)))
+
+            leaving = time.monotonic()
+            second.signal(signal.SIGINT)
+            assert second.wait() == 0
+            end = all_moved(sampler, moved, assigned_at(first, 1))
+            times["left"].append(max(sampler.longest_pause(p, leaving, end) for p in moved))
         sampler.ended = True
-        assert {worker.drain() for worker in (first, second)} == {0}
+        assert first.drain() == 0
     for what, seconds in times.items():
         print(f"\n{what}: {statistics.median(seconds):.2f} s, at most {max(seconds):.2f}")
     ratios["a second mapper: seconds to its first commits, alone / beside one"] = sum(times["alone"]) / sum(

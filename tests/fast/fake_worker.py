@@ -2,7 +2,7 @@
 
 `WCSUP_FAKE` names a JSON file that maps slot names (or `*`) to a behaviour:
 
-- `run`: ready at once, beats and commits until SIGTERM (the default)
+- `run`: ready at once, beats and commits until it is to drain (the default)
 - `crash`: exits 1 with a traceback; `exit N`: logs an error and exits N
 - `poison`: ready, then crashes without a commit
 - `hang`: ready, then blocked inside a C call
@@ -52,7 +52,8 @@ def main() -> None:  # noqa: PLR0912, PLR0915 - a script: one thing after the ot
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
-        signal.signal(signal.SIGTERM, lambda *_: draining.append(1))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: draining.append(1))
 
     def log(level: str, event: str) -> None:
         print(

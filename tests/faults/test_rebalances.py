@@ -161,6 +161,31 @@ def test_a_new_worker_has_its_share_before_its_next_heartbeat(
     hold(application, lines, states=[elsewhere(application)])
 
 
+@pytest.mark.parametrize("role", ["map", "reduce"])
+def test_a_worker_that_ends_for_good_leaves_its_partitions_to_others(
+    application: Application, seed: int, role: Role
+) -> None:
+    # Given two workers that share, and sessions that last longer than this test
+    lines = prose(1000, seed)
+    application.start("reduce" if role == "map" else "map")
+    staying = application.start(role, session_timeout=LONG)
+    ending = application.start(role, "1", state=elsewhere(application), session_timeout=LONG)
+    wait_for("both share", partial(have_partitions, [staying, ending]))
+    application.feed(lines[:500])
+    wait_for("its first commit", lambda: ending.report.counters.commits > 0)
+
+    # When one is ended for good
+    with Witness(application):
+        ending.signal(signal.SIGINT)
+        assert ending.wait() == ExitStatus.DONE
+
+        # Then the other has its partitions long before its session is over
+        wait_for("one has all", lambda: staying.ready and has_all(application, staying), 20)
+        application.feed(lines[500:])
+        application.wait_counted()
+    hold(application, lines, states=[elsewhere(application)])
+
+
 def test_three_reducers_come_and_two_go_at_once_under_load(application: Application, seed: int) -> None:
     chance = random.Random(seed)
     lines = prose(20_000, seed)

@@ -25,6 +25,7 @@ def main() -> NoReturn:
     """Read the job, work, and end with its status."""
     parent = os.getppid()
     _die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it drains the worker it ends the process, as SIGTERM does
     collect_rarely()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)

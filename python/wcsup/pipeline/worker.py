@@ -47,6 +47,8 @@ SEEK_SECONDS = 20.0
 """How long an assigned partition may refuse to be sought before a new process tries."""
 ASKING_SECONDS = 2.0
 """How long a new member that has no partition yet joins again at once, for what others were just asked to give up."""
+LEAVE_SECONDS = 2.0
+"""How long a worker that leaves its group tries to tell the broker, which knows when the session is over anyway."""
 _MOST_PAUSE = 5.0
 
 
@@ -59,7 +61,7 @@ class Worker:
         self._send = send
         self._report = Report()
         self._sent = 0.0
-        self._draining = False
+        self._draining = self._leaving = False
         self._deferred: BaseException | None = None
         self._owned: set[int] = set()
         self._opening: set[int] = set()
@@ -150,9 +152,13 @@ class Worker:
                 return True
         return False
 
-    def drain(self) -> None:
-        """Ask the loop to end after a last commit; safe to call from a signal handler."""
+    def drain(self, *, leave: bool = False) -> None:
+        """Ask the loop to end after a last commit; safe to call from a signal handler.
+
+        `leave`: others are to have its partitions now. They stay its name's until its session is over, else.
+        """
         self._draining = True
+        self._leaving = leave
 
     def _join(self) -> None:
         self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
@@ -452,31 +458,45 @@ class Worker:
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         self._stage.tend(last=True)
+        if self._leaving:
+            self._leave()
         self._stage.close()
         self._reader.close()
+
+    def _leave(self) -> None:
+        """Leave the group, as a static member does not when it is closed (KIP-345).
+
+        librdkafka forgets the member's id as it says so to the broker, and `close` waits for the answer.
+        """
+        self._consumer.unsubscribe()
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while self._consumer.memberid() and time.monotonic() < deadline:
+            self._beat()
+            self._reader.read(SHORT_SECONDS)
 
 
 def work(job: Job, send: Callable[[Report], None] = lambda _: None) -> ExitStatus:
     """Run one worker in this process until a signal drains it; return `DONE`.
 
+    SIGTERM is for one that may come again under its name, and SIGINT for one that is not to: it leaves its group.
     Raises the `WcsupError` that ends it otherwise.
     """
     name_worker(job.name)
     return_memory()
     worker: Worker | None = None
-    asked = False
+    asked: int | None = None
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
-        asked = True
+        asked = number
         if worker is not None:
-            worker.drain()
+            worker.drain(leave=number == signal.SIGINT)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     worker = Worker(job, send)
     if asked:
-        worker.drain()
+        worker.drain(leave=asked == signal.SIGINT)
     worker.run()
     return ExitStatus.DONE
 

@@ -110,7 +110,7 @@ class Pool:
             if slot.child is None:
                 self._remove(slot)
             else:
-                self._drain(slot, "scaled")
+                self._drain(slot, "scaled", signal.SIGINT)
 
     def restart(self, names: Iterable[str], cause: str = "requested") -> list[str]:
         """Restart slots one after another: drain one, fill it, wait until it is ready, then the next."""
@@ -252,10 +252,11 @@ class Pool:
                 log.warning("can't start a spare process: %s", error)
                 self._spare_from = now + _SPARE_AGAIN_SECONDS
 
-    def _drain(self, slot: Slot, cause: str) -> None:
+    def _drain(self, slot: Slot, cause: str, how: signal.Signals = signal.SIGTERM) -> None:
+        """Drain a slot: by SIGINT where its partitions are for others at once, else they wait for its next process."""
         if slot.child and slot.drain_until is None:
             slot.draining(self._clock.monotonic() + self._deadlines.drain, cause)
-            slot.child.send(signal.SIGTERM)
+            slot.child.send(how)
 
     def _dump(self, slot: Slot, reason: str, now: float) -> None:
         """Ask a hung process for its stacks; faulthandler writes them to its log even from within a C call."""

@@ -24,7 +24,8 @@ COUNT = click.IntRange(min=1)
 def command(config: Config, mappers: int | None, reducers: int | None, wait: bool) -> None:
     """Change how many workers the running wcsup run has.
 
-    New ones take over partitions of the others; those that are too many finish what they have and commit it.
+    New ones take over partitions of the others; those that are too many finish what they have, commit it and leave
+    their partitions to the rest.
     """
     if mappers is None and reducers is None:
         raise UsageError("say how many: --mappers N, --reducers N or both")
