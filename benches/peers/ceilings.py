@@ -162,5 +162,6 @@ PARTS = {part.__name__: part for part in (consume, read, tokenize, core, produce
 if __name__ == "__main__":
     name, bootstrap, prefix, directory = sys.argv[1:]
     collect_rarely()
+    _core.separate_heap()
     config = Config(bootstrap_servers=bootstrap, app_id=f"ceiling-{name}", topic_prefix=prefix, partitions=PARTITIONS)
     print(json.dumps(PARTS[name](config, Path(directory) / f"ceiling-{name}")))

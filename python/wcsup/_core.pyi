@@ -30,6 +30,7 @@ __all__ = [
     "Totals",
     "partition",
     "plugin",
+    "separate_heap",
     "tokenize",
 ]
 
@@ -54,6 +55,15 @@ def plugin() -> str:
     A transactional producer then makes delivery reports only of what failed.
 
     Raises OSError where the librdkafka of confluent-kafka lacks a function that is needed.
+    """
+
+def separate_heap() -> bool:
+    """Give librdkafka a heap (mimalloc) in which records are made and freed by different threads without a lock.
+
+    To be called before the first client is made. Returns False where it goes on with what it has: it is not known how
+    on this machine, or the system refuses.
+
+    Raises RuntimeError where a client is there already, and OSError as `plugin` does.
     """
 
 @final

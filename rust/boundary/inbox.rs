@@ -12,14 +12,24 @@ use super::duration;
 use super::librdkafka::{self, Consumer, Notice};
 use crate::input::{Event, Rejected};
 
-/// Finds librdkafka; returns what `plugin.library.paths` has to say.
-#[pyfunction]
-pub fn plugin(py: Python<'_>) -> PyResult<String> {
+fn link(py: Python<'_>) -> PyResult<()> {
     let client: std::ffi::OsString = py
         .import("confluent_kafka.cimpl")?
         .getattr("__file__")?
         .extract()?;
-    librdkafka::link(&client).map_err(|error| PyOSError::new_err(error.to_string()))?;
+    librdkafka::link(&client).map_err(|error| PyOSError::new_err(error.to_string()))
+}
+
+#[pyfunction]
+pub fn separate_heap(py: Python<'_>) -> PyResult<bool> {
+    link(py)?;
+    librdkafka::separate().map_err(PyRuntimeError::new_err)
+}
+
+/// Finds librdkafka; returns what `plugin.library.paths` has to say.
+#[pyfunction]
+pub fn plugin(py: Python<'_>) -> PyResult<String> {
+    link(py)?;
     py.import("wcsup._core")?.getattr("__file__")?.extract()
 }
 

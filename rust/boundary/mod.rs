@@ -27,7 +27,7 @@ mod _core {
         aggregator::Aggregator,
         changelog::Changelog,
         combiner::Combiner,
-        inbox::{Inbox, plugin},
+        inbox::{Inbox, plugin, separate_heap},
         kept::Kept,
         outlet::Outlet,
         partition_of,

@@ -20,10 +20,12 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
     """Return the command that runs a worker of a role; `text` is its help."""
 
     def run(config: Config, slot: str, log: Logging) -> ExitStatus:
+        from wcsup import _core
         from wcsup.kafka import topics
         from wcsup.pipeline.report import Job
         from wcsup.pipeline.worker import end, work
 
+        _core.separate_heap()
         # `map-0` is how logs and status call slot 0 of the mappers.
         job = Job(role, slot.removeprefix(f"{role}-"), config)
         log.start(job.name)

@@ -197,7 +197,7 @@ def _reading(config: Config, isolation: str = COMMITTED, **own: Any) -> Settings
         auto_offset_reset="earliest",
         isolation_level=isolation,
         enable_partition_eof=True,
-        fetch_queue_backoff_ms=5,
+        fetch_queue_backoff_ms=1,
         fetch_message_max_bytes=4_000_000,
         receive_message_max_bytes=100_000_000,
         **own,
@@ -233,7 +233,7 @@ def group_reader(
     own: Settings = {
         "group_id": group,
         "group_protocol": config.group_protocol,
-        "queued_min_messages": 20_000,
+        "queued_min_messages": 80_000,
         "queued_max_messages_kbytes": 16_384,
         "fetch_wait_max_ms": round(gather_seconds * 1000) or 100,
         "fetch_min_bytes": _GATHERED_BYTES if gather_seconds else 1,

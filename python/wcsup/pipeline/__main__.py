@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
-from wcsup import logs
+from wcsup import _core, logs
 from wcsup.errors import ExitStatus, WcsupError
 from wcsup.garbage import collect_rarely
 from wcsup.pipeline.report import Job, Report
@@ -27,6 +27,7 @@ def main() -> NoReturn:
     _die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it drains the worker it ends the process, as SIGTERM does
     collect_rarely()
+    _core.separate_heap()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     line = sys.stdin.readline()

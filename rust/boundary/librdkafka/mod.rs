@@ -8,6 +8,8 @@
 //! Python keeps all else: rebalances, transactions, callbacks, errors.
 
 mod consumer;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod heap;
 mod producer;
 
 use std::cell::RefCell;
@@ -116,6 +118,7 @@ api! {
     rd_kafka_topic_partition_list_destroy: fn(*mut Partitions);
     rd_kafka_ListOffsets: fn(*mut Handle, *mut Partitions, *const AdminOptions, *mut Queue);
     rd_kafka_last_error: fn() -> c_int;
+    rd_kafka_thread_cnt: fn() -> c_int;
     rd_kafka_produce_batch: fn(*mut Topic, i32, c_int, *mut Message, c_int) -> c_int;
 }
 
@@ -134,6 +137,25 @@ pub fn link(library: &OsStr) -> Result<(), libloading::Error> {
         let _ = API.set(Api::of(library)?);
     }
     Ok(())
+}
+
+/// Gives librdkafka a heap of its own, as `heap` says. False where it goes on with what it has: on machines whose loader
+/// is not known there, and where the system refuses.
+///
+/// # Errors
+///
+/// Why it is too late, or too early.
+pub fn separate() -> Result<bool, &'static str> {
+    let api = API.get().ok_or("librdkafka was not linked")?;
+    // SAFETY: it has no conditions.
+    if unsafe { (api.rd_kafka_thread_cnt)() } > 0 {
+        return Err("librdkafka has clients already");
+    }
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    let separate = heap::replace(api.rd_kafka_thread_cnt as *const c_void);
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+    let separate = false;
+    Ok(separate)
 }
 
 /// What librdkafka calls when `plugin.library.paths` of a configuration is set to this library.
