@@ -225,7 +225,8 @@ def group_reader(
 
     A static member that is started again has its partitions back at once and fences its predecessor
     (KIP-345). Under KIP-848 it is the new one that is refused until the old one's session ends, so members are
-    dynamic there and the `transactional.id` alone fences. `queued.max.messages.kbytes` bounds a worker's memory.
+    dynamic there and the `transactional.id` alone fences. `queued.max.messages.kbytes` bounds a worker's memory; with
+    less than `queued.min.messages` librdkafka would fetch only when a worker has counted most of what it has.
     `gather_seconds` is how long the broker gathers records for an answer, of which it would else make one for each that
     a producer sends on its own; but an answer of `_GATHERED_BYTES` it gives at once.
     `on_reset` hears that a partition goes on at its start because its offset was not there; called from within `poll`.

@@ -458,7 +458,8 @@ class Worker:
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         self._stage.tend(last=True)
-        if self._leaving:
+        # A dynamic member, as those of KIP-848 are, leaves when it is closed.
+        if self._leaving and self._config.group_protocol == "classic":
             self._leave()
         self._stage.close()
         self._reader.close()
