@@ -4,9 +4,10 @@ import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection
+from functools import partial
 
-from application import Application
+from application import Application, wait_for
 
 from wcsup.kafka import topics
 
@@ -39,8 +40,13 @@ class Sampler(threading.Thread):
     def moved_after(self, partition: int, moment: float) -> float | None:
         return min((move for move in list(self.moves[partition]) if move > moment), default=None)
 
-    def all_moved_after(self, partitions: Iterable[int], moment: float) -> bool:
+    def all_moved_after(self, partitions: Collection[int], moment: float) -> bool:
         return all(self.moved_after(partition, moment) for partition in partitions)
+
+    def wait_all_moved(self, partitions: Collection[int], moment: float) -> float:
+        """Wait until each of the partitions has moved after a moment; return when the last one did."""
+        wait_for("its partitions move", partial(self.all_moved_after, partitions, moment))
+        return max(self.moved_after(partition, moment) or moment for partition in partitions)
 
     def longest_pause(self, partition: int, begin: float, end: float) -> float:
         moves = [begin, *(m for m in list(self.moves[partition]) if begin < m < end), end]

@@ -6,10 +6,10 @@ And then how long those rest that it leaves, when it is ended for good.
 how long the first one took until it had committed in every partition.
 """
 
+import json
 import signal
 import statistics
 import time
-from collections.abc import Collection
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -35,15 +35,8 @@ def assigned(worker: WorkerProcess) -> list[str]:
 def assigned_at(worker: WorkerProcess, nth: int = 0) -> float:
     """Return when a worker was given partitions, so many times after the first, on the monotonic clock."""
     wait_for("it has them", lambda: len(assigned(worker)) > nth)
-    line = assigned(worker)[nth]
-    told = datetime.fromisoformat(line.split('"time": "')[1].split('"')[0])
+    told = datetime.fromisoformat(json.loads(assigned(worker)[nth])["time"])
     return told.timestamp() - time.time() + time.monotonic()
-
-
-def all_moved(sampler: Sampler, partitions: Collection[int], moment: float) -> float:
-    """Return when each of the partitions has moved after a moment."""
-    wait_for("they move", partial(sampler.all_moved_after, partitions, moment))
-    return max(sampler.moved_after(partition, moment) or moment for partition in partitions)
 
 
 def test_a_second_mapper_has_its_share_soon(make_application: Any, ratios: Ratios) -> None:
@@ -55,14 +48,14 @@ def test_a_second_mapper_has_its_share_soon(make_application: Any, ratios: Ratio
         with application.feeding(prose(RATE * SECONDS, seed=number), rate=RATE):
             began = time.monotonic()
             first = application.start("map")
-            times["alone"].append(all_moved(sampler, PARTITIONS, began) - began)
+            times["alone"].append(sampler.wait_all_moved(PARTITIONS, began) - began)
             wait_for("it has all", partial(has, 12, first))
 
             joining = time.monotonic()
             second = application.start("map", "1")
             wait_for("both share", lambda: has(6, first) and has(6, second))  # noqa: B023 - called here
             moved = second.report.partitions
-            end = all_moved(sampler, moved, assigned_at(second))
+            end = sampler.wait_all_moved(moved, assigned_at(second))
             times["second"].append(end - joining)
             times["given up"].append(max(sampler.longest_pause(p, joining, end) for p in moved))
             times["kept"].append(max(sampler.longest_pause(p, joining, end) for p in PARTITIONS.difference(moved)))
@@ -70,7 +63,7 @@ def test_a_second_mapper_has_its_share_soon(make_application: Any, ratios: Ratio
             leaving = time.monotonic()
             second.signal(signal.SIGINT)
             assert second.wait() == 0
-            end = all_moved(sampler, moved, assigned_at(first, 1))
+            end = sampler.wait_all_moved(moved, assigned_at(first, 1))
             times["left"].append(max(sampler.longest_pause(p, leaving, end) for p in moved))
         sampler.ended = True
         assert first.drain() == 0

@@ -89,9 +89,8 @@ def test_recovery_after_a_kill(make_application: Any, benchmark: Any, request_st
             sampler = samplers[role]
             moment = time.monotonic()
             os.kill(victim["pid"], signal.SIGKILL)
-            wait_for("its partitions move", partial(sampler.all_moved_after, victim["partitions"], moment))
+            recovered[role].append(sampler.wait_all_moved(victim["partitions"], moment) - moment)
             end = time.monotonic()
-            recovered[role].append(max(sampler.moved_after(p, moment) or end for p in victim["partitions"]) - moment)
             paused[role].append(
                 max(sampler.longest_pause(p, moment - 0.2, end) for other in others for p in other["partitions"])
             )

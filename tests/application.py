@@ -122,6 +122,10 @@ class Application:
         self.written: Counter[bytes] = Counter()
         """A recount of all lines that were given to the producer so far."""
 
+    def elsewhere(self, number: int = 1) -> Path:
+        """Return the state directory of another host."""
+        return self.config.state.parent / f"host-{number}"
+
     def make_topics(self) -> None:
         topics.ensure(self.config)
 

@@ -4,7 +4,6 @@ import random
 import signal
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -23,14 +22,13 @@ def newer(application: Application) -> Application:
     return application
 
 
-def elsewhere(application: Application) -> Path:
-    """Return the state directory of another host."""
-    return application.config.state.parent / "elsewhere"
+def owned(worker: WorkerProcess) -> int:
+    """Return of how many partitions a worker has read all that it needs."""
+    return len(worker.report.partitions) if worker.ready else 0
 
 
-def owned(*workers: WorkerProcess) -> int:
-    """Return of how many partitions these workers have read all that they need."""
-    return sum(len(worker.report.partitions) for worker in workers if worker.ready)
+def share(first: WorkerProcess, second: WorkerProcess) -> bool:
+    return owned(first) == owned(second) == 2
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -43,8 +41,8 @@ def test_workers_are_killed_come_and_go_under_load(newer: Application, seed: int
         wait_for("one has all", lambda: owned(first) == 4)
 
         # When another one comes, and takes its share
-        second = newer.start(role, "1", state=elsewhere(newer))
-        wait_for("both share", lambda: owned(first) == owned(second) == 2)
+        second = newer.start(role, "1", state=newer.elsewhere())
+        wait_for("both share", partial(share, first, second))
 
         # When either is killed and started again, which has its share back when the dead member's session is over
         for _ in range(2):
@@ -55,15 +53,15 @@ def test_workers_are_killed_come_and_go_under_load(newer: Application, seed: int
                 first = newer.start(role)
             else:
                 second.kill()
-                second = newer.start(role, "1", state=elsewhere(newer))
-            wait_for("both share", partial(lambda *both: owned(both[0]) == owned(both[1]) == 2, first, second))
+                second = newer.start(role, "1", state=newer.elsewhere())
+            wait_for("both share", partial(share, first, second))
 
         # When one ends, however it is told to, then the other has everything at once
         second.signal(chance.choice([signal.SIGTERM, signal.SIGINT]))
         assert second.wait() == ExitStatus.DONE
         wait_for("one has all", lambda: owned(first) == 4)
         newer.wait_counted()
-    hold(newer, lines, states=[elsewhere(newer)])
+    hold(newer, lines, states=[newer.elsewhere()])
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -33,14 +33,9 @@ def other(role: Role) -> Role:
     return "reduce" if role == "map" else "map"
 
 
-def elsewhere(application: Application) -> Path:
-    """Return the state directory of another host."""
-    return application.config.state.parent / "elsewhere"
-
-
 def copied_name(application: Application) -> Path:
     """Return a state directory that gives its workers the same names, as a cloned machine has one."""
-    to = elsewhere(application)
+    to = application.elsewhere()
     to.mkdir()
     shutil.copy(application.config.state / "application.json", to)
     return to
@@ -119,7 +114,7 @@ def test_a_zombie_that_lost_its_partitions_rejoins(
 ) -> None:
     lines = prose(2000, seed)
     zombie = zombie_of(application, role, step, lines, session_timeout=SHORT, transaction_timeout=LONG)
-    replacement = application.start(role, "1", state=elsewhere(application), session_timeout=SHORT)
+    replacement = application.start(role, "1", state=application.elsewhere(), session_timeout=SHORT)
 
     # When its session has ended, which gives the other one all partitions, and it goes on
     with Witness(application):
@@ -129,7 +124,7 @@ def test_a_zombie_that_lost_its_partitions_rejoins(
         # Then what it had sent with the offsets of its old generation counts, the rest does not, and it comes back
         wait_rejoined(zombie)
     assert sum(zombie.report.counters.aborts.values()) == aborts
-    hold(application, lines, states=[elsewhere(application)])
+    hold(application, lines, states=[application.elsewhere()])
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
@@ -146,7 +141,7 @@ def test_a_zombie_past_both_time_outs(
     lines = prose(2000, seed)
     zombie = zombie_of(application, role, step, lines, session_timeout=SHORT, transaction_timeout=SHORT)
 
-    with keeping(application, (role, "1"), state=elsewhere(application), session_timeout=SHORT), Witness(application):
+    with keeping(application, (role, "1"), state=application.elsewhere(), session_timeout=SHORT), Witness(application):
         # When another one has counted its batch, and it goes on
         application.wait_counted()
         zombie.signal(signal.SIGCONT)
@@ -158,13 +153,13 @@ def test_a_zombie_past_both_time_outs(
         else:
             assert zombie.wait() == ExitStatus.RETRY
             assert "time-out" in zombie.log[-1]
-    hold(application, lines, states=[elsewhere(application)])
+    hold(application, lines, states=[application.elsewhere()])
 
 
 def test_partitions_are_lost_under_load(application: Application, seed: int) -> None:
     # Given two workers of each role, one of each on another host
     lines = prose(60_000, seed)
-    abroad = elsewhere(application)
+    abroad = application.elsewhere()
     with (
         keeping(application, ("map", "0"), ("reduce", "0"), session_timeout=SHORT) as here,
         keeping(application, ("map", "1"), ("reduce", "1"), session_timeout=SHORT, state=abroad) as there,

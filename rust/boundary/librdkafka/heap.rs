@@ -10,6 +10,7 @@
 //! all else keep their heap.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::ops::Range;
 use std::ptr;
 
 use libmimalloc_sys as mimalloc;
@@ -118,7 +119,7 @@ const KINDS: [u32; 0] = [];
 struct Tables {
     base: usize,
     /// What the loader made read-only when it had filled it in, whole pages of it.
-    sealed: std::ops::Range<usize>,
+    sealed: Range<usize>,
     page: usize,
     relocations: Vec<&'static Relocation>,
     symbols: *const libc::Elf64_Sym,
@@ -135,19 +136,16 @@ impl Tables {
         unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut found).cast()) };
         let (base, headers) = found.object?;
         let header = |kind| headers.iter().find(|header| header.p_type == kind);
-        let start = |header: &libc::Elf64_Phdr| base + usize::try_from(header.p_vaddr).unwrap_or(0);
-        let size = |header: &libc::Elf64_Phdr| usize::try_from(header.p_memsz).unwrap_or(0);
         // SAFETY: it has no conditions.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
         let sealed = header(libc::PT_GNU_RELRO).map_or(0..0, |header| {
-            let end = start(header) + size(header);
-            start(header) / page * page..end / page * page
+            let sealed = span(base, header);
+            sealed.start / page * page..sealed.end / page * page
         });
-        let dynamic = header(libc::PT_DYNAMIC)?;
-        let count = size(dynamic) / size_of::<Dynamic>();
+        let dynamic = span(base, header(libc::PT_DYNAMIC)?);
+        let count = dynamic.len() / size_of::<Dynamic>();
         // SAFETY: the loader has it there, and a library that is linked to stays loaded.
-        let dynamic =
-            unsafe { std::slice::from_raw_parts(start(dynamic) as *const Dynamic, count) };
+        let dynamic = unsafe { std::slice::from_raw_parts(dynamic.start as *const Dynamic, count) };
         let value = |tag| Some(dynamic.iter().find(|entry| entry.tag == tag)?.value);
         // glibc has made addresses of these, musl has left offsets.
         let table = |tag| value(tag).map(|at| if at < base { base + at } else { at });
@@ -205,6 +203,12 @@ impl Tables {
     }
 }
 
+/// Where a part of a library is that is loaded at `base`.
+fn span(base: usize, header: &libc::Elf64_Phdr) -> Range<usize> {
+    let start = base + usize::try_from(header.p_vaddr).unwrap_or(0);
+    start..start + usize::try_from(header.p_memsz).unwrap_or(0)
+}
+
 struct Search {
     address: usize,
     /// Where it is loaded, and its program headers.
@@ -224,12 +228,9 @@ unsafe extern "C" fn visit(
     };
     // SAFETY: the loader says so; they are part of the library.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
-    let contains = |header: &libc::Elf64_Phdr| {
-        let start = base + usize::try_from(header.p_vaddr).unwrap_or(0);
-        let size = usize::try_from(header.p_memsz).unwrap_or(0);
-        header.p_type == libc::PT_LOAD && (start..start + size).contains(&search.address)
-    };
-    let found = headers.iter().any(contains);
+    let found = headers.iter().any(|header| {
+        header.p_type == libc::PT_LOAD && span(base, header).contains(&search.address)
+    });
     if found {
         search.object = Some((base, headers));
     }
