@@ -41,6 +41,7 @@ def assigned_at(worker: WorkerProcess, nth: int = 0) -> float:
 
 def test_a_second_mapper_has_its_share_soon(make_application: Any, ratios: Ratios) -> None:
     times: dict[str, list[float]] = {"alone": [], "second": [], "given up": [], "kept": [], "left": []}
+    refused = 0
     for number in range(ROUNDS):
         application = make_application()
         sampler = Sampler(application, "map")
@@ -67,6 +68,8 @@ def test_a_second_mapper_has_its_share_soon(make_application: Any, ratios: Ratio
             times["left"].append(max(sampler.longest_pause(p, leaving, end) for p in moved))
         sampler.ended = True
         assert first.drain() == 0
+        refused += sum(sum(worker.report.counters.aborts.values()) for worker in (first, second))
+    print(f"\ncommits refused in {2 * ROUNDS} rebalances: {refused}")
     for what, seconds in times.items():
         print(f"\n{what}: {statistics.median(seconds):.2f} s, at most {max(seconds):.2f}")
     ratios["a second mapper: seconds to its first commits, alone / beside one"] = sum(times["alone"]) / sum(

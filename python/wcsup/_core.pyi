@@ -83,7 +83,7 @@ class Inbox:
         """Return the inbox of the consumer that this thread made last, with `plugin()` among its settings.
 
         Raises RuntimeError where there is none, or it was asked for before. Once the consumer is closed, what was taken
-        and not added is gone, and all but `len` raises RuntimeError.
+        and not added is gone, and all but `len` and `since_heartbeat` raises RuntimeError.
         """
     def divert(self, topic: str, partition: int) -> None:
         """Have the records of a partition come here from now on, instead of to the consumer's `poll` and `consume`.
@@ -96,6 +96,8 @@ class Inbox:
 
         It sends each leader a request, and does not wait for an answer.
         """
+    def since_heartbeat(self) -> float | None:
+        """Return how many seconds ago the consumer sent its group a heartbeat; none where it sent none yet."""
     def wait(self, seconds: float) -> None:
         """Return when there is something to take here or to `poll` for, after so long, at a signal, or too early."""
     def take(self, records: int, bytes: int) -> list[tuple[int, int, str]]:

@@ -77,6 +77,11 @@ impl Inbox {
         woken.ok_or_else(closed)
     }
 
+    fn since_heartbeat(&self) -> PyResult<Option<f64>> {
+        let since = self.consumer()?.since_heartbeat();
+        Ok(since.map(|since| since.as_secs_f64()))
+    }
+
     fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<()> {
         let time = duration(seconds)?;
         let consumer = self.consumer()?;

@@ -393,6 +393,7 @@ class TestInbox:
             lambda: inbox.wait(0),
             lambda: inbox.divert("t", 0),
             lambda: inbox.wake([("t", 0)]),
+            inbox.since_heartbeat,
         ):
             with pytest.raises(RuntimeError, match="no consumer"):
                 call()

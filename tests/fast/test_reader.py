@@ -263,6 +263,28 @@ def test_what_is_assigned_already_is_fetched_on_at_once(reader: Reader) -> None:
     assert watched.wake.call_args_list == [called([(TOPIC, 0)])] * 2
 
 
+def test_a_heartbeat_that_is_due_is_sent_and_told_when_librdkafka_is_woken(mock: Mock) -> None:
+    due = clients.heartbeat_seconds(mock.config)
+    with contextlib.closing(clients.group_reader(mock.config, "group", "member")) as reader:
+        assert reader.inbox.since_heartbeat() is None
+        reader.consumer.subscribe([TOPIC], on_assign=lambda _, partitions: reader.assign_paused(partitions))
+        deadline = time.monotonic() + 10
+        while reader.inbox.since_heartbeat() is None and time.monotonic() < deadline:
+            reader.read(0.05)
+            reader.consumer.memberid()
+        for _ in range(5):  # of its own accord it looks once a second
+            time.sleep(max(0.0, due - heartbeat_age(reader)))
+            reader.consumer.memberid()
+            time.sleep(due / 2)
+            assert heartbeat_age(reader) < due
+
+
+def heartbeat_age(reader: Reader) -> float:
+    since = reader.inbox.since_heartbeat()
+    assert since is not None
+    return since
+
+
 def test_a_broker_that_does_not_answer_keeps_nobody_from_resuming_or_closing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         config = Config(bootstrap_servers=f"127.0.0.1:{silent.getsockname()[1]}")

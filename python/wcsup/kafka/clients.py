@@ -214,6 +214,14 @@ def _reader(config: Config, values: Settings) -> Reader:
     return Reader(_make(config, Consumer, _plugged(values)))
 
 
+def heartbeat_seconds(config: Config) -> float:
+    """Return how often a worker's reader tells its group of itself, and hears of a rebalance.
+
+    A partition is handed on after two rebalances. Under KIP-848 the broker says how often, which is more seldom.
+    """
+    return max(0.1, min(0.2, config.session_timeout / 6))
+
+
 def group_reader(
     config: Config,
     group: str,
@@ -247,8 +255,7 @@ def group_reader(
             "group_instance_id": name,
             "partition_assignment_strategy": "cooperative-sticky",
             "session_timeout_ms": session,
-            # A rebalance is heard of by a heartbeat, twice before a partition has moved.
-            "heartbeat_interval_ms": max(100, min(200, session // 6)),
+            "heartbeat_interval_ms": round(heartbeat_seconds(config) * 1000),
         }
     return _reader(config, _reading(config, **own) | {"log_level": 6})  # `_Listener` has to hear
 

@@ -42,7 +42,7 @@ QUIET_SECONDS = 0.2
 """How long after the last commit work without new input is committed: an end past control records, top words."""
 REPORT_SECONDS = 0.2
 WAKE_SECONDS = 0.05
-"""How often librdkafka's main thread is woken at most; several times between two heartbeats."""
+"""How often librdkafka's main thread is woken at most; while a rebalance is under way it sends no heartbeat."""
 SEEK_SECONDS = 20.0
 """How long an assigned partition may refuse to be sought before a new process tries."""
 ASKING_SECONDS = 2.0
@@ -103,6 +103,7 @@ class Worker:
         self._transactions = Transactions(config, name, self._beat, self._timed)
         self._reader = clients.group_reader(config, group, name, self._stage.fetch_seconds, self._hear_reset)
         self._consumer = self._reader.consumer
+        self._heartbeat_seconds = clients.heartbeat_seconds(config)
         self._ownership = Ownership(admin, group, self._topic, config.partitions)
 
     def run(self) -> None:
@@ -188,15 +189,21 @@ class Worker:
         self._beat()
 
     def _wake(self) -> None:
-        """Wake librdkafka's main thread, which sends heartbeats and sleeps for up to a second.
+        """Have a heartbeat sent that is due: librdkafka's main thread does that, and sleeps for up to a second.
 
-        A commit wakes it, too, and should find no heartbeat due: where the answer to that one tells of a rebalance, the
-        group may have its next generation before the offsets arrive, and refuse them.
+        A commit wakes it, too, and should find none due: where the answer to that one tells of a rebalance, the group
+        may have its next generation before the offsets arrive, and refuse them. So `_poll` waits until one is due at
+        most.
         """
-        now = time.monotonic()
-        if now - self._woken > WAKE_SECONDS:
-            self._woken = now
+        if self._until_heartbeat() <= 0:
+            self._woken = time.monotonic()
             self._consumer.memberid()
+
+    def _until_heartbeat(self) -> float:
+        since = self._reader.inbox.since_heartbeat()
+        woken = time.monotonic() - self._woken
+        due = 0.0 if since is None else self._heartbeat_seconds - since
+        return max(due, WAKE_SECONDS - woken)
 
     def _poll(self) -> bool:
         """Hand what the consumer has to the stage; return whether it had nothing."""
@@ -205,7 +212,7 @@ class Worker:
             # The consumer gathers what comes until the commit: one wake-up for all of it instead of one for each.
             time.sleep(max(0.0, self._light_from - time.monotonic()))
             wait = 0
-        notices = self._reader.read(wait)
+        notices = self._reader.read(max(0.0, min(wait, self._until_heartbeat())))
         if self._deferred is not None:
             raise self._deferred
         for error, _ in notices:

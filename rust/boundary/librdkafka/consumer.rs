@@ -10,7 +10,7 @@
 //! themselves (connections), or come as what `take` and `poll` return.
 
 use std::cmp::{max, min};
-use std::ffi::{CStr, CString, NulError, c_int};
+use std::ffi::{CStr, CString, NulError, c_char, c_int, c_void};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -19,7 +19,7 @@ use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Api, Client, Handle, Message, NO_ERROR, OnError, Queue, User, on_error};
+use super::{Api, Client, Handle, Heard, Message, NAME, NO_ERROR, OnError, Queue, User, on_error};
 use crate::input::Event;
 
 const CONF_OK: c_int = 0;
@@ -27,6 +27,8 @@ const CONF_OK: c_int = 0;
 const ERR_PARTITION_EOF: c_int = -191;
 /// `RD_KAFKA_OFFSET_SPEC_EARLIEST`.
 const EARLIEST: i64 = -2;
+/// `Heartbeat` and `ConsumerGroupHeartbeat` of Kafka's protocol.
+const HEARTBEATS: [i16; 2] = [12, 68];
 
 /// How many records a turn takes at once, at first and at most: the bound on its bytes is looked at in between. They are
 /// doubled, for how large the next ones are can't be told from those of before: a light load's come just before a
@@ -39,7 +41,12 @@ pub struct Consumer {
     open: Mutex<Option<Open>>,
     /// Gets a byte where something has come into an empty queue.
     woken: UnixStream,
+    heartbeats: &'static Heartbeats,
 }
+
+/// When a consumer sent its group a heartbeat last.
+#[derive(Default)]
+pub struct Heartbeats(Mutex<Option<Instant>>);
 
 struct Open {
     api: &'static Api,
@@ -71,7 +78,10 @@ impl Consumer {
     ///
     /// Why there is none.
     pub fn newest() -> Result<Arc<Self>, &'static str> {
-        Client::newest(|api, handle, _| {
+        Client::newest(|api, handle, heard| {
+            let Heard::Consumer(heartbeats) = heard else {
+                return Err("the client is no consumer");
+            };
             if !hears_errors(api, handle) {
                 return Err("the consumer needs a logger, so that the plugin hears of errors");
             }
@@ -82,6 +92,7 @@ impl Consumer {
             Ok(Self {
                 open: Mutex::new(Some(open)),
                 woken,
+                heartbeats,
             })
         })
     }
@@ -109,6 +120,11 @@ impl Consumer {
             .map(|(topic, partition)| Ok((CString::new(topic)?, partition)))
             .collect::<Result<Vec<_>, NulError>>()?;
         Ok(self.lock().as_ref().map(|open| open.wake(&partitions)))
+    }
+
+    /// How long ago the last heartbeat was sent to the group; none where none was.
+    pub fn since_heartbeat(&self) -> Option<Duration> {
+        self.heartbeats.lock().map(|at| at.elapsed())
     }
 
     /// Waits until there is something to take or to poll. None where the consumer was closed.
@@ -151,6 +167,47 @@ impl User for Consumer {
     fn end(&self) {
         self.lock().take();
     }
+}
+
+impl Heartbeats {
+    /// Has a consumer's heartbeats told, from before it sends any; or returns librdkafka's error.
+    pub fn of(api: &Api, handle: *mut Handle) -> Result<&'static Self, c_int> {
+        let heartbeats: &'static Self = Box::leak(Box::default());
+        // SAFETY: the handle is librdkafka's, and what `on_request_sent` is given lives on.
+        let error = unsafe {
+            let opaque = ptr::from_ref(heartbeats).cast_mut().cast();
+            let add = api.rd_kafka_interceptor_add_on_request_sent;
+            add(handle, NAME.as_ptr(), on_request_sent, opaque)
+        };
+        match error {
+            NO_ERROR => Ok(heartbeats),
+            error => Err(error),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request was written to a broker's connection.
+unsafe extern "C" fn on_request_sent(
+    _handle: *mut Handle,
+    _socket: c_int,
+    _broker: *const c_char,
+    _broker_id: i32,
+    request: i16,
+    _version: i16,
+    _correlation: i32,
+    _size: usize,
+    opaque: *mut c_void,
+) -> c_int {
+    if HEARTBEATS.contains(&request) {
+        // SAFETY: `Heartbeats::of` gave what lives on.
+        let heartbeats = unsafe { &*opaque.cast_const().cast::<Heartbeats>() };
+        *heartbeats.lock() = Some(Instant::now());
+    }
+    NO_ERROR
 }
 
 /// Whether the callback for errors is `on_error`.

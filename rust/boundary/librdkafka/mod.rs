@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_NOW};
 
+use consumer::Heartbeats;
 pub use consumer::{Consumer, Notice};
 use producer::Acks;
 pub use producer::{Producer, Taken, Written};
@@ -66,6 +67,17 @@ type OnConfSet = unsafe extern "C" fn(
 ) -> c_int;
 type OnError = unsafe extern "C" fn(*mut Handle, c_int, *const c_char, *mut c_void);
 type OnAcknowledgement = unsafe extern "C" fn(*mut Handle, *mut Message, *mut c_void) -> c_int;
+type OnRequestSent = unsafe extern "C" fn(
+    *mut Handle,
+    c_int,
+    *const c_char,
+    i32,
+    i16,
+    i16,
+    i32,
+    usize,
+    *mut c_void,
+) -> c_int;
 type OnDestroy = unsafe extern "C" fn(*mut Handle, *mut c_void) -> c_int;
 
 /// Declares the functions of librdkafka that are called, and looks them up.
@@ -99,6 +111,7 @@ api! {
     rd_kafka_conf: fn(*mut Handle) -> *const Conf;
     rd_kafka_conf_get: fn(*const Conf, *const c_char, *mut c_char, *mut usize) -> c_int;
     rd_kafka_interceptor_add_on_acknowledgement: fn(*mut Handle, *const c_char, OnAcknowledgement, *mut c_void) -> c_int;
+    rd_kafka_interceptor_add_on_request_sent: fn(*mut Handle, *const c_char, OnRequestSent, *mut c_void) -> c_int;
     rd_kafka_interceptor_add_on_destroy: fn(*mut Handle, *const c_char, OnDestroy, *mut c_void) -> c_int;
     rd_kafka_queue_new: fn(*mut Handle) -> *mut Queue;
     rd_kafka_queue_get_consumer: fn(*mut Handle) -> *mut Queue;
@@ -232,11 +245,16 @@ unsafe extern "C" fn on_new(
     };
     // SAFETY: `handle` is librdkafka's.
     let is_producer = unsafe { (api.rd_kafka_type)(handle) } == PRODUCER;
-    let acks = match is_producer.then(|| Acks::of(api, handle)).transpose() {
-        Ok(acks) => acks,
+    let heard = if is_producer {
+        Acks::of(api, handle).map(Heard::Producer)
+    } else {
+        Heartbeats::of(api, handle).map(Heard::Consumer)
+    };
+    let heard = match heard {
+        Ok(heard) => heard,
         Err(error) => return error,
     };
-    let client = Arc::new(Client(Mutex::new(Use::None { api, handle, acks })));
+    let client = Arc::new(Client(Mutex::new(Use::None { api, handle, heard })));
     let opaque = Arc::into_raw(Arc::clone(&client));
     // SAFETY: `handle` is librdkafka's; `on_destroy` takes the reference back.
     let error = unsafe {
@@ -270,8 +288,7 @@ enum Use {
     None {
         api: &'static Api,
         handle: *mut Handle,
-        /// Of a producer.
-        acks: Option<&'static Acks>,
+        heard: Heard,
     },
     By(Arc<dyn User>),
     Destroyed,
@@ -279,6 +296,16 @@ enum Use {
 
 // SAFETY: librdkafka's clients may be used by any thread.
 unsafe impl Send for Use {}
+
+/// What librdkafka's threads tell of a client.
+///
+/// They may tell it until all of them have ended, which nothing tells: so it stays in memory. A process makes a client
+/// when it starts, and another one after a transaction that was aborted.
+#[derive(Clone, Copy)]
+enum Heard {
+    Producer(&'static Acks),
+    Consumer(&'static Heartbeats),
+}
 
 /// Who holds parts of a client.
 trait User: Send + Sync {
@@ -296,15 +323,15 @@ impl Client {
 
     /// Gives the client that this thread made last, once, to what `open` makes of it.
     fn newest<T: User + 'static>(
-        open: impl FnOnce(&'static Api, *mut Handle, Option<&'static Acks>) -> Result<T, &'static str>,
+        open: impl FnOnce(&'static Api, *mut Handle, Heard) -> Result<T, &'static str>,
     ) -> Result<Arc<T>, &'static str> {
         const NONE: &str = "this thread has made no client with the plugin since";
         let client = NEWEST.take().ok_or(NONE)?;
         let mut what = client.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Use::None { api, handle, acks } = *what else {
+        let Use::None { api, handle, heard } = *what else {
             return Err(NONE);
         };
-        let user = Arc::new(open(api, handle, acks)?);
+        let user = Arc::new(open(api, handle, heard)?);
         let shared: Arc<dyn User> = Arc::<T>::clone(&user);
         *what = Use::By(shared);
         Ok(user)

@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{API, Api, Client, Handle, Message, NAME, NO_ERROR, Topic, User};
+use super::{API, Api, Client, Handle, Heard, Message, NAME, NO_ERROR, Topic, User};
 use crate::records::Records;
 
 /// librdkafka copies key and value (`RD_KAFKA_MSG_F_COPY`).
@@ -35,9 +35,6 @@ struct Open {
 unsafe impl Send for Open {}
 
 /// What came of a producer's records.
-///
-/// librdkafka may tell of some until all of its threads have ended, which nothing tells: so this stays in memory. A
-/// process makes a producer when it starts, and another one after a transaction that was aborted.
 #[derive(Default)]
 pub struct Acks {
     counts: Mutex<Counts>,
@@ -73,8 +70,10 @@ impl Producer {
     ///
     /// Why there is none.
     pub fn newest() -> Result<Arc<Self>, &'static str> {
-        Client::newest(|api, handle, acks| {
-            let acks = acks.ok_or("the client is no producer")?;
+        Client::newest(|api, handle, heard| {
+            let Heard::Producer(acks) = heard else {
+                return Err("the client is no producer");
+            };
             let open = Open {
                 api,
                 handle,
