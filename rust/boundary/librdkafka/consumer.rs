@@ -19,7 +19,9 @@ use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Api, Client, Handle, Heard, Message, NAME, NO_ERROR, OnError, Queue, User, on_error};
+use super::{
+    Api, Client, Handle, Heard, Message, NAME, NO_ERROR, OnError, Queue, User, heard, on_error,
+};
 use crate::input::Event;
 
 const CONF_OK: c_int = 0;
@@ -172,17 +174,11 @@ impl User for Consumer {
 impl Heartbeats {
     /// Has a consumer's heartbeats told, from before it sends any; or returns librdkafka's error.
     pub fn of(api: &Api, handle: *mut Handle) -> Result<&'static Self, c_int> {
-        let heartbeats: &'static Self = Box::leak(Box::default());
         // SAFETY: the handle is librdkafka's, and what `on_request_sent` is given lives on.
-        let error = unsafe {
-            let opaque = ptr::from_ref(heartbeats).cast_mut().cast();
+        heard(|heartbeats| unsafe {
             let add = api.rd_kafka_interceptor_add_on_request_sent;
-            add(handle, NAME.as_ptr(), on_request_sent, opaque)
-        };
-        match error {
-            NO_ERROR => Ok(heartbeats),
-            error => Err(error),
-        }
+            add(handle, NAME.as_ptr(), on_request_sent, heartbeats)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Instant>> {

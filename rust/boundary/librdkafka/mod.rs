@@ -298,13 +298,22 @@ enum Use {
 unsafe impl Send for Use {}
 
 /// What librdkafka's threads tell of a client.
-///
-/// They may tell it until all of them have ended, which nothing tells: so it stays in memory. A process makes a client
-/// when it starts, and another one after a transaction that was aborted.
 #[derive(Clone, Copy)]
 enum Heard {
     Producer(&'static Acks),
     Consumer(&'static Heartbeats),
+}
+
+/// Makes what librdkafka's threads are to tell of a client, which `add` gives to an interceptor; or returns its error.
+///
+/// They may tell it until all of them have ended, which nothing tells: so it stays in memory. A process makes a client
+/// when it starts, and another one after a transaction that was aborted.
+fn heard<T: Default>(add: impl FnOnce(*mut c_void) -> c_int) -> Result<&'static T, c_int> {
+    let heard: &'static T = Box::leak(Box::default());
+    match add(ptr::from_ref(heard).cast_mut().cast()) {
+        NO_ERROR => Ok(heard),
+        error => Err(error),
+    }
 }
 
 /// Who holds parts of a client.
