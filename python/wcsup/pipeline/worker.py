@@ -103,7 +103,6 @@ class Worker:
         self._transactions = Transactions(config, name, self._beat, self._timed)
         self._reader = clients.group_reader(config, group, name, self._stage.fetch_seconds, self._hear_reset)
         self._consumer = self._reader.consumer
-        self._heartbeat_seconds = clients.heartbeat_seconds(config)
         self._ownership = Ownership(admin, group, self._topic, config.partitions)
 
     def run(self) -> None:
@@ -202,7 +201,7 @@ class Worker:
     def _until_heartbeat(self) -> float:
         since = self._reader.inbox.since_heartbeat()
         woken = time.monotonic() - self._woken
-        due = 0.0 if since is None else self._heartbeat_seconds - since
+        due = 0.0 if since is None else clients.heartbeat_seconds(self._config) - since
         return max(due, WAKE_SECONDS - woken)
 
     def _poll(self) -> bool:

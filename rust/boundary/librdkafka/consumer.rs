@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    Api, Client, Handle, Heard, Message, NAME, NO_ERROR, OnError, Queue, User, heard, on_error,
+    Api, Client, Handle, Heard, Message, NAME, NO_ERROR, OnError, Queue, User, hear, on_error,
 };
 use crate::input::Event;
 
@@ -175,7 +175,7 @@ impl Heartbeats {
     /// Has a consumer's heartbeats told, from before it sends any; or returns librdkafka's error.
     pub fn of(api: &Api, handle: *mut Handle) -> Result<&'static Self, c_int> {
         // SAFETY: the handle is librdkafka's, and what `on_request_sent` is given lives on.
-        heard(|heartbeats| unsafe {
+        hear(|heartbeats| unsafe {
             let add = api.rd_kafka_interceptor_add_on_request_sent;
             add(handle, NAME.as_ptr(), on_request_sent, heartbeats)
         })

@@ -245,12 +245,12 @@ unsafe extern "C" fn on_new(
     };
     // SAFETY: `handle` is librdkafka's.
     let is_producer = unsafe { (api.rd_kafka_type)(handle) } == PRODUCER;
-    let heard = if is_producer {
+    let hearing = if is_producer {
         Acks::of(api, handle).map(Heard::Producer)
     } else {
         Heartbeats::of(api, handle).map(Heard::Consumer)
     };
-    let heard = match heard {
+    let heard = match hearing {
         Ok(heard) => heard,
         Err(error) => return error,
     };
@@ -308,7 +308,7 @@ enum Heard {
 ///
 /// They may tell it until all of them have ended, which nothing tells: so it stays in memory. A process makes a client
 /// when it starts, and another one after a transaction that was aborted.
-fn heard<T: Default>(add: impl FnOnce(*mut c_void) -> c_int) -> Result<&'static T, c_int> {
+fn hear<T: Default>(add: impl FnOnce(*mut c_void) -> c_int) -> Result<&'static T, c_int> {
     let heard: &'static T = Box::leak(Box::default());
     match add(ptr::from_ref(heard).cast_mut().cast()) {
         NO_ERROR => Ok(heard),

@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{API, Api, Client, Handle, Heard, Message, NAME, NO_ERROR, Topic, User, heard};
+use super::{API, Api, Client, Handle, Heard, Message, NAME, NO_ERROR, Topic, User, hear};
 use crate::records::Records;
 
 /// librdkafka copies key and value (`RD_KAFKA_MSG_F_COPY`).
@@ -136,7 +136,7 @@ impl Acks {
     /// Has what comes of a producer's records told, from before it has any; or returns librdkafka's error.
     pub fn of(api: &Api, handle: *mut Handle) -> Result<&'static Self, c_int> {
         // SAFETY: the handle is librdkafka's, and what `on_acknowledgement` is given lives on.
-        heard(|acks| unsafe {
+        hear(|acks| unsafe {
             let add = api.rd_kafka_interceptor_add_on_acknowledgement;
             add(handle, NAME.as_ptr(), on_acknowledgement, acks)
         })
