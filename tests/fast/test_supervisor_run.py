@@ -85,8 +85,8 @@ def test_what_no_restart_can_help_stops_the_run_at_once(state: Path, status: Exi
 def test_a_worker_that_asks_for_a_retry_waits_longer_each_time(state: Path) -> None:
     with Running(state, {"map-0": "exit 7"}, policy={"slot_deaths": 100}) as run:
         run.until(lambda s: s["workers"][0]["restarts"] >= 3)
-        run.until(lambda s: s["workers"][0]["state"] == "backoff", "the state of waiting")
-        assert run.status()["restarts"] == {"retry": run.worker("map-0")["restarts"]}
+        status = run.until(lambda s: s["workers"][0]["state"] == "backoff", "the state of waiting")
+        assert status["restarts"] == {"retry": status["workers"][0]["restarts"]}
         run.behave({})
         run.until_ready()
 
