@@ -182,7 +182,7 @@ impl<V> Slot<V> {
 }
 
 /// A map from words to values.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Table<V> {
     /// A power of two of them.
     slots: Vec<Slot<V>>,
@@ -418,6 +418,12 @@ impl<V: Copy + Default> Table<V> {
             index = (index + 1) & (self.slots.len() - 1);
         }
         index
+    }
+
+    /// The words with their values, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], V)> {
+        let taken = self.slots.iter().filter(|slot| slot.epoch == self.epoch);
+        taken.map(|slot| (slot.word(&self.buffer), slot.value))
     }
 
     /// The words in byte order.

@@ -1,124 +1,127 @@
 //! The most frequent words of one partition.
 
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
+use crate::table::Table;
 use crate::totals::Totals;
 
 /// Words longer than this are left out: the list is for people to read, and must fit a record.
 pub const LONGEST_LISTED: usize = 256;
 
-/// So many candidates more than needed are gathered before the best of them are chosen.
-const ROOM: usize = 1000;
-
 /// The most frequent words. Exact as long as totals only rise: then a word that is not listed enters by its own
 /// new total alone, and one that is below the last of a full list can be passed over after one comparison.
-#[derive(Debug)]
+///
+/// Commits come far more often than anybody asks for the words, so a commit's are taken in without order: twice as
+/// many as are listed, at most.
+#[derive(Debug, Clone)]
 pub struct Top {
     size: usize,
-    /// Highest first, equal totals in byte order.
-    words: Vec<Listed>,
+    words: Table<i64>,
+    /// What a word has to go before, as far as it is known; none where there is room for any.
+    last: Option<(Reverse<i64>, Box<[u8]>)>,
 }
-
-/// A list is made anew for every commit, of mostly the same words.
-type Listed = (Reverse<i64>, Arc<[u8]>);
 
 impl Top {
     /// A list of at most `size` words, starting with those given.
     #[must_use]
-    pub fn new(size: usize, words: impl IntoIterator<Item = (Arc<[u8]>, i64)>) -> Self {
-        let listed = words
-            .into_iter()
-            .filter(|(word, _)| word.len() <= LONGEST_LISTED);
-        let listed: HashMap<_, _> = listed.collect();
-        let mut words: Vec<_> = listed
-            .into_iter()
-            .map(|(word, total)| (Reverse(total), word))
-            .collect();
-        keep_first(&mut words, size);
-        Self { size, words }
-    }
-
-    /// The list with new totals taken in; none where that changes nothing.
-    #[must_use]
-    pub fn merged(&self, totals: &Totals) -> Option<Self> {
-        let candidates = self.candidates(totals);
-        if candidates.is_empty() && totals.deleted().is_empty() {
-            return None;
-        }
-        let changed: HashSet<&[u8]> = candidates
-            .iter()
-            .map(|(_, word)| *word)
-            .chain(totals.deleted().iter().map(|word| &**word))
-            .collect();
-        let mut words = self.words.clone();
-        words.retain(|(_, word)| !changed.contains(&**word));
-        words.extend(
-            candidates
-                .into_iter()
-                .map(|(total, word)| (total, word.into())),
-        );
-        keep_first(&mut words, self.size);
-        (words != self.words).then_some(Self {
-            size: self.size,
-            words,
-        })
-    }
-
-    /// The new totals that the list may have to take in.
-    fn candidates<'a>(&self, totals: &'a Totals) -> Vec<(Reverse<i64>, &'a [u8])> {
-        let mut lowest = match self.words.last() {
-            Some((total, _)) if self.words.len() == self.size => total.0,
-            _ => i64::MIN,
+    pub fn new<W: AsRef<[u8]>>(size: usize, words: impl IntoIterator<Item = (W, i64)>) -> Self {
+        let mut top = Self {
+            size,
+            words: Table::default(),
+            last: None,
         };
-        // Where totals fell, the words listed must be found wherever they are now.
-        let fell = totals.fell();
-        let listed: HashSet<&[u8]> = self
-            .words
-            .iter()
-            .filter(|_| fell)
-            .map(|(_, word)| &**word)
-            .collect();
-        let mut candidates = Vec::new();
-        for (index, total) in totals.values().iter().enumerate() {
-            if *total < lowest && !fell {
-                continue;
-            }
-            let word = totals.word(index);
-            if word.len() > LONGEST_LISTED || (*total < lowest && !listed.contains(word)) {
-                continue;
-            }
-            candidates.push((Reverse(*total), word));
-            if candidates.len() > ROOM + 2 * self.size && !fell {
-                keep_first(&mut candidates, self.size);
-                lowest = candidates.last().map_or(i64::MAX, |(total, _)| total.0);
+        for (word, total) in words {
+            let word = word.as_ref();
+            if word.len() <= LONGEST_LISTED {
+                *top.words.value(word) = total;
             }
         }
-        candidates
+        top.keep_first();
+        top
     }
 
-    /// Words with their totals, highest first.
-    pub fn words(&self) -> impl Iterator<Item = (&[u8], i64)> {
-        self.words.iter().map(|(total, word)| (&**word, total.0))
+    /// Takes new totals in; returns whether that may have changed the list.
+    pub fn merge(&mut self, totals: &Totals) -> bool {
+        let fell = totals.fell() || !totals.deleted().is_empty();
+        let mut changed = fell;
+        for (word, total) in totals.entries(0, None) {
+            // Where totals fell, the words listed must be found wherever they are now.
+            if self.enters(word, total) || (fell && self.words.get(word).is_some()) {
+                let before = self.words.len();
+                let old = std::mem::replace(self.words.value(word), total);
+                changed |= old != total || self.words.len() > before;
+                if self.words.len() > 2 * self.size && !fell {
+                    self.keep_first();
+                }
+            }
+        }
+        if fell {
+            self.leave_out(totals.deleted());
+        }
+        changed
+    }
+
+    fn enters(&self, word: &[u8], total: i64) -> bool {
+        let goes_before = |(last, last_word): &(Reverse<i64>, Box<[u8]>)| {
+            (Reverse(total), word) <= (*last, &**last_word)
+        };
+        self.size > 0 && word.len() <= LONGEST_LISTED && self.last.as_ref().is_none_or(goes_before)
+    }
+
+    /// Leaves out deleted words, given in byte order, and what is behind the first ones.
+    fn leave_out(&mut self, deleted: &[Box<[u8]>]) {
+        let all = std::mem::take(&mut self.words);
+        for (word, total) in all.entries() {
+            if deleted.binary_search_by(|gone| (**gone).cmp(word)).is_err() {
+                *self.words.value(word) = total;
+            }
+        }
+        self.keep_first();
+    }
+
+    /// Leaves out what is behind the first words.
+    fn keep_first(&mut self) {
+        let all = std::mem::take(&mut self.words);
+        let first = first(&all, self.size);
+        for (Reverse(total), word) in &first {
+            *self.words.value(word) = *total;
+        }
+        let full = first.len() == self.size;
+        self.last = first
+            .last()
+            .filter(|_| full)
+            .map(|(total, word)| (*total, (*word).into()));
+    }
+
+    /// The first `most` words with their totals, highest first, equal totals in byte order of the words.
+    #[must_use]
+    pub fn words(&self, most: usize) -> Vec<(&[u8], i64)> {
+        let words = first(&self.words, self.size.min(most)).into_iter();
+        words.map(|(Reverse(total), word)| (word, total)).collect()
     }
 }
 
-/// Sorts and leaves out what is behind the first `size`.
-fn keep_first<T: Ord>(words: &mut Vec<T>, size: usize) {
-    if words.len() > size {
-        words.select_nth_unstable(size);
-        words.truncate(size);
+fn first(words: &Table<i64>, most: usize) -> Vec<(Reverse<i64>, &[u8])> {
+    let mut first: Vec<_> = words
+        .entries()
+        .map(|(word, total)| (Reverse(total), word))
+        .collect();
+    if first.len() > most {
+        first.select_nth_unstable(most);
+        first.truncate(most);
     }
-    words.sort_unstable();
+    first.sort_unstable();
+    first
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{ROOM, Top};
+    use super::Top;
     use crate::totals::Totals;
+
+    const NONE: [(&[u8], i64); 0] = [];
 
     fn totals(words: &[(&str, Option<i64>, i64)]) -> Totals {
         let mut totals = Totals::default();
@@ -128,37 +131,42 @@ mod tests {
         totals
     }
 
-    fn merged(top: &Top, words: &[(&str, Option<i64>, i64)]) -> Top {
-        top.merged(&totals(words)).expect("a list that changes")
-    }
-
     fn words(top: &Top) -> Vec<(&str, i64)> {
-        top.words()
+        top.words(usize::MAX)
+            .into_iter()
             .map(|(word, total)| (std::str::from_utf8(word).unwrap_or("?"), total))
             .collect()
     }
 
     #[test]
     fn keeps_the_highest_and_says_whether_it_changed() {
-        let top = merged(
-            &Top::new(2, []),
-            &[("a", None, 3), ("b", None, 3), ("c", None, 3)],
-        );
+        let mut top = Top::new(2, NONE);
+        assert!(top.merge(&totals(&[("a", None, 3), ("b", None, 3), ("c", None, 3)])));
         assert_eq!(words(&top), [("a", 3), ("b", 3)]);
-        let same = totals(&[("b", None, 3), ("c", Some(2), 3)]);
-        assert!(top.merged(&same).is_none());
-        let top = merged(&top, &[("c", Some(3), 4)]);
+        assert!(!top.merge(&totals(&[("b", None, 3)])));
+        assert!(top.merge(&totals(&[("c", Some(3), 4)])));
         assert_eq!(words(&top), [("c", 4), ("a", 3)]);
-        let none = Top::new(0, []);
-        assert!(none.merged(&totals(&[("a", None, i64::MAX)])).is_none());
+        assert_eq!(top.words(1), [(&b"c"[..], 4)]);
+        assert!(!Top::new(0, NONE).merge(&totals(&[("a", None, i64::MAX)])));
+        let mut zeros = Top::new(1, NONE);
+        assert!(zeros.merge(&totals(&[("a", None, 0)])));
+        assert!(!zeros.merge(&totals(&[("a", Some(0), 0)])));
+    }
+
+    #[test]
+    fn passes_over_what_is_behind_a_full_list() {
+        let mut top = Top::new(2, [(&b"b"[..], 3), (b"c", 3), (b"a", 2)]);
+        assert!(!top.merge(&totals(&[("a", None, 2), ("d", None, 3)])));
+        assert!(top.merge(&totals(&[("bb", None, 3)])));
+        assert_eq!(words(&top), [("b", 3), ("bb", 3)]);
     }
 
     #[test]
     fn equals_sorting_for_far_more_words_than_it_lists() {
         let mut store = BTreeMap::new();
-        let mut top = Top::new(10, []);
+        let mut top = Top::new(10, NONE);
         for step in 1..4 {
-            for (number, hash) in (0..4 * ROOM)
+            for (number, hash) in (0..4000)
                 .zip((0..).map(|n: i64| (n * n + n) % 997))
                 .step_by(step)
             {
@@ -171,7 +179,8 @@ mod tests {
                 .iter()
                 .map(|(word, total)| (&**word, Some(0), *total))
                 .collect();
-            top = merged(&top, &all);
+            assert!(top.merge(&totals(&all)));
+            assert!(top.words.len() <= 20);
             let mut expected: Vec<_> = all.iter().map(|(word, _, total)| (*word, *total)).collect();
             expected.sort_by_key(|(word, total)| (-total, *word));
             assert_eq!(words(&top), expected[..10]);
@@ -180,8 +189,21 @@ mod tests {
 
     #[test]
     fn what_is_listed_follows_a_fall() {
-        let top = Top::new(2, [(b"a"[..].into(), 9), (b"b"[..].into(), 8)]);
-        let top = merged(&top, &[("a", Some(9), 1), ("c", None, 7)]);
+        let mut top = Top::new(2, [(&b"a"[..], 9), (b"b", 8)]);
+        assert!(top.merge(&totals(&[("a", Some(9), 1), ("c", None, 7)])));
         assert_eq!(words(&top), [("b", 8), ("a", 1)]);
+        assert!(top.merge(&totals(&[("d", None, 2)])));
+        assert_eq!(words(&top), [("b", 8), ("d", 2)]);
+    }
+
+    #[test]
+    fn deleted_words_leave_room() {
+        let mut top = Top::new(2, [(&b"a"[..], 9), (b"b", 8)]);
+        let mut deletes = totals(&[]);
+        deletes.delete(b"a", 9);
+        assert!(top.merge(&deletes));
+        assert_eq!(words(&top), [("b", 8)]);
+        assert!(top.merge(&totals(&[("c", None, 1)])));
+        assert_eq!(words(&top), [("b", 8), ("c", 1)]);
     }
 }

@@ -310,12 +310,14 @@ class Top:
     """The most frequent words of one partition; exact as long as totals only rise."""
 
     def __new__(cls, size: int, words: Sequence[tuple[bytes, int]] = ()) -> Top: ...
-    def merged(self, totals: Totals) -> Top | None:
-        """Return the list with new totals taken in; None where that changes nothing.
+    def merge(self, totals: Totals) -> bool:
+        """Take new totals in; return whether that may have changed the list.
 
         Words over 256 bytes are left out. Deleted words leave it; a listed word whose total fell is listed with
         the total that it has now.
         """
+    def merged(self, totals: Totals) -> Top:
+        """Return another list with new totals taken in; this one stays as it is."""
     def words(self, most: int | None = None) -> list[tuple[bytes, int]]:
         """Return (word, total) of all or the first so many, highest first, equal ones in byte order."""
 

@@ -19,19 +19,19 @@ impl Kept {
         Self::default()
     }
 
-    fn keep(&mut self, py: Python<'_>, totals: &Totals) -> PyResult<()> {
-        let could = py.detach(|| self.0.keep(totals.get()));
-        could
+    fn keep(&mut self, totals: &Totals) -> PyResult<()> {
+        self.0
+            .keep(totals.shared())
             .then_some(())
             .ok_or_else(|| PyValueError::new_err("there are words to delete"))
     }
 
-    fn get<'py>(&self, py: Python<'py>, word: &[u8]) -> Option<Bound<'py, PyBytes>> {
+    fn get<'py>(&mut self, py: Python<'py>, word: &[u8]) -> Option<Bound<'py, PyBytes>> {
         let total = self.0.get(word)?;
         Some(PyBytes::new(py, &total.to_be_bytes()))
     }
 
-    fn pairs<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+    fn pairs<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         self.0.all(|words| records::pairs(py, words))
     }
 
@@ -39,7 +39,7 @@ impl Kept {
         self.0.clear();
     }
 
-    fn __len__(&self) -> usize {
+    fn __len__(&mut self) -> usize {
         self.0.len()
     }
 }

@@ -1,7 +1,10 @@
 //! `Totals` and `Top`.
 
+use std::sync::Arc;
+
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 
 use super::records::{self, Records};
@@ -11,18 +14,18 @@ use crate::totals::{self, TotalsError, parse_total};
 
 #[pyclass(module = "wcsup._core", frozen)]
 pub struct Totals {
-    new: totals::Totals,
+    new: Arc<totals::Totals>,
 }
 
 impl From<totals::Totals> for Totals {
     fn from(new: totals::Totals) -> Self {
-        Self { new }
+        Self { new: new.into() }
     }
 }
 
 impl Totals {
-    pub fn get(&self) -> &totals::Totals {
-        &self.new
+    pub fn shared(&self) -> Arc<totals::Totals> {
+        self.new.clone()
     }
 }
 
@@ -70,7 +73,7 @@ impl Totals {
     }
 }
 
-#[pyclass(module = "wcsup._core", frozen)]
+#[pyclass(module = "wcsup._core")]
 pub struct Top {
     top: top::Top,
 }
@@ -79,25 +82,29 @@ pub struct Top {
 impl Top {
     #[new]
     #[pyo3(signature = (size, words = Vec::new()), text_signature = "(size, words=())")]
-    fn new(size: usize, words: Vec<(Bound<'_, PyBytes>, i64)>) -> Self {
-        let words = words
-            .into_iter()
-            .map(|(word, total)| (word.as_bytes().into(), total));
+    fn new(size: usize, words: Vec<(PyBackedBytes, i64)>) -> Self {
         Self {
             top: top::Top::new(size, words),
         }
     }
 
-    fn merged(&self, py: Python<'_>, totals: &Totals) -> Option<Self> {
-        py.detach(|| self.top.merged(&totals.new))
-            .map(|top| Self { top })
+    fn merge(&mut self, py: Python<'_>, totals: &Totals) -> bool {
+        py.detach(|| self.top.merge(&totals.new))
+    }
+
+    fn merged(&self, py: Python<'_>, totals: &Totals) -> Self {
+        let top = py.detach(|| {
+            let mut top = self.top.clone();
+            top.merge(&totals.new);
+            top
+        });
+        Self { top }
     }
 
     #[pyo3(signature = (most = None))]
     fn words<'py>(&self, py: Python<'py>, most: Option<usize>) -> Vec<(Bound<'py, PyBytes>, i64)> {
-        self.top
-            .words()
-            .take(most.unwrap_or(usize::MAX))
+        let words = self.top.words(most.unwrap_or(usize::MAX)).into_iter();
+        words
             .map(|(word, total)| (PyBytes::new(py, word), total))
             .collect()
     }

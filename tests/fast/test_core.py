@@ -790,22 +790,22 @@ class TestTop:
         top, store = Top(size), Counter[bytes]()
         for batch in batches:
             store.update(batch)
-            merged = top.merged(totals_of({word: store[word] for word in batch}))
-            before, top = top.words(), merged or top
+            before, totals = top.words(), totals_of({word: store[word] for word in batch})
+            merged = top.merged(totals)
+            assert top.words() == before, "the list that another was made of stays"
+            changed = top.merge(totals)
             ranked = sorted(store.items(), key=lambda item: (-item[1], item[0]))
             expected = [(word, total) for word, total in ranked if len(word) <= 256][:size]
-            assert top.words() == expected
+            assert top.words() == merged.words() == expected
             assert top.words(2) == expected[:2]
-            assert (merged is not None) == (expected != before)
+            assert changed or expected == before
 
     def test_takes_up_a_list(self) -> None:
         top = Top(2, [(b"a", 1), (b"c", 3), (b"b", 3), (b"x" * 257, 9)])
         assert top.words() == [(b"b", 3), (b"c", 3)]
-        assert top.merged(totals_of({b"a": 2, b"c": 3})) is None
-        merged = top.merged(totals_of({b"c": 4}))
-        assert merged is not None
-        assert merged.words() == [(b"c", 4), (b"b", 3)]
-        assert top.words() == [(b"b", 3), (b"c", 3)], "the list that it was made of stays"
+        assert not top.merge(totals_of({b"a": 2, b"c": 3, b"d": 3}))
+        assert top.merge(totals_of({b"c": 4}))
+        assert top.words() == [(b"c", 4), (b"b", 3)]
 
     def test_deleted_words_leave_it(self) -> None:
         top = Top(3, [(b"a", 1), (b"b", 2)])
@@ -814,15 +814,13 @@ class TestTop:
         changelog.add(
             Inbox([record(key=b"b", offset=0), record(key=b"c", offset=1, value=eight(7)), record(key=b"d", offset=2)])
         )
-        merged = top.merged(changelog.totals(0, [eight(2), None, None]))
-        assert merged is not None
-        assert merged.words() == [(b"c", 7), (b"a", 1)]
+        assert top.merge(changelog.totals(0, [eight(2), None, None]))
+        assert top.words() == [(b"c", 7), (b"a", 1)]
 
     def test_a_total_that_fell_is_shown_as_it_is(self) -> None:
         top = Top(3, [(b"a", 5), (b"b", 4), (b"c", 3)])
-        merged = top.merged(aggregate([(0, b"a", -4)]).totals(0, [eight(5)]))
-        assert merged is not None
-        assert merged.words() == [(b"b", 4), (b"c", 3), (b"a", 1)]
+        assert top.merge(aggregate([(0, b"a", -4)]).totals(0, [eight(5)]))
+        assert top.words() == [(b"b", 4), (b"c", 3), (b"a", 1)]
 
     def test_refuses_what_is_no_size(self) -> None:
         with pytest.raises((OverflowError, ValueError)):

@@ -62,14 +62,14 @@ class Reducer:
         self._known: dict[int, tuple[_core.Known, Stamp]] = {}
         """All totals of a partition, as of a stamp: then no look-up has to reach its store."""
         self._totals: dict[int, _core.Totals] = {}
-        self._tops: dict[int, _core.Top] = {}
-        """Lists of top words that the batch changes."""
         self._letters = 0
         self._unpublished: set[int] = set()
         self._publishing: dict[int, int] = {}
         """Partitions whose top words the batch publishes, and the period in which it does."""
         self._published: dict[int, int] = {}
         """The period in which a partition's top words were published last."""
+        self._kept_at_most = 0
+        """No fewer than the words that are kept from all stores: to count them takes adding their totals up."""
         self._counters = Counters()
         self.own = self._batch.own
         self.add = self._batch.add
@@ -155,19 +155,17 @@ class Reducer:
 
     def idle_work(self) -> bool:
         """Whether it is time to publish some of them."""
-        return bool(self._due())
+        return bool(self._due(self._unpublished))
 
-    def _due(self) -> set[int]:
-        return {
-            partition for partition in self._unpublished if self._published.get(partition) != self._period(partition)
-        }
+    def _due(self, changed: set[int]) -> set[int]:
+        return {partition for partition in changed if self._published.get(partition) != self._period(partition)}
 
     def _period(self, partition: int) -> int:
         return int(time.monotonic() / TOP_SECONDS + partition / self._config.partitions)
 
     def outbox(self, *, last: bool = False) -> Outbox:
         """Return the new totals, and the top words where they are due or this is the `last` commit."""
-        self._totals, self._tops = {}, {}
+        self._totals = {}
         letters = [Letter.of(self._config.topic(self.input), refused) for refused in self._batch.rejected()]
         broken: StoreBrokenError | None = None
         for partition in self._batch.partitions():
@@ -179,15 +177,12 @@ class Reducer:
                 continue
             totals = self._batch.totals(partition, old)
             letters += self._refused(partition, totals)
-            if not len(totals):
-                continue
-            self._totals[partition] = totals
-            if (top := opened.top.merged(totals)) is not None:
-                self._tops[partition] = top
+            if len(totals):
+                self._totals[partition] = totals
         if broken is not None:
             raise broken
-        self._unpublished.update(self._tops)
-        publishing = self._unpublished if last else self._due()
+        changed = self._unpublished | self._totals.keys()
+        publishing = changed if last else self._due(changed)
         self._publishing = {partition: self._period(partition) for partition in publishing}
         self._letters = len(letters)
         return Outbox(self._records(), letters)
@@ -212,24 +207,24 @@ class Reducer:
         for partition, totals in self._totals.items():
             totals.append_to(counts, partition)
         yield self._config.topic("counts"), counts
-        tops = {partition: self._tops.get(partition, self._open[partition].top) for partition in self._publishing}
-        published = [(partition, *top_record(partition, top)) for partition, top in tops.items()]
+        published = [(partition, *top_record(partition, self._top(partition))) for partition in self._publishing]
         yield self._config.topic("top"), _core.Records(published)
+
+    def _top(self, partition: int) -> _core.Top:
+        """Return the top words as they are when the batch is committed."""
+        top, totals = self._open[partition].top, self._totals.get(partition)
+        return top if totals is None else top.merged(totals)
 
     def committed(self, written: Written) -> None:
         """Write each partition's totals and stamp to its store, in one batch, or keep them; begin the next batch."""
         counts = self._config.topic("counts")
-        are_few = sum(len(totals) for totals in self._totals.values()) <= KEPT_RECORDS
+        new_totals = sum(len(totals) for totals in self._totals.values())
+        are_few = new_totals <= KEPT_RECORDS
         for partition, totals in self._totals.items():
             opened = self._open[partition]
-            opened.stamp = replace(
-                opened.stamp,
-                next_offset=written[counts, partition] + 1,
-                own=True,
-                distinct=opened.stamp.distinct + totals.new_words,
-                total=opened.stamp.total + totals.added,
-            )
-            opened.top = self._tops.get(partition, opened.top)
+            opened.stamp = opened.stamp.after(totals, written[counts, partition] + 1, own=True)
+            if opened.top.merge(totals):
+                self._unpublished.add(partition)
             first = opened.store.empty and not opened.store.kept  # the store's making would hold up the second commit
             if are_few or first:
                 opened.store.keep(totals)
@@ -244,11 +239,14 @@ class Reducer:
         counters.words += batch.counted
         counters.bytes += batch.bytes
         counters.dead_letters += self._letters
-        counters.written += sum(len(totals) for totals in self._totals.values())
-        self._totals, self._tops = {}, {}
+        counters.written += new_totals
+        self._totals = {}
         batch.clear()
-        if self._kept > KEPT_WORDS:
-            self.tend(last=True)
+        self._kept_at_most += new_totals
+        if self._kept_at_most > KEPT_WORDS:
+            self._kept_at_most = self._kept
+            if self._kept_at_most > KEPT_WORDS:
+                self.tend(last=True)
 
     @property
     def _kept(self) -> int:
@@ -270,7 +268,7 @@ class Reducer:
     def clear(self) -> None:
         """Drop the batch."""
         self._batch.clear()
-        self._totals, self._tops = {}, {}
+        self._totals = {}
 
     def tell(self, report: Report) -> None:
         """Add the counters, and figures of the open stores."""

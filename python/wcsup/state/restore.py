@@ -324,15 +324,9 @@ class Restore:
         store, stamp, top = opening.store, opening.stamp, opening.top
         assert store is not None and stamp is not None and top is not None  # noqa: S101 - set by steps 1 to 3
         totals = self._changelog.totals(opening.partition, self._old(opening))
-        opening.top = top = top.merged(totals) or top
-        opening.stamp = replace(
-            stamp,
-            next_offset=self._changelog.next_offset(opening.partition),
-            own=False,
-            distinct=stamp.distinct + totals.new_words,
-            total=stamp.total + totals.added,
-            top=latin(top),
-        )
+        top.merge(totals)
+        next_offset = self._changelog.next_offset(opening.partition)
+        opening.stamp = stamp.after(totals, next_offset, own=False, top=latin(top))
         if store.empty and len(totals) >= _LOAD_WORDS:
             store.load(totals)
             point("open-loaded")
