@@ -31,7 +31,7 @@ class Mapper:
     # It has to be longer than most commits take: where they don't end before the next batch, lines are late.
     fetch_seconds = 0.025
     # Several brokers answer one after another.
-    pause_seconds = 0.01
+    pause_seconds = 0.015
     gather_seconds = 0.0
 
     def __init__(self, config: Config) -> None:

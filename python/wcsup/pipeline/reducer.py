@@ -49,7 +49,7 @@ class Reducer:
     input = "words"
     # Each commit of a mapper is followed at once, and held back only where several mappers commit in turns.
     fetch_seconds = 0.0
-    pause_seconds = 0.005
+    pause_seconds = 0.01
     # The records of a commit come in one answer, but to one partition's queue after the other: what comes just behind
     # the first would wait for a whole commit.
     gather_seconds = 0.0005

@@ -17,11 +17,11 @@ class Stage(Protocol):
     input: str
     """Plain name of the input topic."""
     pause_seconds: float
-    """How long after the last commit a light batch is committed at the earliest."""
+    """How long after the last commit began a light batch is committed at the earliest."""
     fetch_seconds: float
     """How long the broker gathers input for a fetch; 0: it answers as soon as there is any."""
     gather_seconds: float
-    """How long after the light batch's first records that is at the earliest."""
+    """How long it is waited for what comes behind a light batch's first records."""
 
     def own(self, partition: int, offset: int) -> None:
         """Take records of a partition from `offset` on."""

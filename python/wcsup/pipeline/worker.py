@@ -207,11 +207,21 @@ class Worker:
     def _poll(self) -> bool:
         """Hand what the consumer has to the stage; return whether it had nothing."""
         wait = SHORT_SECONDS if self._opening or self._stage.taken else IDLE_SECONDS
-        if self._stage.taken and self._light():
+        first = not self._stage.taken
+        if not first and self._light():
             # The consumer gathers what comes until the commit: one wake-up for all of it instead of one for each.
             time.sleep(max(0.0, self._light_from - time.monotonic()))
             wait = 0
-        notices = self._reader.read(max(0.0, min(wait, self._until_heartbeat())))
+        if not self._read(max(0.0, min(wait, self._until_heartbeat()))):
+            return True
+        if first and self._stage.gather_seconds and self._light() and time.monotonic() >= self._light_from:
+            time.sleep(self._stage.gather_seconds)
+            self._read(0)
+        return False
+
+    def _read(self, seconds: float) -> bool:
+        """Hand what the consumer has within so long to the stage; return whether there were records."""
+        notices = self._reader.read(seconds)
         if self._deferred is not None:
             raise self._deferred
         for error, _ in notices:
@@ -219,11 +229,9 @@ class Worker:
         before = self._stage.taken
         self._stage.add(self._reader.inbox)
         if self._stage.taken == before:
-            return True
+            return False
         self._last_record = time.monotonic()
-        if not before:
-            self._light_from = max(self._light_from, self._last_record + self._stage.gather_seconds)
-        return False
+        return True
 
     def _light(self) -> bool:
         return self._stage.taken <= LIGHT_RECORDS and self._stage.taken_bytes <= LIGHT_BYTES
@@ -274,7 +282,7 @@ class Worker:
             counters.batch_records.observe(records)
             counters.commit_seconds += time.monotonic() - began
         self._last_commit = time.monotonic()
-        self._light_from = self._last_commit + self._stage.pause_seconds
+        self._light_from = began + self._stage.pause_seconds
         self._enter(Phase.RESTORING if self._opening else Phase.RUNNING)
 
     def _rewind(self) -> None:
