@@ -149,7 +149,7 @@ def _merge(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Report:
-    """One heartbeat of a work loop, sent a few times a second by the loop itself."""
+    """One heartbeat of a work loop, sent twice a second by the loop itself."""
 
     phase: Phase = Phase.STARTING
     beat: int = 0

@@ -40,7 +40,7 @@ DRY_SECONDS = 0.03
 """How long after its last record a larger batch is committed: a backlog's fetches come with less than that between."""
 QUIET_SECONDS = 0.2
 """How long after the last commit work without new input is committed: an end past control records, top words."""
-REPORT_SECONDS = 0.2
+REPORT_SECONDS = 0.5
 WAKE_SECONDS = 0.05
 """How often librdkafka's main thread is woken at most; while a rebalance is under way it sends no heartbeat."""
 SEEK_SECONDS = 20.0
@@ -56,7 +56,7 @@ class Worker:
     """One mapper or reducer from its start to its drain."""
 
     def __init__(self, job: Job, send: Callable[[Report], None] = lambda _: None) -> None:
-        """`send` takes a report a few times a second; it must not block."""
+        """`send` takes a report twice a second; it must not block."""
         self._config: Config = job.config
         self._send = send
         self._report = Report()
@@ -455,11 +455,11 @@ class Worker:
     def _beat(self, *, now: bool = False) -> None:
         """Report that the loop goes round; called wherever it may spend a while."""
         self._report.beat += 1
-        clock = time.monotonic()
-        if not now and clock - self._sent < REPORT_SECONDS:
+        clock, ready = time.monotonic(), self._joined and not self._opening
+        if not now and ready == self._report.ready and clock - self._sent < REPORT_SECONDS:
             return
         self._sent = clock
-        self._report.ready = self._joined and not self._opening
+        self._report.ready = ready
         self._stage.tell(self._report)
         self._send(self._report)
 
