@@ -4,15 +4,18 @@ import hashlib
 import os
 import re
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
+from running import wait_for
 
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, UsageError
@@ -226,6 +229,40 @@ def test_another_process_with_the_brokers_number_is_not_the_broker(tmp_path: Pat
     Record(port=1, version=jars.KAFKA_VERSION, started=0, pid=os.getpid()).write(tmp_path)
     assert broker.status(tmp_path) is None
     assert broker.stop(tmp_path) is False
+
+
+_LEAVES_A_THREAD = """
+import ctypes, sys, threading
+threading.Thread(target=sys.stdin.read).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_broker_is_present_until_its_last_thread_has_ended(tmp_path: Path) -> None:
+    # Given a process that is a zombie, and has a thread that goes on
+    with subprocess.Popen([sys.executable, "-c", _LEAVES_A_THREAD], stdin=subprocess.PIPE) as ending:
+        record = Record(port=1, version=jars.KAFKA_VERSION, started=0, pid=ending.pid)
+        wait_for(lambda: psutil.Process(ending.pid).status() == psutil.STATUS_ZOMBIE)
+        assert not record.alive(tmp_path)
+        assert record.present(tmp_path)
+        # When that has ended, too
+        assert ending.stdin is not None
+        ending.stdin.close()
+        wait_for(lambda: not record.present(tmp_path))
+        assert psutil.pid_exists(ending.pid), "nobody has asked for its status yet"
+
+
+def test_a_broker_that_becomes_a_zombie_while_it_is_looked_at_is_present(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a process that runs, and is a zombie with threads when its command line is read
+    process = mock.create_autospec(psutil.Process, instance=True)
+    process.status.return_value = psutil.STATUS_RUNNING
+    process.cmdline.side_effect = psutil.ZombieProcess(7)
+    process.num_threads.return_value = 2
+    monkeypatch.setattr(psutil, "Process", lambda _pid: process)
+    # Then it still has its port
+    assert Record(port=1, version=jars.KAFKA_VERSION, started=0, pid=7).present(tmp_path)
 
 
 def test_data_of_a_newer_kafka_is_refused(tmp_path: Path) -> None:

@@ -61,9 +61,11 @@ class Record:
             return False
         with suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
+            try:
+                command = process.cmdline()
+            except psutil.ZombieProcess:  # it may have become one this moment
                 return process.num_threads() > 1
-            return not (command := process.cmdline()) or str(data / PROPERTIES) in command
+            return not command or str(data / PROPERTIES) in command
         return False
 
 
