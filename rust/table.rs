@@ -422,8 +422,12 @@ impl<V: Copy + Default> Table<V> {
 
     /// The words with their values, in no order.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], V)> {
-        let taken = self.slots.iter().filter(|slot| slot.epoch == self.epoch);
-        taken.map(|slot| (slot.word(&self.buffer), slot.value))
+        self.taken()
+            .map(|slot| (slot.word(&self.buffer), slot.value))
+    }
+
+    fn taken(&self) -> impl Iterator<Item = &Slot<V>> {
+        self.slots.iter().filter(|slot| slot.epoch == self.epoch)
     }
 
     /// The words in byte order.
@@ -440,7 +444,7 @@ impl<V: Copy + Default> Table<V> {
                 slots: Vec::with_capacity(self.length / groups),
             })
             .collect();
-        for slot in self.slots.iter().filter(|slot| slot.epoch == self.epoch) {
+        for slot in self.taken() {
             orders[group(slot.word(&self.buffer))].slots.push(*slot);
         }
         for order in &mut orders {

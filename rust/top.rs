@@ -36,7 +36,7 @@ impl Top {
                 *top.words.value(word) = total;
             }
         }
-        top.keep_first();
+        top.keep_first(&[]);
         top
     }
 
@@ -51,14 +51,22 @@ impl Top {
                 let old = std::mem::replace(self.words.value(word), total);
                 changed |= old != total || self.words.len() > before;
                 if self.words.len() > 2 * self.size && !fell {
-                    self.keep_first();
+                    self.keep_first(&[]);
                 }
             }
         }
         if fell {
-            self.leave_out(totals.deleted());
+            self.keep_first(totals.deleted());
         }
         changed
+    }
+
+    /// Another list, with new totals taken in.
+    #[must_use]
+    pub fn merged(&self, totals: &Totals) -> Self {
+        let mut merged = self.clone();
+        merged.merge(totals);
+        merged
     }
 
     fn enters(&self, word: &[u8], total: i64) -> bool {
@@ -68,21 +76,11 @@ impl Top {
         self.size > 0 && word.len() <= LONGEST_LISTED && self.last.as_ref().is_none_or(goes_before)
     }
 
-    /// Leaves out deleted words, given in byte order, and what is behind the first ones.
-    fn leave_out(&mut self, deleted: &[Box<[u8]>]) {
+    /// Leaves out deleted words, given in byte order, and of the others what is behind the first ones.
+    fn keep_first(&mut self, deleted: &[Box<[u8]>]) {
         let all = std::mem::take(&mut self.words);
-        for (word, total) in all.entries() {
-            if deleted.binary_search_by(|gone| (**gone).cmp(word)).is_err() {
-                *self.words.value(word) = total;
-            }
-        }
-        self.keep_first();
-    }
-
-    /// Leaves out what is behind the first words.
-    fn keep_first(&mut self) {
-        let all = std::mem::take(&mut self.words);
-        let first = first(&all, self.size);
+        let stays = |word: &[u8]| deleted.binary_search_by(|gone| (**gone).cmp(word)).is_err();
+        let first = first(all.entries().filter(|(word, _)| stays(word)), self.size);
         for (Reverse(total), word) in &first {
             *self.words.value(word) = *total;
         }
@@ -96,16 +94,16 @@ impl Top {
     /// The first `most` words with their totals, highest first, equal totals in byte order of the words.
     #[must_use]
     pub fn words(&self, most: usize) -> Vec<(&[u8], i64)> {
-        let words = first(&self.words, self.size.min(most)).into_iter();
+        let words = first(self.words.entries(), self.size.min(most)).into_iter();
         words.map(|(Reverse(total), word)| (word, total)).collect()
     }
 }
 
-fn first(words: &Table<i64>, most: usize) -> Vec<(Reverse<i64>, &[u8])> {
-    let mut first: Vec<_> = words
-        .entries()
-        .map(|(word, total)| (Reverse(total), word))
-        .collect();
+fn first<'a>(
+    words: impl Iterator<Item = (&'a [u8], i64)>,
+    most: usize,
+) -> Vec<(Reverse<i64>, &'a [u8])> {
+    let mut first: Vec<_> = words.map(|(word, total)| (Reverse(total), word)).collect();
     if first.len() > most {
         first.select_nth_unstable(most);
         first.truncate(most);

@@ -93,11 +93,7 @@ impl Top {
     }
 
     fn merged(&self, py: Python<'_>, totals: &Totals) -> Self {
-        let top = py.detach(|| {
-            let mut top = self.top.clone();
-            top.merge(&totals.new);
-            top
-        });
+        let top = py.detach(|| self.top.merged(&totals.new));
         Self { top }
     }
 
