@@ -353,7 +353,7 @@ mod many {
     #[divan::bench(sample_count = 20)]
     fn aggregate(bencher: Bencher) {
         let events = events(&WORDS, Some(&ONE));
-        let mut aggregator = Aggregator::default();
+        let mut aggregator = Aggregator::new(12);
         bencher.counter(WORDS.len()).bench_local(|| {
             aggregator.clear();
             aggregator.positions.own(0, 0);
@@ -376,7 +376,7 @@ mod many {
 
     #[divan::bench(sample_count = 20)]
     fn totals(bencher: Bencher) {
-        let mut aggregator = Aggregator::default();
+        let mut aggregator = Aggregator::new(12);
         aggregator.positions.own(0, 0);
         aggregator.add(&events(&WORDS, Some(&ONE)));
         let old = vec![Some(7); aggregator.words(0).len()];

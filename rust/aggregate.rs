@@ -1,17 +1,27 @@
 //! A reducer's batch: counts added up by partition and word.
+//!
+//! A record may have words of any partition, for the reducer that owned them all when it was written. Words of a
+//! partition that the batch does not own when it ends are written to that one, in the same transaction: they are
+//! [`forwarded`](Aggregator::forwarded). So who owns what has to be right for speed alone.
+//!
+//! Totals of a partition whose offset has not moved come from such a record. Its offset is committed all the same:
+//! that has the next owner wait for a transaction that has yet to end, by the offset that is pending (KIP-447).
 
 use crate::input::{Event, Reason, Rejected};
-use crate::packed::{self, Entries, Packed};
+use crate::packed::{self, Entries, Packed, Whose};
+use crate::partition::partition;
 use crate::partitions::Partitions;
 use crate::positions::Positions;
+use crate::records::Records;
 use crate::tokenize::MAX_WORD_BYTES;
 use crate::totals::{Totals, TotalsError};
 
 /// Counts added up by partition and word.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Aggregator {
     /// What is owned.
     pub positions: Positions,
+    partitions: u32,
     sums: Partitions<i64>,
     tally: Tally,
 }
@@ -29,16 +39,31 @@ pub struct Tally {
     pub rejected_memory: usize,
     /// Sum of the counts without their signs: no sum of a word is larger.
     magnitude: i128,
+    /// Whether a record had words of any partition.
+    pub mixed: bool,
 }
 
 impl Aggregator {
+    /// An empty batch of a topic of so many partitions.
+    #[must_use]
+    pub fn new(partitions: u32) -> Self {
+        Self {
+            positions: Positions::default(),
+            partitions,
+            sums: Partitions::default(),
+            tally: Tally::default(),
+        }
+    }
+
     /// Takes records in and returns those that can't be processed.
     pub fn add(&mut self, events: &[Event<'_>]) -> Vec<Rejected> {
         let Self {
             positions,
+            partitions,
             sums,
             tally,
         } = self;
+        let partitions = *partitions;
         let mut rejected = Vec::new();
         let mut risky = Vec::new();
         let counts = events.iter().enumerate().flat_map(|(index, event)| {
@@ -66,17 +91,22 @@ impl Aggregator {
                     tally.bytes += word.len() as u64;
                     tally.counted += i128::from(count);
                     tally.magnitude += i128::from(count).abs();
-                    Counts::one(index, partition, word, count)
+                    Counts::one(index, Home::Partition(partition), word, count)
                 }
                 Ok((partition, Read::Packed(packed))) => {
                     tally.bytes += packed.bytes as u64;
                     tally.magnitude += packed.sum;
+                    let home = match packed.whose {
+                        Whose::Own => Home::Partition(partition),
+                        Whose::Any => Home::OfWord(partitions),
+                    };
                     if tally.magnitude > i64::MAX.into() {
-                        risky.push((index, partition, packed));
+                        risky.push((index, home, packed));
                         return Counts::none(index);
                     }
                     tally.counted += packed.sum;
-                    Counts::many(index, partition, packed)
+                    tally.mixed |= packed.whose == Whose::Any;
+                    Counts::many(index, home, packed)
                 }
                 Err(reason) => {
                     rejected.push(Rejected { index, reason });
@@ -96,8 +126,8 @@ impl Aggregator {
                 reason: Reason::Overflow,
             });
         }
-        for (index, partition, packed) in risky {
-            if !self.add_if_it_fits(partition, packed) {
+        for (index, home, packed) in risky {
+            if !self.add_if_it_fits(home, packed) {
                 rejected.push(Rejected {
                     index,
                     reason: Reason::Overflow,
@@ -111,25 +141,67 @@ impl Aggregator {
 
     /// Adds packed words all or none: where one of the sums would not fit. Few texts can come near that, so that
     /// what this costs does not matter.
-    fn add_if_it_fits(&mut self, partition: i32, packed: Packed<'_>) -> bool {
+    fn add_if_it_fits(&mut self, home: Home, packed: Packed<'_>) -> bool {
         let fits = packed.into_iter().all(|(word, count)| {
-            let sum = self.sums.get(partition, word).unwrap_or(0);
+            let sum = self.sums.get(home.of(word), word).unwrap_or(0);
             sum.checked_add(count).is_some()
         });
         if fits {
             let counts = packed
                 .into_iter()
-                .map(|(word, count)| (partition, word, count));
+                .map(|(word, count)| (home.of(word), word, count));
             self.sums.change(counts, |sum, count| *sum += count);
             self.tally.counted += packed.sum;
+            self.tally.mixed |= packed.whose == Whose::Any;
         }
         fits
     }
 
-    /// Partitions that the batch has words of, in order.
+    /// Owned partitions that the batch has words of, in order.
     #[must_use]
     pub fn partitions(&self) -> Vec<i32> {
-        self.sums.numbers()
+        let mut numbers = self.sums.numbers();
+        numbers.retain(|partition| self.positions.owns(*partition));
+        numbers
+    }
+
+    /// Partitions that the batch has words of and does not own, in order.
+    fn foreign(&self) -> Vec<i32> {
+        let mut numbers = self.sums.numbers();
+        numbers.retain(|partition| !self.positions.owns(*partition));
+        numbers
+    }
+
+    /// The words of partitions that are not owned, packed for those into records of at most `limit` bytes where a
+    /// word alone is not longer.
+    pub fn forwarded(&mut self, limit: usize) -> Records {
+        let mut records = Records::default();
+        for partition in self.foreign() {
+            let words = self.sums.in_order(partition);
+            records.put_packed(partition, packed::pack(words, Whose::Own, limit));
+        }
+        records
+    }
+
+    /// Sum of the counts that are not forwarded.
+    pub fn counted(&mut self) -> i128 {
+        let mut counted = self.tally.counted;
+        for partition in self.foreign() {
+            let words = self.sums.in_order(partition);
+            counted -= words.map(|(_, sum)| i128::from(sum)).sum::<i128>();
+        }
+        counted
+    }
+
+    /// Partitions and their next offsets, of those that moved; of all that are owned where words came in a record of
+    /// any partition's.
+    #[must_use]
+    pub fn offsets(&self) -> Vec<(i32, i64)> {
+        if self.tally.mixed {
+            self.positions.all()
+        } else {
+            self.positions.moved()
+        }
     }
 
     /// Distinct words of a partition in byte order.
@@ -211,10 +283,29 @@ fn read<'a>(key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Result<Read<'a>, 
     }
 }
 
+/// Where the words of a record belong.
+#[derive(Clone, Copy)]
+enum Home {
+    Partition(i32),
+    /// Each to its own, of so many.
+    OfWord(u32),
+}
+
+impl Home {
+    #[inline]
+    #[expect(clippy::cast_possible_wrap)] // Kafka's partitions are numbered by an i32
+    fn of(self, word: &[u8]) -> i32 {
+        match self {
+            Self::Partition(partition) => partition,
+            Self::OfWord(partitions) => partition(word, partitions) as i32,
+        }
+    }
+}
+
 /// The words of one record with its index and their counts.
 struct Counts<'a> {
     index: usize,
-    partition: i32,
+    home: Home,
     one: Option<(&'a [u8], i64)>,
     many: Entries<'a>,
 }
@@ -223,23 +314,23 @@ impl<'a> Counts<'a> {
     fn none(index: usize) -> Self {
         Self {
             index,
-            partition: 0,
+            home: Home::Partition(0),
             one: None,
             many: Entries::default(),
         }
     }
 
-    fn one(index: usize, partition: i32, word: &'a [u8], count: i64) -> Self {
+    fn one(index: usize, home: Home, word: &'a [u8], count: i64) -> Self {
         Self {
-            partition,
+            home,
             one: Some((word, count)),
             ..Self::none(index)
         }
     }
 
-    fn many(index: usize, partition: i32, packed: Packed<'a>) -> Self {
+    fn many(index: usize, home: Home, packed: Packed<'a>) -> Self {
         Self {
-            partition,
+            home,
             many: packed.into_iter(),
             ..Self::none(index)
         }
@@ -252,7 +343,7 @@ impl<'a> Iterator for Counts<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let (word, count) = self.one.take().or_else(|| self.many.next())?;
-        Some((self.partition, word, (self.index, count)))
+        Some((self.home.of(word), word, (self.index, count)))
     }
 }
 
@@ -260,7 +351,8 @@ impl<'a> Iterator for Counts<'a> {
 mod tests {
     use super::Aggregator;
     use crate::input::{Event, Reason, Rejected};
-    use crate::packed::{self, Malformed};
+    use crate::packed::{self, Malformed, Packed, Whose};
+    use crate::partition::partition;
     use crate::totals::TotalsError;
 
     fn add(aggregator: &mut Aggregator, records: &[(i32, &str, i64)]) -> Vec<Rejected> {
@@ -287,7 +379,7 @@ mod tests {
 
     #[test]
     fn adds_up_by_partition_and_word() {
-        let mut aggregator = Aggregator::default();
+        let mut aggregator = Aggregator::new(12);
         let long = "a word of more than sixteen bytes";
         assert!(
             add(
@@ -319,7 +411,7 @@ mod tests {
 
     #[test]
     fn what_overflows_is_rejected_and_not_counted() {
-        let mut aggregator = Aggregator::default();
+        let mut aggregator = Aggregator::new(12);
         let rejected = add(
             &mut aggregator,
             &[(0, "a", i64::MAX), (0, "a", 2), (0, "b", 1), (0, "a", -1)],
@@ -350,10 +442,10 @@ mod tests {
 
     #[test]
     fn packed_and_plain_records_add_up() {
-        let mut aggregator = Aggregator::default();
+        let mut aggregator = Aggregator::new(12);
         aggregator.positions.own(0, 0);
         let words: [(&[u8], i64); 3] = [(b"\0", 1), (b"a", 2), (b"b", 300)];
-        let values = packed::pack(words.into_iter(), 1000);
+        let values = packed::pack(words.into_iter(), Whose::Own, 1000);
         let (plain, damaged) = (5_i64.to_be_bytes(), [&values[0][..], b"\x01a\x01"].concat());
         let rejected = aggregator.add(&[
             packed_event(0, &values[0]),
@@ -379,9 +471,10 @@ mod tests {
 
     #[test]
     fn packed_words_whose_sums_do_not_fit_are_rejected_whole() {
-        let mut aggregator = Aggregator::default();
+        let mut aggregator = Aggregator::new(12);
         aggregator.positions.own(0, 0);
-        let pack = |words: &[(&'static [u8], i64)]| packed::pack(words.iter().copied(), 1000);
+        let pack =
+            |words: &[(&'static [u8], i64)]| packed::pack(words.iter().copied(), Whose::Own, 1000);
         let (most, both) = (pack(&[(b"b", i64::MAX)]), pack(&[(b"a", 1), (b"b", 1)]));
         let fits = pack(&[(b"a", 1), (b"c", 5)]);
         let rejected = aggregator.add(&[
@@ -405,7 +498,7 @@ mod tests {
 
     #[test]
     fn old_totals_must_fit_the_words() {
-        let mut aggregator = Aggregator::default();
+        let mut aggregator = Aggregator::new(12);
         add(&mut aggregator, &[(0, "a", 1)]);
         assert_eq!(
             aggregator.totals(0, &[]).map(|_| ()),
@@ -416,5 +509,70 @@ mod tests {
                 .totals(7, &[])
                 .is_ok_and(|totals| totals.is_empty())
         );
+    }
+
+    #[test]
+    fn words_of_any_partition_go_to_their_own_or_are_forwarded() {
+        let mut aggregator = Aggregator::new(4);
+        let words = (0..100).map(|n| (format!("w{n:02}"), n));
+        let words: Vec<(String, i64)> = words.collect();
+        let pairs = || words.iter().map(|(word, count)| (word.as_bytes(), *count));
+        let of = |wanted: i32| {
+            pairs().filter(move |(word, _)| partition(word, 4) == wanted.unsigned_abs())
+        };
+        let mixed = packed::pack(pairs(), Whose::Any, 1 << 16);
+        for owned in [0, 1] {
+            aggregator.positions.own(owned, 5);
+        }
+        assert!(aggregator.add(&[packed_event(5, &mixed[0])]).is_empty());
+        assert_eq!(aggregator.offsets(), [(0, 6), (1, 5)], "both fence");
+        assert_eq!(aggregator.partitions(), [0, 1]);
+        for owned in [0, 1] {
+            let expected: Vec<_> = of(owned).map(|(word, _)| word).collect();
+            assert_eq!(aggregator.words(owned).collect::<Vec<_>>(), expected);
+        }
+        let forwarded = aggregator.forwarded(1 << 16);
+        for (place, partition) in [(0, 2), (1, 3)] {
+            let (to, key, value) = forwarded.get(place).expect("a record for each");
+            let packed = Packed::read(value).expect("packed").expect("well formed");
+            assert_eq!(
+                (to, key, packed.whose),
+                (partition, packed::KEY, Whose::Own)
+            );
+            assert_eq!(
+                packed.into_iter().collect::<Vec<_>>(),
+                of(partition).collect::<Vec<_>>()
+            );
+        }
+        assert_eq!(forwarded.len(), 2);
+        let counted: i64 = of(0).chain(of(1)).map(|(_, count)| count).sum();
+        assert_eq!(aggregator.counted(), counted.into());
+
+        // What is opened before the batch ends is not forwarded any more.
+        aggregator.positions.own(3, 0);
+        assert_eq!(aggregator.partitions(), [0, 1, 3]);
+        assert_eq!(aggregator.forwarded(1 << 16).len(), 1);
+        assert_eq!(aggregator.offsets(), [(0, 6), (1, 5), (3, 0)]);
+
+        aggregator.clear();
+        assert!(aggregator.offsets().is_empty());
+        assert!(aggregator.forwarded(1 << 16).is_empty());
+    }
+
+    #[test]
+    fn words_of_any_partition_whose_sums_do_not_fit_are_rejected_whole() {
+        let mut aggregator = Aggregator::new(2);
+        aggregator.positions.own(0, 0);
+        let pack = |words: &[(&'static [u8], i64)]| {
+            packed::pack(words.iter().copied(), Whose::Any, 1000).swap_remove(0)
+        };
+        let (most, both) = (pack(&[(b"b", i64::MAX)]), pack(&[(b"a", 1), (b"b", 1)]));
+        let rejected = aggregator.add(&[packed_event(0, &most), packed_event(1, &both)]);
+        assert_eq!(rejected.len(), 1);
+        let everywhere = [0, 1].map(|partition| {
+            let words = aggregator.sums.in_order(partition);
+            words.map(|(_, sum)| i128::from(sum)).sum::<i128>()
+        });
+        assert_eq!(everywhere.iter().sum::<i128>(), i64::MAX.into());
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::ascii::Text;
 use crate::input::{Event, Reason, Rejected};
-use crate::packed;
+use crate::packed::{self, Whose};
 use crate::partition;
 use crate::positions::Positions;
 use crate::records::Records;
@@ -154,18 +154,41 @@ impl Combiner {
     pub fn packed(&self, limit: usize) -> Records {
         let mut records = Records::default();
         self.partitions(|partition, words| {
-            for value in packed::pack(words, limit) {
-                records.put(partition, packed::KEY, &value);
-            }
+            records.put_packed(partition, packed::pack(words, Whose::Own, limit));
         });
         records
     }
 
-    /// Hands over each partition's distinct words with their counts, in byte order.
-    fn partitions(&self, mut hand: impl FnMut(i32, WordsInOrder<'_, i64>)) {
-        let orders = self.counts.orders(self.partitions as usize, |word| {
-            partition::partition(word, self.partitions) as usize
+    /// The same with the words of several partitions in one record, which is written to one of them: `homes` has that
+    /// one for each partition. None if it has not, or another number.
+    #[must_use]
+    pub fn mixed(&self, homes: &[u32], limit: usize) -> Option<Records> {
+        let fit = homes.iter().all(|home| *home < self.partitions);
+        if homes.len() != self.partitions as usize || !fit {
+            return None;
+        }
+        let mut records = Records::default();
+        let home = |word: &[u8]| homes[partition::partition(word, self.partitions) as usize];
+        self.groups(home, |home, words| {
+            records.put_packed(home, packed::pack(words, Whose::Any, limit));
         });
+        Some(records)
+    }
+
+    /// Hands over each partition's distinct words with their counts, in byte order.
+    fn partitions(&self, hand: impl FnMut(i32, WordsInOrder<'_, i64>)) {
+        self.groups(|word| partition::partition(word, self.partitions), hand);
+    }
+
+    /// Hands over the distinct words of each group, which has the number of a partition, in byte order.
+    fn groups(
+        &self,
+        group: impl Fn(&[u8]) -> u32,
+        mut hand: impl FnMut(i32, WordsInOrder<'_, i64>),
+    ) {
+        let orders = self
+            .counts
+            .orders(self.partitions as usize, |word| group(word) as usize);
         for (partition, order) in (0..).zip(&orders) {
             hand(partition, self.counts.words(order));
         }
@@ -201,6 +224,7 @@ impl Combiner {
 mod tests {
     use super::Combiner;
     use crate::input::{Event, Reason, Rejected};
+    use crate::packed::{KEY, Packed, Whose};
     use crate::partition::partition;
     use crate::tokenize::{MAX_WORD_BYTES, Rule};
 
@@ -279,6 +303,33 @@ mod tests {
                 }]
             );
             assert_eq!(counts(&combiner), [("a".into(), 1)]);
+        }
+    }
+
+    #[test]
+    fn mixes_the_words_of_partitions_with_one_home() {
+        let mut combiner = Combiner::new(Rule::Ascii, 4);
+        combiner.positions.own(0, 0);
+        let text = (0..200).map(|n| format!("w{}", "x".repeat(n % 50)));
+        let text = text.collect::<Vec<_>>().join(" ");
+        assert!(combiner.add(&[line(0, text.as_bytes())]).is_empty());
+        let homes = [0, 1, 1, 0];
+        let records = combiner.mixed(&homes, 1 << 16).expect("four homes");
+        assert_eq!(records.len(), 2);
+        let mut found = Vec::new();
+        for place in 0..2 {
+            let (home, key, value) = records.get(place).expect("two records");
+            let packed = Packed::read(value).expect("packed").expect("well formed");
+            assert_eq!((key, packed.whose), (KEY, Whose::Any));
+            for (word, count) in packed {
+                assert_eq!(homes[partition(word, 4) as usize], home.unsigned_abs());
+                found.push((String::from_utf8_lossy(word).into_owned(), count));
+            }
+        }
+        found.sort();
+        assert_eq!(found, counts(&combiner));
+        for wrong in [&[0, 1, 1][..], &[0, 1, 1, 4], &[]] {
+            assert!(combiner.mixed(wrong, 1 << 16).is_none());
         }
     }
 }

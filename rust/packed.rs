@@ -1,10 +1,14 @@
-//! Many words of one partition in one record of `words`.
+//! Many words in one record of `words`.
 //!
 //! A plain record carries one word, and each record costs the mapper, the broker and the reducer together some
-//! microseconds, whatever is in it. A packed one has the key [`KEY`] and as its value [`MAGIC`] with entries
-//! behind it, in byte order of the words, none twice: the length of the word as LEB128, its bytes, and how often
-//! the batch had it as LEB128. Its value has more than 8 bytes always, and a plain record's has 8 or none: so the
-//! word that is [`KEY`] itself is still counted by plain records, and nothing is ambiguous.
+//! microseconds, whatever is in it. A packed one has the key [`KEY`] and as its value [`NAME`] with a version and
+//! entries behind it, in byte order of the words, none twice: the length of the word as LEB128, its bytes, and how
+//! often the batch had it as LEB128. Its value has more than 8 bytes always, and a plain record's has 8 or none: so
+//! the word that is [`KEY`] itself is still counted by plain records, and nothing is ambiguous.
+//!
+//! The version says whose words they are: those of the record's own partition ([`Whose::Own`]), or of any
+//! ([`Whose::Any`]), which a mapper writes where it has few, for the reducer that owns all of their partitions: each
+//! partition that a transaction writes to is a request, and costs more than its words.
 //!
 //! What is not written in this way exactly is rejected as a whole. The rules are strict (the shortest LEB128
 //! alone, words that rise), so that damage is found rather than counted.
@@ -13,8 +17,18 @@ use crate::tokenize::MAX_WORD_BYTES;
 
 /// The key of packed records.
 pub const KEY: &[u8] = b"\0";
-/// How the values begin; the last byte is the version.
-pub const MAGIC: [u8; 8] = *b"WCSUP\0\0\x01";
+/// How the values begin, before the version.
+pub const NAME: [u8; 7] = *b"WCSUP\0\0";
+
+/// Which partitions the words of a packed record belong to: its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Whose {
+    /// All of them to the record's own.
+    Own = 1,
+    /// Each to that of its key, as if it had a record of its own.
+    Any = 2,
+}
 
 /// Packs words, given in byte order with counts of at least 0, into values of at most `limit` bytes, where a word
 /// alone is not longer.
@@ -22,7 +36,11 @@ pub const MAGIC: [u8; 8] = *b"WCSUP\0\0\x01";
 /// # Panics
 ///
 /// If a count is negative: no batch of lines has one.
-pub fn pack<'a>(words: impl Iterator<Item = (&'a [u8], i64)>, limit: usize) -> Vec<Vec<u8>> {
+pub fn pack<'a>(
+    words: impl Iterator<Item = (&'a [u8], i64)>,
+    whose: Whose,
+    limit: usize,
+) -> Vec<Vec<u8>> {
     /// The longest lengths and counts.
     const NUMBERS: usize = 4 + 9;
     let mut values: Vec<Vec<u8>> = Vec::new();
@@ -31,8 +49,9 @@ pub fn pack<'a>(words: impl Iterator<Item = (&'a [u8], i64)>, limit: usize) -> V
         let value = match values.last_mut() {
             Some(value) if value.len() + needed <= limit => value,
             _ => {
-                let mut value = Vec::with_capacity(limit.max(MAGIC.len() + needed));
-                value.extend_from_slice(&MAGIC);
+                let mut value = Vec::with_capacity(limit.max(NAME.len() + 1 + needed));
+                value.extend_from_slice(&NAME);
+                value.push(whose as u8);
                 values.push(value);
                 values.last_mut().expect("it was pushed just now")
             }
@@ -69,6 +88,8 @@ pub enum Malformed {
 #[derive(Debug, Clone, Copy)]
 pub struct Packed<'a> {
     entries: &'a [u8],
+    /// Which partitions the words belong to.
+    pub whose: Whose,
     /// Sum of the counts.
     pub sum: i128,
     /// Bytes of the words.
@@ -79,23 +100,25 @@ impl<'a> Packed<'a> {
     /// Reads the value of a record whose key is [`KEY`]; none if it is no packed one.
     #[must_use]
     pub fn read(value: &'a [u8]) -> Option<Result<Self, Malformed>> {
-        let (name, version) = (&MAGIC[..7], MAGIC[7]);
-        let rest = value.strip_prefix(name)?;
-        let (found, entries) = rest.split_first()?;
+        let rest = value.strip_prefix(&NAME)?;
+        let (version, entries) = rest.split_first()?;
         if entries.is_empty() {
             return None;
         }
-        Some(if *found == version {
-            Self::check(entries).map_err(|left| Malformed::Entry(value.len() - left))
-        } else {
-            Err(Malformed::Version(*found))
-        })
+        let whose = match version {
+            1 => Whose::Own,
+            2 => Whose::Any,
+            other => return Some(Err(Malformed::Version(*other))),
+        };
+        let checked = Self::check(entries, whose);
+        Some(checked.map_err(|left| Malformed::Entry(value.len() - left)))
     }
 
     /// Goes through all entries; else tells how many bytes are left at the one that is wrong.
-    fn check(entries: &'a [u8]) -> Result<Self, usize> {
+    fn check(entries: &'a [u8], whose: Whose) -> Result<Self, usize> {
         let mut packed = Self {
             entries,
+            whose,
             sum: 0,
             bytes: 0,
         };
@@ -174,7 +197,7 @@ fn read_long(mut number: u64, bytes: &mut &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MAGIC, Malformed, Packed, pack, read, write};
+    use super::{Malformed, NAME, Packed, Whose, pack, read, write};
     use crate::tokenize::MAX_WORD_BYTES;
 
     fn read_all(value: &[u8]) -> Result<Vec<(&[u8], i64)>, Malformed> {
@@ -211,31 +234,46 @@ mod tests {
             (&longest, 3),
             (b"y", 1),
         ];
-        for limit in [0, 30, 64, 1000, MAX_WORD_BYTES * 2] {
-            let values = pack(words.iter().copied(), limit);
+        for (limit, whose) in [
+            (0, Whose::Own),
+            (30, Whose::Any),
+            (64, Whose::Own),
+            (1000, Whose::Own),
+            (MAX_WORD_BYTES * 2, Whose::Any),
+        ] {
+            let values = pack(words.iter().copied(), whose, limit);
             let read: Vec<_> = values
                 .iter()
                 .flat_map(|value| read_all(value).expect("what was packed"))
                 .collect();
             assert_eq!(read, words);
             for value in &values {
-                assert!(value.len() > MAGIC.len());
+                assert!(value.len() > NAME.len() + 1);
                 assert!(value.len() <= limit || read_all(value).is_ok_and(|read| read.len() == 1));
+                let packed = Packed::read(value).expect("a packed value");
+                assert_eq!(packed.map(|packed| packed.whose), Ok(whose));
             }
         }
-        assert!(pack([].into_iter(), 10).is_empty());
+        assert!(pack([].into_iter(), Whose::Own, 10).is_empty());
     }
 
     #[test]
     fn what_is_no_packed_value_is_left_to_others() {
-        for value in [&b""[..], b"WCSUP", b"12345678", b"123456789", &MAGIC] {
+        for value in [
+            &b""[..],
+            b"WCSUP",
+            b"12345678",
+            b"123456789",
+            b"WCSUP\0\0\x01",
+            b"WCSUP\0\0\x02",
+        ] {
             assert!(Packed::read(value).is_none());
         }
     }
 
     #[test]
     fn each_way_to_be_wrong_is_rejected() {
-        let value = |entries: &[u8]| [&MAGIC[..], entries].concat();
+        let value = |entries: &[u8]| [&NAME[..], b"\x01", entries].concat();
         for (entries, at) in [
             (&b"\x01a"[..], 8),                                    // no count
             (b"\x02a\x01", 8),                                     // cut off
@@ -252,10 +290,13 @@ mod tests {
             );
         }
         let mut newer = value(b"\x01a\x01");
-        newer[7] = 2;
-        assert_eq!(read_all(&newer), Err(Malformed::Version(2)));
+        for version in [0, 3, 255] {
+            newer[7] = version;
+            assert_eq!(read_all(&newer), Err(Malformed::Version(version)));
+        }
 
-        let long = pack([(&vec![b'x'; MAX_WORD_BYTES + 1][..], 1)].into_iter(), 0);
+        let long = [(&vec![b'x'; MAX_WORD_BYTES + 1][..], 1)];
+        let long = pack(long.into_iter(), Whose::Own, 0);
         assert_eq!(read_all(&long[0]), Err(Malformed::Entry(8)));
     }
 
@@ -263,7 +304,7 @@ mod tests {
     fn damage_is_rejected_or_leaves_words_in_order() {
         let words: Vec<_> = (0..300_i64).map(|n| (format!("w{n:04}"), n)).collect();
         let pairs = words.iter().map(|(word, n)| (word.as_bytes(), *n));
-        let value = pack(pairs, 1 << 16).swap_remove(0);
+        let value = pack(pairs, Whose::Own, 1 << 16).swap_remove(0);
         for place in 8..value.len() {
             for bit in 0..8 {
                 let mut value = value.clone();

@@ -74,14 +74,27 @@ impl Positions {
         Some(self.owned[index].next)
     }
 
+    /// Whether a partition is owned.
+    #[must_use]
+    pub fn owns(&self, partition: i32) -> bool {
+        self.next(partition).is_some()
+    }
+
     /// Partitions and their next offsets, of those that moved since `clear`.
     #[must_use]
     pub fn moved(&self) -> Vec<(i32, i64)> {
-        self.owned
-            .iter()
-            .filter(|owned| owned.moved)
-            .map(|owned| (owned.partition, owned.next))
-            .collect()
+        self.of(|owned| owned.moved)
+    }
+
+    /// The same of all that are owned.
+    #[must_use]
+    pub fn all(&self) -> Vec<(i32, i64)> {
+        self.of(|_| true)
+    }
+
+    fn of(&self, wanted: impl Fn(&Position) -> bool) -> Vec<(i32, i64)> {
+        let wanted = self.owned.iter().filter(|owned| wanted(owned));
+        wanted.map(|owned| (owned.partition, owned.next)).collect()
     }
 
     /// Starts a new batch: nothing has moved; what is owned and expected stays.

@@ -4,6 +4,8 @@ use std::cmp::{max, min};
 use std::iter;
 use std::ops::Range;
 
+use crate::packed;
+
 /// Keys and values, one behind the other, and the partitions that they are for.
 #[derive(Debug, Default)]
 pub struct Records {
@@ -35,6 +37,13 @@ impl Records {
     ) {
         for (word, number) in words {
             self.put(partition, word, &number.to_be_bytes());
+        }
+    }
+
+    /// Appends packed records.
+    pub fn put_packed(&mut self, partition: i32, values: Vec<Vec<u8>>) {
+        for value in values {
+            self.put(partition, packed::KEY, &value);
         }
     }
 

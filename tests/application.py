@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
@@ -112,6 +113,16 @@ class WorkerProcess:
         return status
 
 
+def stopped(worker: WorkerProcess) -> bool:
+    """Return whether a worker is stopped (SIGSTOP)."""
+    return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
+
+
+def have_partitions(workers: Iterable[WorkerProcess]) -> bool:
+    """Return whether all of the workers have partitions, and are ready."""
+    return all(worker.ready and worker.report.partitions for worker in workers)
+
+
 class Application:
     """Topics, state and workers of one application."""
 
@@ -197,6 +208,16 @@ class Application:
         assert producer.flush(WAIT_SECONDS) == 0
         if refused:
             raise KafkaException(refused[0])
+
+    def write_mixed(self, lines: Sequence[bytes], partition: int) -> None:
+        """Write to a partition of `words` what a mapper makes of lines whose words one reducer owns, as it believes."""
+        self.written.update(recount(lines))
+        count = self.config.partitions
+        batch = _core.Combiner(self.config.words, count)
+        batch.own(0, 0)
+        batch.add(_core.Inbox((0, offset, None, line) for offset, line in enumerate(lines)))
+        mixed = batch.mixed([partition] * count, 64 << 10)
+        self.write("words", [mixed[place][1:] for place in range(len(mixed))], partition)
 
     def configure(self, topic: str, settings: Mapping[str, str]) -> None:
         """Set what a topic's configuration has to say, and wait until the broker says it."""

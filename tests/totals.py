@@ -20,7 +20,7 @@ def listed(records: _core.Records) -> list[tuple[bytes, bytes]]:
 
 def totals(words: dict[bytes, int]) -> _core.Totals:
     """Return totals as a reducer would write them."""
-    batch = _core.Aggregator()
+    batch = _core.Aggregator(1)
     batch.own(0, 0)
     batch.add(_core.Inbox((0, offset, word, eight(count)) for offset, (word, count) in enumerate(words.items())))
     return batch.totals(0, [None] * len(words))

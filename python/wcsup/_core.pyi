@@ -176,6 +176,12 @@ class Combiner:
 
         A word that is longer by itself has a record of its own. `rust/packed.rs` has the format.
         """
+    def mixed(self, homes: Sequence[int], limit: int) -> Records:
+        """Return the same with the words of several partitions in one record.
+
+        `homes` has for each partition the one that its words are written to. Raises ValueError where it has not one for
+        each, or other numbers.
+        """
     def offsets(self) -> list[tuple[int, int]]:
         """Return (partition, next offset) of every owned partition whose next offset moved since `clear`."""
     def rejected(self) -> list[tuple[int, int, bytes | None, bytes | None, str]]:
@@ -207,7 +213,8 @@ class Combiner:
 class Aggregator:
     """A reducer's batch: `words` records added up by partition and word."""
 
-    def __new__(cls) -> Aggregator: ...
+    def __new__(cls, partitions: int) -> Aggregator:
+        """`partitions` is that of `words`: for records with words of any of them."""
     def own(self, partition: int, offset: int) -> None:
         """As `Combiner.own`."""
     def disown(self, partition: int) -> None:
@@ -221,7 +228,7 @@ class Aggregator:
         8 bytes: packed words all or none. Ends as in `Combiner.add`.
         """
     def partitions(self) -> list[int]:
-        """Return the partitions that the batch has words of, in order."""
+        """Return the owned partitions that the batch has words of, in order."""
     def words(self, partition: int) -> list[bytes]:
         """Return the partition's distinct words in byte order, the order in which `totals` takes the old ones."""
     def totals(self, partition: int, old: Sequence[bytes | None] | Known) -> Totals:
@@ -230,8 +237,18 @@ class Aggregator:
         An old total has 8 bytes, or 4 from an older word count; None where a word is new. Raises ValueError where
         one has another length or there are not as many as words. A sum that does not fit 8 bytes is `refused`.
         """
+    def forwarded(self, limit: int) -> Records:
+        """Return the words of partitions that are not owned, as packed `words` records for those.
+
+        They came in records with words of any partition, which are to be committed together with these. The batch
+        keeps.
+        """
     def offsets(self) -> list[tuple[int, int]]:
-        """As `Combiner.offsets`."""
+        """As `Combiner.offsets`; of every owned partition where a record had words of any partition.
+
+        Totals of a partition are written then whose offset did not move. It is committed with them, so that whoever
+        owns the partition next waits for the transaction: for the offset is pending (KIP-447).
+        """
     def rejected(self) -> list[tuple[int, int, bytes | None, bytes | None, str]]:
         """As `Combiner.rejected`."""
     def clear(self) -> None:
@@ -239,8 +256,11 @@ class Aggregator:
     @property
     def taken(self) -> int: ...
     @property
+    def mixed(self) -> bool:
+        """Whether a record had words of any partition."""
+    @property
     def counted(self) -> int:
-        """Sum of the records' counts: words of text."""
+        """Sum of the counts that are not forwarded: words of text."""
     @property
     def distinct(self) -> int: ...
     @property

@@ -4,12 +4,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::inbox::{Inbox, RejectedRecord};
+use super::records::Records;
 use super::totals::{Known, Totals, old_totals, totals_error};
-use super::{position, records};
+use super::{number_of_partitions, position, records};
 use crate::aggregate;
 
 #[pyclass(module = "wcsup._core")]
-#[derive(Default)]
 pub struct Aggregator {
     batch: aggregate::Aggregator,
     rejected: Vec<RejectedRecord>,
@@ -18,8 +18,11 @@ pub struct Aggregator {
 #[pymethods]
 impl Aggregator {
     #[new]
-    fn new() -> Self {
-        Self::default()
+    fn new(partitions: i64) -> PyResult<Self> {
+        Ok(Self {
+            batch: aggregate::Aggregator::new(number_of_partitions(partitions)?),
+            rejected: Vec::new(),
+        })
     }
 
     fn own(&mut self, partition: i32, offset: i64) -> PyResult<()> {
@@ -68,8 +71,12 @@ impl Aggregator {
             .map_err(|error| totals_error(&error))
     }
 
+    fn forwarded(&mut self, py: Python<'_>, limit: usize) -> Records {
+        py.detach(|| self.batch.forwarded(limit)).into()
+    }
+
     fn offsets(&self) -> Vec<(i32, i64)> {
-        self.batch.positions.moved()
+        self.batch.offsets()
     }
 
     fn rejected<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -87,8 +94,13 @@ impl Aggregator {
     }
 
     #[getter]
-    fn counted(&self) -> i128 {
-        self.batch.tally().counted
+    fn counted(&mut self) -> i128 {
+        self.batch.counted()
+    }
+
+    #[getter]
+    fn mixed(&self) -> bool {
+        self.batch.tally().mixed
     }
 
     #[getter]

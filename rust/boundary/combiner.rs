@@ -1,5 +1,6 @@
 //! `Combiner`.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -47,6 +48,14 @@ impl Combiner {
 
     fn packed(&self, py: Python<'_>, limit: usize) -> Records {
         py.detach(|| self.batch.packed(limit)).into()
+    }
+
+    #[expect(clippy::needless_pass_by_value)] // it is made of a Python list
+    fn mixed(&self, py: Python<'_>, homes: Vec<u32>, limit: usize) -> PyResult<Records> {
+        let mixed = py.detach(|| self.batch.mixed(&homes, limit));
+        mixed.map(Records::from).ok_or_else(|| {
+            PyValueError::new_err(format!("{homes:?} has not a home for each partition"))
+        })
     }
 
     fn offsets(&self) -> Vec<(i32, i64)> {

@@ -58,6 +58,9 @@ def combined(combiner: Combiner) -> Words:
     return result
 
 
+FORMS = ["plain", "packed", "mixed"]
+
+
 def combine(batches: Iterable[Sequence[bytes | None]], rule: Rule = "ascii", n: int = 12) -> Combiner:
     combiner = Combiner(rule, n)
     combiner.own(0, 0)
@@ -69,7 +72,7 @@ def combine(batches: Iterable[Sequence[bytes | None]], rule: Rule = "ascii", n: 
 
 
 def aggregate(records: Iterable[tuple[int, bytes, int]]) -> Aggregator:
-    aggregator = Aggregator()
+    aggregator = Aggregator(12)
     batch = []
     for offset, (partition, key, count) in enumerate(records):
         aggregator.own(partition, 0)
@@ -79,7 +82,7 @@ def aggregate(records: Iterable[tuple[int, bytes, int]]) -> Aggregator:
 
 
 def aggregate_packed(values: Iterable[bytes]) -> Aggregator:
-    aggregator = Aggregator()
+    aggregator = Aggregator(1)
     aggregator.own(0, 0)
     aggregator.add(Inbox([record(offset=n, key=b"\0", value=value) for n, value in enumerate(values)]))
     return aggregator
@@ -293,6 +296,10 @@ class TestCombiner:
         assert combiner.offsets() == [(0, 2)]
 
 
+def new_aggregator() -> Aggregator:
+    return Aggregator(12)
+
+
 Batch = Combiner | Aggregator | Changelog
 
 
@@ -300,7 +307,7 @@ def new_combiner() -> Combiner:
     return Combiner("ascii", 1)
 
 
-@pytest.mark.parametrize("new", [new_combiner, Aggregator, Changelog])
+@pytest.mark.parametrize("new", [new_combiner, new_aggregator, Changelog])
 class TestOwnership:
     """One rule for all three: which messages a batch takes."""
 
@@ -340,7 +347,7 @@ class TestOwnership:
 class TestInbox:
     """Without a consumer; `test_reader.py` has those with one."""
 
-    @pytest.mark.parametrize("new", [new_combiner, Aggregator, Changelog])
+    @pytest.mark.parametrize("new", [new_combiner, new_aggregator, Changelog])
     def test_a_batch_empties_it(self, new: Callable[[], Batch]) -> None:
         batch, inbox = new(), Inbox(record(offset=offset, key=b"k", value=eight(1)) for offset in range(3))
         batch.own(0, 0)
@@ -375,7 +382,7 @@ class TestInbox:
         with pytest.raises(LookupError, match="records"):
             Inbox(records())
 
-    @pytest.mark.parametrize("new", [new_combiner, Aggregator, Changelog])
+    @pytest.mark.parametrize("new", [new_combiner, new_aggregator, Changelog])
     def test_nothing_is_leaked_or_freed_early(self, new: Callable[[], Batch]) -> None:
         value, key = eight(12_345), b"some key"
         before = [sys.getrefcount(part) for part in (key, value)]
@@ -399,7 +406,7 @@ class TestInbox:
                 call()
 
 
-@pytest.mark.parametrize("new", [new_combiner, Aggregator])
+@pytest.mark.parametrize("new", [new_combiner, new_aggregator])
 class TestOffsets:
     def test_only_what_moved_is_reported(self, new: Callable[[], Combiner | Aggregator]) -> None:
         batch = new()
@@ -476,7 +483,7 @@ class TestAggregator:
         assert counted == Counter(word for batch in batches for line in batch for word in reference_words(line))
 
     def test_rejects_what_is_no_count(self) -> None:
-        aggregator = Aggregator()
+        aggregator = Aggregator(1)
         aggregator.own(0, 0)
         messages = [
             record(offset=0, key=b"a", value=eight(2)),
@@ -551,20 +558,28 @@ class TestAggregator:
 
     @law
     @given(
-        st.lists(st.tuples(st.booleans(), st.integers(0, 200), st.lists(lines, max_size=4)), max_size=5),
+        st.lists(st.tuples(st.sampled_from(FORMS), st.integers(0, 200), st.lists(lines, max_size=4)), max_size=5),
         st.integers(1, 5),
+        st.data(),
     )
-    def test_packed_and_plain_records_in_any_mix_equal_counting(
-        self, batches: list[tuple[bool, int, list[bytes]]], n: int
+    def test_records_of_any_form_equal_counting(
+        self, batches: list[tuple[str, int, list[bytes]]], n: int, data: st.DataObject
     ) -> None:
-        aggregator, offset = Aggregator(), 0
-        for packed, limit, batch in batches:
+        aggregator, offset = Aggregator(n), 0
+        for partition in range(n):
+            aggregator.own(partition, -1)
+        for form, limit, batch in batches:
             combiner = combine([batch], n=n)
-            made = combiner.packed(limit) if packed else combiner.records()
+            if form == "mixed":
+                homes = data.draw(st.lists(st.integers(0, n - 1), min_size=n, max_size=n))
+                made = combiner.mixed(homes, limit)
+                assert {partition for partition, *_ in placed(made)} <= set(homes)
+            else:
+                made = combiner.packed(limit) if form == "packed" else combiner.records()
             for partition, key, value in placed(made):
-                aggregator.own(partition, -1)
                 aggregator.add(Inbox([record(partition, offset, key, value)]))
                 offset += 1
+        assert listed(aggregator.forwarded(1000)) == []
         counted = Counter[bytes]()
         for partition in aggregator.partitions():
             found = pairs_of(aggregator.totals(partition, [None] * len(aggregator.words(partition))))
@@ -574,6 +589,43 @@ class TestAggregator:
         assert counted == expected
         assert aggregator.counted == expected.total()
         assert (aggregator.taken, aggregator.rejected()) == (offset, [])
+
+    @law
+    @given(st.lists(lines, max_size=6), st.sets(st.integers(0, 4)), st.integers(0, 200))
+    def test_words_of_partitions_that_are_not_owned_are_forwarded(
+        self, batch: list[bytes], owned: set[int], limit: int
+    ) -> None:
+        [*made] = placed(combine([batch], n=5).mixed([1] * 5, 50))
+        first, others = Aggregator(5), Aggregator(5)
+        for partition in {1, *owned}:
+            first.own(partition, 7)
+        first.add(Inbox([record(partition, n + 7, key, value) for n, (partition, key, value) in enumerate(made)]))
+        assert dict(first.offsets()) == ({p: len(made) + 7 if p == 1 else 7 for p in {1, *owned}} if made else {})
+        for n, (partition, key, value) in enumerate(placed(first.forwarded(limit))):
+            assert value.startswith(b"WCSUP\0\0\1")
+            assert partition not in {1, *owned}
+            others.own(partition, -1)
+            others.add(Inbox([record(partition, n, key, value)]))
+        counted = Counter[bytes]()
+        for aggregator in (first, others):
+            of_this = Counter[bytes]()
+            for partition in aggregator.partitions():
+                of_this.update(pairs_of(aggregator.totals(partition, [None] * len(aggregator.words(partition)))))
+            assert aggregator.counted == of_this.total()
+            assert not counted.keys() & of_this.keys()
+            counted.update(of_this)
+        assert counted == Counter(word for line in batch for word in reference_words(line))
+
+    @pytest.mark.parametrize("homes", [[], [0], [0, 1, 2], [0, 2], [0, -1], [0, 1 << 40]])
+    def test_each_partition_has_one_home(self, homes: list[int]) -> None:
+        with pytest.raises((ValueError, OverflowError)):
+            combine([[b"a"]], n=2).mixed(homes, 1000)
+
+    def test_mixed_records_have_their_format(self) -> None:
+        combiner = combine([[b"to be or not to be " * 100]], n=4)
+        assert placed(combiner.mixed([3] * 4, 1000)) == [
+            (3, b"\0", b"WCSUP\0\0\2\2be\xc8\1\3not\x64\2or\x64\2to\xc8\1")
+        ]
 
     def test_packed_records_have_their_format(self) -> None:
         [(key, value)] = listed(combine([[b"to be or not to be " * 100]], n=1).packed(1000))
@@ -621,15 +673,15 @@ class TestAggregator:
 
     def test_says_what_is_wrong_with_packed_words(self) -> None:
         magic = b"WCSUP\0\0\1"
-        values = [magic + b"\1a", magic + b"\1b\1\1a\1", b"WCSUP\0\0\2\1a\1", b"WCSUP\0\1\1\1a\1"]
+        values = [magic + b"\1a", magic + b"\1b\1\1a\1", b"WCSUP\0\0\3\1a\1", b"WCSUP\0\1\1\1a\1"]
         reasons = [reason for *_, reason in aggregate_packed(values).rejected()]
         assert reasons == [
             "the packed words are malformed at byte 8",
             "the packed words are malformed at byte 11",
-            "the words are packed in a form of version 2",
+            "the words are packed in a form of version 3",
             "the value has 11 bytes, not 8",
         ]
-        aggregator = Aggregator()
+        aggregator = Aggregator(1)
         aggregator.own(0, 0)
         aggregator.add(Inbox([record(key=b"a", value=magic + b"\1a\1")]))
         assert len(aggregator.rejected()) == 1, "only the one key may have packed words"

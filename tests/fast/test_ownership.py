@@ -1,4 +1,4 @@
-"""Who is to join anew for partitions that have no owner."""
+"""Who is to join anew for partitions that have no owner, and which partitions have the same one."""
 
 import struct
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from running import wait_for
 
 from wcsup.kafka import ownership
-from wcsup.kafka.ownership import Ownership, assigned
+from wcsup.kafka.ownership import Homes, Orphans, Owners, assigned
 
 
 def assignment(**topics: list[int]) -> bytes:
@@ -46,16 +46,25 @@ def admin(monkeypatch: pytest.MonkeyPatch) -> FakeAdmin:
     return FakeAdmin()
 
 
+def owners_of(admin: FakeAdmin) -> Owners:
+    return Owners(cast("AdminClient", admin), "books-map", "lines")
+
+
+def wait_for_answer(owners: Owners) -> None:
+    answer = owners._answer
+    assert answer is not None
+    wait_for(answer.done)
+
+
 def looks(admin: FakeAdmin, member: str, count: int) -> list[set[int]]:
     """Return what a member is told after each of its looks."""
-    mine = Ownership(cast("AdminClient", admin), "books-map", "lines", 6)
+    owners = owners_of(admin)
+    orphans = Orphans(owners, 6)
     told = []
     for _ in range(count):
-        assert mine.orphans(lambda: member) == set(), "it asks"
-        answer = mine._answer
-        assert answer is not None
-        wait_for(answer.done)
-        told.append(mine.orphans(lambda: member))
+        assert orphans.found(lambda: member) == set(), "it asks"
+        wait_for_answer(owners)
+        told.append(orphans.found(lambda: member))
     return told
 
 
@@ -73,15 +82,14 @@ def test_the_member_with_the_fewest_joins_anew_after_two_looks(admin: FakeAdmin)
 
 
 def test_what_passes_is_let_be(admin: FakeAdmin) -> None:
-    mine = Ownership(cast("AdminClient", admin), "books-map", "lines", 6)
+    owners = owners_of(admin)
+    orphans = Orphans(owners, 6)
     told = []
     for owned in ([0, 1, 5], [0, 1], [0, 5], [1, 5]):
         admin.owned["map-0-x"] = [2, 3, *owned]
-        mine.orphans(lambda: "map-1-y")
-        answer = mine._answer
-        assert answer is not None
-        wait_for(answer.done)
-        told.append(mine.orphans(lambda: "map-1-y"))
+        orphans.found(lambda: "map-1-y")
+        wait_for_answer(owners)
+        told.append(orphans.found(lambda: "map-1-y"))
     assert told == [set(), set(), set(), set()]
 
 
@@ -90,3 +98,35 @@ def test_a_group_that_cannot_be_judged_is_let_be(admin: FakeAdmin, change: dict[
     for name, value in change.items():
         setattr(admin, name, value)
     assert looks(admin, "map-1-y", 3) == [set(), set(), set()]
+
+
+def test_homes_follow_the_owners(admin: FakeAdmin) -> None:
+    owners = owners_of(admin)
+    homes = Homes(owners, 6)
+    assert homes.now() is None, "not known yet"
+    wait_for_answer(owners)
+    assert homes.now() == [0, 1, 2, 2, 4, 5]
+
+    admin.owned = {f"reduce-{n}": [n] for n in range(6)}
+    homes.now()
+    wait_for_answer(owners)
+    assert homes.now() is None, "nobody has two"
+
+    admin.owned = {"map-0-x": [5, 3, 1], "map-1-y": [4, 0, 2]}
+    assert homes.now() is None, "it asks"
+    wait_for_answer(owners)
+    assert homes.now() == [0, 1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("change", [{"state": "PreparingRebalance"}, {"owned": {}}, {"broken": True}])
+def test_there_are_no_homes_where_owners_are_not_known(admin: FakeAdmin, change: dict[str, Any]) -> None:
+    owners = owners_of(admin)
+    homes = Homes(owners, 6)
+    homes.now()
+    wait_for_answer(owners)
+    assert homes.now() == [0, 1, 2, 2, 4, 5]
+    for name, value in change.items():
+        setattr(admin, name, value)
+    homes.now()
+    wait_for_answer(owners)
+    assert homes.now() is None

@@ -187,7 +187,7 @@ def test_refused_records_are_copies(mock: Mock, reader: Reader) -> None:
     mock.produce(None)
     assign(reader, 0)
     wait_for(reader, 3)
-    aggregator = _core.Aggregator()
+    aggregator = _core.Aggregator(1)
     aggregator.own(0, 0)
     aggregator.add(reader.inbox)
     reader.close()

@@ -3,13 +3,12 @@
 import random
 import shutil
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
-from application import Application, WorkerProcess, prose, wait_for
+from application import Application, WorkerProcess, have_partitions, prose, stopped, wait_for
 from invariants import Witness, hold
 
 from wcsup.errors import ExitStatus
@@ -19,16 +18,8 @@ SHORT, WHILE, LONG = 1.5, 6.0, 30.0
 """Time-outs in seconds: that a test waits for, that leaves time for two workers to start, that it never reaches."""
 
 
-def stopped(worker: WorkerProcess) -> bool:
-    return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
-
-
 def has_all(application: Application, worker: WorkerProcess) -> bool:
     return len(worker.report.partitions) == application.config.partitions
-
-
-def have_partitions(workers: Iterable[WorkerProcess]) -> bool:
-    return all(worker.ready and worker.report.partitions for worker in workers)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from application import Application, WorkerProcess, prose, wait_for
+from application import Application, WorkerProcess, prose, stopped, wait_for
 from confluent_kafka import TopicPartition
 from invariants import Witness, hold
 from keeper import keeping
@@ -23,10 +22,6 @@ SHORT, LONG = 1.5, 30.0
 """Time-outs in seconds that a test waits for, and that it never reaches."""
 
 STEPS = ("after-begin", "after-produce", "after-send-offsets", "after-commit")
-
-
-def stopped(worker: WorkerProcess) -> bool:
-    return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
 
 
 def other(role: Role) -> Role:

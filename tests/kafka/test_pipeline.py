@@ -23,6 +23,8 @@ from wcsup.pipeline.report import Role
 
 SHORT = 1.5
 """A session in seconds that a test waits for."""
+MIXED = b"WCSUP\0\0\2"
+"""How packed words of any partition begin."""
 COMMIT_MS = 20
 """Within so long all of a commit's records are written; a light load's commits are further apart."""
 
@@ -277,6 +279,21 @@ def test_top_words_are_published_once_a_second_by_each_partition_at_a_time_of_it
     # And not all in the same few commits, each of which would take longer for it
     commits = 1 + sum(later - at > COMMIT_MS for (at, _), (later, _) in pairwise(sorted(published)))
     assert commits > 2 * (seconds + 2)
+
+
+def test_words_of_a_light_load_share_a_record_where_one_reducer_has_their_partitions(application: Application) -> None:
+    # Given a reducer that has all partitions, and a light load for longer than a mapper takes to look who has them
+    lines = prose(2500, seed=10)
+    application.start("map")
+    reducer = application.start("reduce")
+    wait_for("it joined", partial(joined, reducer))
+    application.feed(lines, rate=500)
+    application.wait_counted()
+
+    # Then words of all partitions came in records of the first
+    mixed = [partition for partition, _, value, _ in application.read("words") if (value or b"").startswith(MIXED)]
+    assert len(mixed) > 10 and set(mixed) == {0}
+    assert application.counts() == recount(lines)
 
 
 def test_a_word_rule_is_kept_by_the_application(application: Application) -> None:

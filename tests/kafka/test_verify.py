@@ -231,6 +231,29 @@ def test_what_is_mapped_and_not_reduced_is_exact_too(application: Application) -
     ]
 
 
+def test_what_waits_in_records_of_other_partitions_is_exact_too(application: Application) -> None:
+    # Given a mapper that writes the words of all partitions to one
+    def is_mixed() -> bool:
+        application.feed(prose(5, seed=16))
+        return any((value or b"").startswith(b"WCSUP\0\0\2") for _, _, value, _ in application.read("words"))
+
+    application.start("map")
+    reducer = application.start("reduce")
+    wait_for("words are mixed", is_mixed)
+    application.wait_counted()
+
+    # When its reducer dies, whose partitions are its name's as yet
+    reducer.kill()
+    application.feed(prose(50, seed=17))
+    wait_for("all is mapped", lambda: application.lag().lines == 0)
+    config = application.config
+    progress = topics.group_progress(application.admin, config, config.reduce_group, config.topic("words"))
+    assert [bool(one.lag) for one in progress] == [True, False, False, False]
+
+    verdict = verify(application.config)
+    assert verdict.exact and not verdict.loose, verdict.text()
+
+
 def test_a_live_application_is_within_bounds_and_a_wrong_total_is_not(application: Application) -> None:
     application.start("map")
     application.start("reduce")

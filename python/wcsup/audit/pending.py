@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from wcsup import _core
 
 _PACKED_KEY = b"\0"
-_PACKED_MAGIC = b"WCSUP\0\0\x01"
+_PACKED_NAMES = (b"WCSUP\0\0\x01", b"WCSUP\0\0\x02")
+"""Of words of the record's own partition, and of any."""
 
 
 def entries(key: bytes | None, value: bytes | None) -> list[tuple[bytes, int]]:
@@ -16,10 +17,10 @@ def entries(key: bytes | None, value: bytes | None) -> list[tuple[bytes, int]]:
         return [(key, 1)]
     if len(value) == 8:
         return [(key, int.from_bytes(value, "big", signed=True))]
-    if key != _PACKED_KEY or not value.startswith(_PACKED_MAGIC):
+    if key != _PACKED_KEY or not value.startswith(_PACKED_NAMES):
         return []
     try:
-        return list(_unpack(memoryview(value)[len(_PACKED_MAGIC) :]))
+        return list(_unpack(memoryview(value)[len(_PACKED_NAMES[0]) :]))
     except (ValueError, IndexError):
         return []
 

@@ -11,13 +11,15 @@ moved while it was read, the two meet, and the total is exact. In this order, wh
 
 At least `base - pending`: the records that the lines below `M` became are in `words` below its end, for they were
 committed together with `M`, which was read before. Those below `R` are in the totals, which were committed together
-with `R` and read after it. The others are `pending`.
+with `R` and read after it; or what they had was forwarded to another partition of `words`, in such a commit, and is
+there. The others are `pending`.
 
 At most `base + extra`: a total that was read had been committed, and so had the `words` records that it is made of,
 together with offsets that `M'` was read after. Offsets of a transaction that is being committed are waited for.
 
-Where `R' = R` in a partition, its totals are those of the records below `R`, and all records below the end of `words`
-are of lines below `M'`; so there it is `base + extra - pending` at most. With `M' = M` that is the lower bound.
+Where `R' = R` in a partition, what is pending there is in no total yet, nor anywhere else; and all records below the
+end of `words` are of lines below `M'`. So it is `base + extra` without that at most. With `M' = M` and `R' = R` in all
+partitions that is the lower bound.
 
 It holds for records that the application wrote. Records that others wrote to `words` are in no line: they disagree.
 """
@@ -79,6 +81,8 @@ class _Verification:
         self._verdict = Verdict(config.words, shown)
         self._base, self._extra = Recount(), Recount()
         self._pending: Counter[bytes] = Counter()
+        self._elsewhere: dict[bytes, Counter[int]] = {}
+        """What of that is in records of another partition than the word's, by partition."""
         self._bounded = True
         """Whether the lines that are there bound the totals from above: not where some are gone."""
         self._suspects: dict[tuple[bytes, int], tuple[int, int]] = {}
@@ -178,8 +182,17 @@ class _Verification:
         ends = self._reader.ends("words")
         for messages in self._reader.read("words", {p: (reduced[p], ends[p]) for p in ends}):
             for message in messages:
+                partition = message.partition() or 0
                 for word, count in entries(message.key(), message.value()):
                     self._pending[word] += count
+                    if _core.partition(word, self._config.partitions) != partition:
+                        self._elsewhere.setdefault(word, Counter())[partition] += count
+
+    def _waiting(self, word: bytes, home: int, still: set[int]) -> int:
+        """Return how often a word of the partition `home` is pending in the partitions `still`."""
+        elsewhere = self._elsewhere.get(word, Counter())
+        at_home = self._pending[word] - sum(elsewhere.values())
+        return sum(count for p, count in elsewhere.items() if p in still) + (at_home if home in still else 0)
 
     def _compare(self, partition: int, path: Path | None) -> None:
         """Read a partition of `counts`; compare it with the recount, and the partition's local store with it."""
@@ -246,11 +259,11 @@ class _Verification:
                 self._suspects[word, partition] = found
 
     def _judge(self, still: set[int]) -> None:
-        """Compare what is not settled with its bounds; in the partitions `still` no reducer committed meanwhile."""
+        """Compare what is not settled with its bounds; of the partitions `still` no reducer took records meanwhile."""
         base, extra, pending = self._base.words, self._extra.words, self._pending
         homes = {word: _core.partition(word, self._config.partitions) for word in pending.keys() | extra.keys()}
         for word, home in homes.items():
-            self._verdict.loose += bool(extra[word] + (0 if home in still else pending[word]))
+            self._verdict.loose += bool(extra[word] + pending[word] - self._waiting(word, home, still))
         candidates = dict.fromkeys(self._suspects)
         for word in [*pending, *(word for word, count in base.items() if count != _SETTLED)]:
             candidates[word, _core.partition(word, self._config.partitions)] = None
@@ -260,7 +273,7 @@ class _Verification:
             home = _core.partition(word, self._config.partitions)
             if home == partition:
                 least = base[word] - pending[word]
-                most = base[word] + extra[word] - (pending[word] if home in still else 0) if self._bounded else None
+                most = base[word] + extra[word] - self._waiting(word, home, still) if self._bounded else None
                 stray = ""
             else:
                 least = most = 0

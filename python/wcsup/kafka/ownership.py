@@ -1,4 +1,4 @@
-"""Whether each partition of a group's topic has an owner.
+"""Who owns the partitions of a group's topic, and whether each has an owner.
 
 A cooperative rebalance has two rounds (KIP-429): in the first a member gives partitions up, in the second, which this
 very member asks for, others are given them. A static member that dies in between and is started again is given what it
@@ -29,42 +29,33 @@ LOOK_SECONDS = 2.0
 _ANSWER_SECONDS = 2.0
 
 
-class Ownership:
+class Owners:
     """Looks at a group without holding up the work loop."""
 
-    def __init__(self, admin: AdminClient, group: str, topic: str, partitions: int) -> None:
-        """`partitions` is how many the topic has."""
+    def __init__(self, admin: AdminClient, group: str, topic: str) -> None:
         self._admin = admin
         self._group = group
         self._topic = topic
-        self._all = set(range(partitions))
-        self._thread = ThreadPoolExecutor(1, "ownership")
+        self._thread = ThreadPoolExecutor(1, "owners")
         self._answer: Future[dict[str, set[int]]] | None = None
         self._look_at = time.monotonic() + LOOK_SECONDS
-        self._orphans: set[int] = set()
-        """What had no owner at the last look."""
 
-    def orphans(self, member: Callable[[], str]) -> set[int]:
-        """Return the partitions that have had no owner for two looks, if the member is to join anew for them.
+    def look(self) -> dict[str, set[int]] | None:
+        """Return the partitions of each member, once for each look; none in between. Never waits.
 
-        That is the one with the fewest partitions; another one is told of none. `member` returns the caller's id in the
-        group. Never waits.
+        They are nobody's where the group is between two assignments or not known.
         """
         if self._answer is None:
             if time.monotonic() >= self._look_at:
-                self._answer = self._thread.submit(self._owners)
-            return set()
+                self._answer = self._thread.submit(self._ask)
+            return None
         if not self._answer.done():
-            return set()
+            return None
         owners, self._answer = self._answer.result(), None
         self._look_at = time.monotonic() + LOOK_SECONDS
-        orphans = self._all.difference(*owners.values()) if owners else set()
-        lasting, self._orphans = orphans & self._orphans, orphans
-        first = min(owners, key=lambda one: (len(owners[one]), one), default=None)
-        return lasting if lasting and member() == first else set()
+        return owners
 
-    def _owners(self) -> dict[str, set[int]]:
-        """Return the partitions of each member; nobody where the group is between two assignments or not known."""
+    def _ask(self) -> dict[str, set[int]]:
         try:
             groups = self._admin.list_groups(self._group, timeout=_ANSWER_SECONDS)
         except KafkaException as error:
@@ -72,6 +63,52 @@ class Ownership:
             return {}
         members: list[Any] = [member for group in groups if group.state == "Stable" for member in group.members or ()]
         return {member.id: assigned(member.assignment, self._topic) for member in members}
+
+
+class Orphans:
+    """Partitions without an owner, and who is to join anew for them."""
+
+    def __init__(self, owners: Owners, partitions: int) -> None:
+        """`partitions` is how many the topic has."""
+        self._owners = owners
+        self._all = set(range(partitions))
+        self._last: set[int] = set()
+        """What had no owner at the last look."""
+
+    def found(self, member: Callable[[], str]) -> set[int]:
+        """Return the partitions that have had no owner for two looks, if the member is to join anew for them.
+
+        That is the one with the fewest partitions; another one is told of none. `member` returns the caller's id in the
+        group. Never waits.
+        """
+        owners = self._owners.look()
+        if owners is None:
+            return set()
+        orphans = self._all.difference(*owners.values()) if owners else set()
+        lasting, self._last = orphans & self._last, orphans
+        first = min(owners, key=lambda one: (len(owners[one]), one), default=None)
+        return lasting if lasting and member() == first else set()
+
+
+class Homes:
+    """For each partition of a topic the first one that its owner has.
+
+    What is written there is read by the owner of both, as far as is known: owners change.
+    """
+
+    def __init__(self, owners: Owners, partitions: int) -> None:
+        """`partitions` is how many the topic has."""
+        self._owners = owners
+        self._alone = list(range(partitions))
+        self._last = self._alone
+
+    def now(self) -> list[int] | None:
+        """Return the homes by partition; none where no two are known to have one owner. Never waits."""
+        owners = self._owners.look()
+        if owners is not None:
+            first = {partition: min(owned) for owned in owners.values() for partition in owned}
+            self._last = [first.get(partition, partition) for partition in self._alone]
+        return None if self._last == self._alone else self._last
 
 
 def assigned(assignment: bytes, topic: str) -> set[int]:

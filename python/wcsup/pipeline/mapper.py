@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from confluent_kafka.admin import AdminClient
+
 from wcsup import _core
 from wcsup.config import Config
+from wcsup.kafka.ownership import Homes, Owners
 from wcsup.kafka.writer import Written
-from wcsup.pipeline.records import Letter
+from wcsup.pipeline.records import PACKED_BYTES, Letter
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox
 
@@ -18,8 +21,13 @@ FULL_BYTES = 32 << 20
 
 PLAIN_DISTINCT = 100
 """Batches of more distinct words are written packed: from here on that costs mapper, broker and reducer less."""
-PACKED_BYTES = 64 << 10
-"""About 5,000 words, so that what a record costs is spread over enough of them."""
+MIXED_DISTINCT = range(11, 5_001)
+"""Batches of so many distinct words have those of all partitions that one reducer owns in one record.
+
+Each partition of a transaction is a request, and a marker at its end, and they cost more than its words do: a dozen
+were half of a light load's commit. Batches of more words have them side by side, at several brokers. In those of fewer
+anybody can read them.
+"""
 
 
 class Mapper:
@@ -34,9 +42,11 @@ class Mapper:
     pause_seconds = 0.015
     gather_seconds = 0.0
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, admin: AdminClient) -> None:
         self._batch = _core.Combiner(config.words, config.partitions)
         self._lines, self._topic = config.topic("lines"), config.topic("words")
+        # The broker does not describe a group of KIP-848 to this kind of question: its partitions stay apart.
+        self._homes = Homes(Owners(admin, config.reduce_group, self._topic), config.partitions)
         self._opening: set[int] = set()
         self._counters = Counters()
         self._written = 0
@@ -90,10 +100,16 @@ class Mapper:
 
     def outbox(self, *, last: bool = False) -> Outbox:  # noqa: ARG002 - a mapper owes nothing at its end
         """Return the distinct words with their counts, by partition of `words`."""
-        batch = self._batch
-        records = batch.packed(PACKED_BYTES) if batch.distinct > PLAIN_DISTINCT else batch.records()
+        records = self._records()
         self._written = len(records)
-        return Outbox([(self._topic, records)], [Letter.of(self._lines, refused) for refused in batch.rejected()])
+        letters = [Letter.of(self._lines, refused) for refused in self._batch.rejected()]
+        return Outbox([(self._topic, records)], letters)
+
+    def _records(self) -> _core.Records:
+        batch = self._batch
+        if batch.distinct in MIXED_DISTINCT and (homes := self._homes.now()) is not None:
+            return batch.mixed(homes, PACKED_BYTES)
+        return batch.packed(PACKED_BYTES) if batch.distinct > PLAIN_DISTINCT else batch.records()
 
     def committed(self, written: Written) -> None:  # noqa: ARG002 - a mapper keeps no changelog offset
         """Count the batch and begin the next one."""

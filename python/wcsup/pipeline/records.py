@@ -8,6 +8,9 @@ from wcsup import _core
 Refused = tuple[int, int, bytes | None, bytes | None, str]
 """A record that a batch refused: partition, offset, key, value and why."""
 
+PACKED_BYTES = 64 << 10
+"""Longest value of many words in one record: about 5,000, so that what a record costs is spread over enough of them."""
+
 LETTER_BYTES = 2_900_000
 """Longest value of a dead letter; what is longer is cut, which a header says. `dead-letters` takes 3 MiB."""
 

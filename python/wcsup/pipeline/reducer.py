@@ -12,7 +12,7 @@ from wcsup.crash import point
 from wcsup.errors import StoreBrokenError
 from wcsup.kafka.topics import Identity
 from wcsup.kafka.writer import Written
-from wcsup.pipeline.records import Letter, readable, top_record
+from wcsup.pipeline.records import PACKED_BYTES, Letter, readable, top_record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox
 from wcsup.state.directory import StateDirectory
@@ -34,6 +34,7 @@ A light load changes the same words dozens of times a second: writing each to it
 reducer's commit took. A process that dies meanwhile leaves stores that are behind by that, and reads it from `counts`.
 """
 
+GATHER_SECONDS = 0.0005
 TOP_SECONDS = 1.0
 """How often a partition's most frequent words are published at most, each partition at a time of its own.
 
@@ -50,13 +51,10 @@ class Reducer:
     # Each commit of a mapper is followed at once, and held back only where several mappers commit in turns.
     fetch_seconds = 0.0
     pause_seconds = 0.01
-    # The records of a commit come in one answer, but to one partition's queue after the other: what comes just behind
-    # the first would wait for a whole commit.
-    gather_seconds = 0.0005
 
     def __init__(self, config: Config, directory: StateDirectory, admin: AdminClient, identity: Identity) -> None:
         self._config = config
-        self._batch = _core.Aggregator()
+        self._batch = _core.Aggregator(config.partitions)
         self._restore = Restore(config, directory, admin, identity)
         self._open: dict[int, Open] = {}
         self._known: dict[int, tuple[_core.Known, Stamp]] = {}
@@ -144,6 +142,14 @@ class Reducer:
         return self._batch.bytes
 
     @property
+    def gather_seconds(self) -> float:
+        """Seconds until what comes just behind the batch's first records, and would wait for a whole commit, is there.
+
+        The records of a mapper's commit come in one answer, but to one partition's queue after the other.
+        """
+        return 0.0 if self._batch.mixed else GATHER_SECONDS
+
+    @property
     def full(self) -> bool:
         """Whether the batch is at its bound."""
         return self._batch.distinct >= FULL_DISTINCT or self._batch.memory >= FULL_BYTES
@@ -164,7 +170,10 @@ class Reducer:
         return int(time.monotonic() / TOP_SECONDS + partition / self._config.partitions)
 
     def outbox(self, *, last: bool = False) -> Outbox:
-        """Return the new totals, and the top words where they are due or this is the `last` commit."""
+        """Return the new totals, and the top words where they are due or this is the `last` commit.
+
+        Words that came here with others and belong to partitions that others own now go back to `words`, to those.
+        """
         self._totals = {}
         letters = [Letter.of(self._config.topic(self.input), refused) for refused in self._batch.rejected()]
         broken: StoreBrokenError | None = None
@@ -203,6 +212,7 @@ class Reducer:
 
     def _records(self) -> Iterator[tuple[str, _core.Records]]:
         """Make the records, when they are to be written: for they are many."""
+        yield self._config.topic(self.input), self._batch.forwarded(PACKED_BYTES)
         counts = _core.Records()
         for partition, totals in self._totals.items():
             totals.append_to(counts, partition)

@@ -20,8 +20,10 @@ class Stage(Protocol):
     """How long after the last commit began a light batch is committed at the earliest."""
     fetch_seconds: float
     """How long the broker gathers input for a fetch; 0: it answers as soon as there is any."""
-    gather_seconds: float
-    """How long it is waited for what comes behind a light batch's first records."""
+
+    @property
+    def gather_seconds(self) -> float:
+        """How long it is waited for what comes behind the records of a light batch that has just begun."""
 
     def own(self, partition: int, offset: int) -> None:
         """Take records of a partition from `offset` on."""

@@ -18,7 +18,7 @@ from wcsup.errors import ConfigurationError, ExitStatus, FencedError, RetryError
 from wcsup.garbage import return_memory
 from wcsup.kafka import clients, topics
 from wcsup.kafka.failures import Failure, classify
-from wcsup.kafka.ownership import Ownership
+from wcsup.kafka.ownership import Orphans, Owners
 from wcsup.kafka.watch import Watch, gone
 from wcsup.pipeline.mapper import Mapper
 from wcsup.pipeline.memory import Memory
@@ -89,7 +89,7 @@ class Worker:
         name = directory.name(config, job.role, job.slot)
         self._stage: Stage
         if job.role == "map":
-            self._stage, group = Mapper(config), config.map_group
+            self._stage, group = Mapper(config, admin), config.map_group
             self._memory = Memory(config.words, identity.topics["lines"])
             self._watch = Watch(admin, config, identity, ["lines"])
         else:
@@ -103,7 +103,7 @@ class Worker:
         self._transactions = Transactions(config, name, self._beat, self._timed)
         self._reader = clients.group_reader(config, group, name, self._stage.fetch_seconds, self._hear_reset)
         self._consumer = self._reader.consumer
-        self._ownership = Ownership(admin, group, self._topic, config.partitions)
+        self._orphans = Orphans(Owners(admin, group, self._topic), config.partitions)
 
     def run(self) -> None:
         """Work until drained. Raises the `WcsupError` that ends it otherwise."""
@@ -167,7 +167,7 @@ class Worker:
         """Look whether the topics are the same, and whether every partition has an owner."""
         self._watch.look()
         # Under KIP-848 the broker itself sees to owners, and no member hands on what another one lacks.
-        if self._config.group_protocol == "classic" and (orphans := self._ownership.orphans(self._consumer.memberid)):
+        if self._config.group_protocol == "classic" and (orphans := self._orphans.found(self._consumer.memberid)):
             log.warning("partitions %s of %s have no owner: joining anew", sorted(orphans), self._topic)
             # A static member too leaves the group here, unlike in `close`: so the others are asked to join again.
             self._consumer.unsubscribe()
