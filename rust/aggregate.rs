@@ -160,15 +160,13 @@ impl Aggregator {
     /// Owned partitions that the batch has words of, in order.
     #[must_use]
     pub fn partitions(&self) -> Vec<i32> {
-        let mut numbers = self.sums.numbers();
-        numbers.retain(|partition| self.positions.owns(*partition));
-        numbers
+        self.with_words(true)
     }
 
-    /// Partitions that the batch has words of and does not own, in order.
-    fn foreign(&self) -> Vec<i32> {
+    /// Partitions that the batch has words of, those that are owned or the others, in order.
+    fn with_words(&self, owned: bool) -> Vec<i32> {
         let mut numbers = self.sums.numbers();
-        numbers.retain(|partition| !self.positions.owns(*partition));
+        numbers.retain(|partition| self.positions.owns(*partition) == owned);
         numbers
     }
 
@@ -176,7 +174,7 @@ impl Aggregator {
     /// word alone is not longer.
     pub fn forwarded(&mut self, limit: usize) -> Records {
         let mut records = Records::default();
-        for partition in self.foreign() {
+        for partition in self.with_words(false) {
             let words = self.sums.in_order(partition);
             records.put_packed(partition, packed::pack(words, Whose::Own, limit));
         }
@@ -186,7 +184,7 @@ impl Aggregator {
     /// Sum of the counts that are not forwarded.
     pub fn counted(&mut self) -> i128 {
         let mut counted = self.tally.counted;
-        for partition in self.foreign() {
+        for partition in self.with_words(false) {
             let words = self.sums.in_order(partition);
             counted -= words.map(|(_, sum)| i128::from(sum)).sum::<i128>();
         }

@@ -28,6 +28,9 @@ from wcsup.pipeline.report import Job, Report, Role
 
 WAIT_SECONDS = 60.0
 
+_MIXED = b"WCSUP\0\0\2"
+"""How packed words of any partition begin."""
+
 Headers = list[tuple[str, bytes]]
 
 
@@ -218,6 +221,10 @@ class Application:
         batch.add(_core.Inbox((0, offset, None, line) for offset, line in enumerate(lines)))
         mixed = batch.mixed([partition] * count, 64 << 10)
         self.write("words", [mixed[place][1:] for place in range(len(mixed))], partition)
+
+    def mixed(self) -> list[int]:
+        """Return for each committed record with words of any partition the one that it is in."""
+        return [partition for partition, _, value, _ in self.read("words") if (value or b"").startswith(_MIXED)]
 
     def configure(self, topic: str, settings: Mapping[str, str]) -> None:
         """Set what a topic's configuration has to say, and wait until the broker says it."""

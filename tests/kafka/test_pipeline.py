@@ -23,8 +23,6 @@ from wcsup.pipeline.report import Role
 
 SHORT = 1.5
 """A session in seconds that a test waits for."""
-MIXED = b"WCSUP\0\0\2"
-"""How packed words of any partition begin."""
 COMMIT_MS = 20
 """Within so long all of a commit's records are written; a light load's commits are further apart."""
 
@@ -291,7 +289,7 @@ def test_words_of_a_light_load_share_a_record_where_one_reducer_has_their_partit
     application.wait_counted()
 
     # Then words of all partitions came in records of the first
-    mixed = [partition for partition, _, value, _ in application.read("words") if (value or b"").startswith(MIXED)]
+    mixed = application.mixed()
     assert len(mixed) > 10 and set(mixed) == {0}
     assert application.counts() == recount(lines)
 
