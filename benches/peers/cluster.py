@@ -36,8 +36,9 @@ class Cluster:
 
     def __init__(self, directory: Path) -> None:
         self._data = directory / "broker"
-        # As brokers in production run: the embedded one does without Java's second compiler for a quick start.
-        os.environ["KAFKA_OPTS"] = "-XX:TieredStopAtLevel=4"
+        # As brokers in production run. The embedded one does without Java's second compiler for a quick start, and
+        # begins with a small heap; Kafka's own script gives all of it at once (`kafka-server-start.sh`: -Xmx1G -Xms1G).
+        os.environ["KAFKA_OPTS"] = "-XX:TieredStopAtLevel=4 -Xms1g"
         # An installed program has its bytecode; where this says not to keep any, every start would compile wcsup anew.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         running = broker.start(self._data, heap="1g")
