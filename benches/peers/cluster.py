@@ -17,6 +17,7 @@ from wcsup.kafka import broker, clients, topics
 
 PARTITIONS = 12
 HERE = Path(__file__).parent
+HEAP = "1g"
 Stages = tuple[tuple[str, str], ...]
 """The consumer groups of a system and the topics that they read, in the order of the flow."""
 
@@ -38,10 +39,10 @@ class Cluster:
         self._data = directory / "broker"
         # As brokers in production run. The embedded one does without Java's second compiler for a quick start, and
         # begins with a small heap; Kafka's own script gives all of it at once (`kafka-server-start.sh`: -Xmx1G -Xms1G).
-        os.environ["KAFKA_OPTS"] = "-XX:TieredStopAtLevel=4 -Xms1g"
+        os.environ["KAFKA_OPTS"] = f"-XX:TieredStopAtLevel=4 -Xms{HEAP}"
         # An installed program has its bytecode; where this says not to keep any, every start would compile wcsup anew.
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        running = broker.start(self._data, heap="1g")
+        running = broker.start(self._data, heap=HEAP)
         self.bootstrap, self.pid, self.version = running.bootstrap, running.pid, running.version
         self._directory = directory
         self._admin = clients.admin(Config(bootstrap_servers=self.bootstrap))
