@@ -1,10 +1,14 @@
-"""The store of a partition by itself: totals that are kept for a later write."""
+"""The store of a partition by itself: totals that are kept for a later write, and what is on the disk."""
 
+import os
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from totals import eight, totals
 
 from wcsup import _core
@@ -97,3 +101,83 @@ def test_what_is_kept_when_a_store_is_closed_was_never_in_it(tmp_path: Path) -> 
 
     with closing(Store.open(path, Cached())) as store:
         assert (store.stamp, store.items()) == (STAMP, [(b"a", eight(1))])
+
+
+def torn(path: Path, to: Path, left: int | None) -> Path:
+    """Copy a store with at most so many bytes of each write-ahead log; none: without them."""
+    copy = shutil.copytree(path, to, ignore=shutil.ignore_patterns("LOCK"))
+    for log in copy.glob("*.log"):
+        if left is None:
+            log.unlink()
+        elif log.stat().st_size > left:
+            os.truncate(log, left)
+    return copy
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_closed_store_needs_no_write_ahead_log(tmp_path: Path, loaded: bool) -> None:
+    # Given a store that was closed twice
+    path = tmp_path / "store"
+    with closing(Store.open(path, Cached())) as store:
+        if loaded:
+            store.load(totals({b"a": 1}))
+        store.write(totals({b"b": 2}), STAMP)
+    later = replace(STAMP, next_offset=12)
+    with closing(Store.open(path, Cached())) as store:
+        store.write(totals({b"b": 3}), later)
+
+    # When its log is lost, whole or in part, then nothing of it is
+    for number, left in enumerate((None, 0, 1, 30, 100)):
+        with closing(Store.open(torn(path, tmp_path / f"{number}", left), Cached())) as store:
+            assert (store.stamp, store.items()) == (later, [(b"a", eight(1))] * loaded + [(b"b", eight(3))])
+
+
+def test_whatever_is_lost_of_a_log_the_stamp_is_that_of_the_totals(tmp_path: Path) -> None:
+    # Given a store as a process leaves it that is killed, some of it in files and some in the log
+    path = tmp_path / "store"
+    with closing(Store.open(path, Cached())) as store:
+        store.write(totals({b"a": 1}), replace(STAMP, next_offset=1))
+    with closing(Store.open(path, Cached())) as store:
+        for number in range(2, 12):
+            store.write(totals({b"a": number}), replace(STAMP, next_offset=number))
+        copy = torn(path, tmp_path / "killed", 1 << 30)
+
+    # When the end of its log is lost
+    found = set()
+    [longest] = [size for log in copy.glob("*.log") if (size := log.stat().st_size)]
+    for left in range(0, longest + 1, longest // 40):
+        with closing(Store.open(torn(copy, tmp_path / f"{left}", left), Cached())) as store:
+            # Then it is what it was after one of the writes
+            assert store.stamp is not None
+            assert store.items() == [(b"a", eight(store.stamp.next_offset))]
+            found.add(store.stamp.next_offset)
+    assert found >= set(range(1, 11))
+
+
+@settings(deadline=None)
+@given(st.lists(st.dictionaries(st.text("\0\1a", max_size=3).map(str.encode), st.integers(1, 99)), max_size=4))
+def test_words_may_be_any_bytes_and_none(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[dict[bytes, int]]
+) -> None:
+    """Few letters, so that words of NULs alone come up, and the word without any, which is next to the stamp."""
+    path = tmp_path_factory.mktemp("any") / "store"
+    expected: dict[bytes, int] = {}
+    with closing(Store.open(path, Cached())) as store:
+        for number, words in enumerate(writes):
+            if number % 2:
+                store.keep(totals(words))
+                store.write(None, STAMP)
+            elif number or not words:
+                store.write(totals(words), STAMP)
+            else:
+                store.load(totals(words))
+                store.write(None, STAMP)
+            expected |= words
+            if number == 1 and expected:
+                gone = min(expected)
+                store.write(deleting(gone), STAMP)
+                del expected[gone]
+            asked = sorted({*expected, b"", b"\0\0\0\0", b"b"})
+            assert store.lookup(asked) == [eight(expected[word]) if word in expected else None for word in asked]
+            assert store.items() == [(word, eight(total)) for word, total in sorted(expected.items())]
+    assert peek(path) == (STAMP if writes else None, {word: eight(total) for word, total in expected.items()})

@@ -29,12 +29,14 @@ from wcsup.errors import ConfigurationError, StoreBrokenError
 
 log = logging.getLogger("wcsup.store")
 
-FORMAT = 1
+FORMAT = 2
 
-_META = "meta"
-"""Column family of the stamp: words may be any bytes, so no key of theirs is free for it."""
+_STAMP = b""
+"""The stamp's key, which no word has: see `_key`.
 
-_STAMP = b"stamp"
+It is no column family of its own, for RocksDB flushes one at a time where a store is closed: then the totals are in a
+file and their stamp in the write-ahead log alone, and where that is damaged there are totals beyond the stamp.
+"""
 
 _CURRENT = "CURRENT"
 """The file that a directory has with a RocksDB in it."""
@@ -113,10 +115,6 @@ class Cached:
         table.set_pin_l0_filter_and_index_blocks_in_cache(True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
-        options.create_missing_column_families(True)
-        # Data and stamp reach the disk together even where the write-ahead log is lost: else the stamp's own flush
-        # could leave it ahead of the totals that it vouches for.
-        options.set_atomic_flush(True)
         options.set_block_based_table_factory(table)
         options.set_write_buffer_size(_WRITE_BUFFER_BYTES)
         options.set_max_write_buffer_number(2)
@@ -129,7 +127,7 @@ class Cached:
 class Store:
     """An open store. One process, one directory: a lock sees to it.
 
-    A new one's RocksDB is made by its first write: that takes nine syncs, or 20 ms on a disk that has other work, and a
+    A new one's RocksDB is made by its first write: that takes ten syncs, or 20 ms on a disk that has other work, and a
     worker that starts is not to wait for those of all partitions before it counts.
     """
 
@@ -168,21 +166,20 @@ class Store:
         if not (self.path / _CURRENT).exists():
             return
         database = self._made()
-        raw = database.get_column_family(_META).get(_STAMP)
+        raw = database.get(_STAMP)
         self.empty = raw is None and not any(_entries(database))
         self.stamp = None if raw is None else _decode(raw)
 
     def _made(self) -> Rdict:
         if self._database is None:
-            options = self._cached.options()
-            self._database = Rdict(str(self.path), options, column_families={_META: self._cached.options()})
+            self._database = Rdict(str(self.path), self._cached.options())
         return self._database
 
     def lookup(self, words: Sequence[bytes]) -> list[bytes | None]:
-        """Return the stored totals of `words`, in their order."""
+        """Return the stored totals of `words`, which are in byte order, in their order."""
         found: list[bytes | None]
         try:
-            found = [None] * len(words) if self._database is None else self._database[list(words)]  # type: ignore[assignment]
+            found = [None] * len(words) if self._database is None else self._database[list(_keys(words))]  # type: ignore[assignment]
         except Exception as error:
             raise _meaning(error, self.path, self) from error
         if not len(self._kept):
@@ -207,17 +204,16 @@ class Store:
         """Write what was kept, new totals, and the stamp that all of them make true, in one RocksDB batch."""
         batch = WriteBatch(raw_mode=True)
         put = batch.put
-        for word, total in self._kept.pairs():
-            put(word, total)
+        for key, total in _keyed(self._kept.pairs()):
+            put(key, total)
         if totals is not None:
-            for word, total in _pairs(totals):
-                put(word, total)
-            for word in totals.deleted():
-                batch.delete(word)
+            for key, total in _pairs(totals):
+                put(key, total)
+            for key in _keys(totals.deleted()):
+                batch.delete(key)
+        put(_STAMP, _encode(stamp))
         try:
-            database = self._made()
-            batch.put(_STAMP, _encode(stamp), database.get_column_family_handle(_META))
-            database.write(batch)
+            self._made().write(batch)
         except Exception as error:
             raise _meaning(error, self.path, self) from error
         self.stamp = stamp
@@ -239,8 +235,8 @@ class Store:
             database = self._made()
             writer = SstFileWriter(options=self._cached.options())
             writer.open(file)
-            for word, total in _pairs(totals):
-                writer[word] = total
+            for key, total in _pairs(totals):
+                writer[key] = total
             writer.finish()
             database.ingest_external_file([file], options)
         except Exception as error:
@@ -326,20 +322,42 @@ def peek(path: Path) -> tuple[Stamp | None, dict[bytes, bytes]]:
 
 
 def _read(directory: str) -> tuple[Stamp | None, dict[bytes, bytes]]:
-    options = Options(raw_mode=True)
-    database = Rdict(directory, options, column_families={_META: options}, access_type=AccessType.read_only())
+    database = Rdict(directory, Options(raw_mode=True), access_type=AccessType.read_only())
     try:
-        raw = database.get_column_family(_META).get(_STAMP)
+        raw = database.get(_STAMP)
         totals = dict(_entries(database))
     finally:
         database.close()
     return (None if raw is None else _decode(raw)), totals
 
 
+def _key(word: bytes) -> bytes:
+    """Return a word's key, which is the word but for those that are NULs alone: one more makes room for `_STAMP`.
+
+    Words may be any bytes, none included, and `writer` and look-up want keys in the order of the words.
+    """
+    return word if word.strip(b"\0") else word + b"\0"
+
+
+def _word(key: bytes) -> bytes:
+    """Return the word that has a key."""
+    return key if key.strip(b"\0") else key[:-1]
+
+
+def _keys(words: Sequence[bytes]) -> Sequence[bytes]:
+    """Return the keys of words that are in byte order: those of NULs alone come first, and hardly ever."""
+    return [_key(word) for word in words] if words and not words[0].strip(b"\0") else words
+
+
+def _keyed(pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return (key, total) of (word, total) in byte order."""
+    return [(_key(word), total) for word, total in pairs] if pairs and not pairs[0][0].strip(b"\0") else pairs
+
+
 def _pairs(totals: _core.Totals) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (word, total), made a part at a time: as Python objects they are many times their size."""
+    """Yield (key, total), made a part at a time: as Python objects they are many times their size."""
     for start in range(0, len(totals), _PART):
-        yield from totals.pairs(start, start + _PART)
+        yield from _keyed(totals.pairs(start, start + _PART))
 
 
 def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:
@@ -347,7 +365,8 @@ def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:
     entries = database.iter()
     entries.seek_to_first()
     while entries.valid():
-        yield entries.key(), entries.value()
+        if (key := entries.key()) != _STAMP:
+            yield _word(key), entries.value()
         entries.next()
     entries.status()
 
