@@ -1,12 +1,15 @@
-"""Which settings of `--kafka-config` reach Kafka's clients."""
+"""Which settings of `--kafka-config` reach Kafka's clients, and what a new one is connected to."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mocked import Mock
 
 from wcsup.config import Config
 from wcsup.errors import UsageError
 from wcsup.kafka import clients
+from wcsup.kafka.writer import Writer
 
 
 @pytest.fixture
@@ -58,3 +61,20 @@ def test_what_the_client_refuses_is_said_with_the_files_name(line: str, config: 
     write(config, line)
     with pytest.raises(UsageError, match=rf"settings of .*kafka.properties: .*{line.partition('=')[0]}"):
         clients.transactional_producer(config, "name", lambda _: None)
+
+
+def test_a_transactional_producer_is_connected_to_a_broker_and_not_to_the_address_it_was_given(
+    mock: Mock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection of the address is given up at once, and without another one nobody is asked for a coordinator."""
+    answered: list[int] = []
+
+    class Recorded(Writer):
+        def list_topics(self, *arguments: Any, **options: Any) -> Any:
+            answer = super().list_topics(*arguments, **options)
+            answered.append(answer.orig_broker_id)
+            return answer
+
+    monkeypatch.setattr(clients, "Writer", Recorded)
+    clients.transactional_producer(mock.config, "name", lambda _: None)
+    assert answered[-1] == 1

@@ -43,6 +43,14 @@ def test_the_newest_record_is_asked_for_again_while_leaders_move() -> None:
     assert not cluster.refusals
 
 
+def test_it_is_asked_for_again_soon_and_then_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("wcsup.kafka.topics.time.sleep", pauses.append)
+    cluster = MovingLeader([KafkaError.NOT_LEADER_FOR_PARTITION] * 6)
+    assert newest(cluster) == {("lines", 3): Answer.timestamp}
+    assert pauses == [0.005, 0.01, 0.02, 0.04, 0.05, 0.05]
+
+
 def test_what_does_not_pass_by_itself_is_raised_at_once() -> None:
     cluster = MovingLeader([KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.NOT_LEADER_FOR_PARTITION])
     with pytest.raises(KafkaException, match="TOPIC_AUTHORIZATION_FAILED"):

@@ -28,6 +28,7 @@ MAX_RECORD_BYTES = 3_000_000
 """librdkafka's own bound on a record; above the broker's default, so that the broker's is the one that counts."""
 
 _CONNECT_SECONDS = 0.1
+_CONNECT_QUESTIONS = 3
 
 _GATHERED_BYTES = 256 << 10
 
@@ -157,7 +158,8 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
     producer.
 
     Where a broker answers it is connected: `init_transactions` takes 500 ms otherwise, in half of all cases, since no
-    broker may be connected yet when it looks for the coordinator (`rd_kafka_txn_coord_query`).
+    broker may be connected yet when it looks for the coordinator (`rd_kafka_txn_coord_query`). The first answer comes
+    from a bootstrap address as a rule, whose connection librdkafka gives up for those of the brokers that it tells of.
     """
     timeout = int(config.transaction_timeout * 1000)
     writer = _make(
@@ -186,7 +188,11 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
         | {"log_level": 6},  # not the user's to lower: `_Listener` has to hear
     )
     with suppress(KafkaException):
-        writer.list_topics(config.topic("dead-letters"), _CONNECT_SECONDS)  # any question that is cheap to answer
+        for _ in range(_CONNECT_QUESTIONS):
+            # Any question that is cheap to answer.
+            answer = writer.list_topics(config.topic("dead-letters"), _CONNECT_SECONDS)
+            if answer.orig_broker_id >= 0:
+                break
     return writer
 
 

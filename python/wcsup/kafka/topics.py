@@ -257,18 +257,22 @@ _PASSING = {
 """What brokers answer while leaders and coordinators move, or just after a topic was made; and a broken connection."""
 
 _PASSING_SECONDS = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.05
+"""A start asks for topics that were made a moment before, and waits for nothing else then."""
 
 
 def _patiently(ask: Callable[[], Answer]) -> Answer:
     """Return what `ask` returns, asking again for a while after errors that pass by themselves."""
     deadline = time.monotonic() + _PASSING_SECONDS
+    pause = _FIRST_PAUSE
     while True:
         try:
             return ask()
         except KafkaException as error:
             if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                 raise
-            time.sleep(0.05)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def committed(config: Config, group: str, topic: str, partitions: int) -> dict[int, int]:
