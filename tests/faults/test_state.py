@@ -89,7 +89,7 @@ def test_a_damaged_write_ahead_log_costs_only_what_is_read_again(
 
 
 def test_a_lost_write_ahead_log_never_leaves_a_stamp_ahead_of_its_totals(tmp_path: Path) -> None:
-    """The stamp fills its own memtable faster than few words fill theirs."""
+    """Stamps fill the memtable and have it flushed, however few words change."""
     path = tmp_path / "store"
     top = tuple((f"a long word {number:03}" * 10, 1) for number in range(100))
     with closing(Store.open(path, Cached())) as store:

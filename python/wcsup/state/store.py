@@ -334,7 +334,7 @@ def _read(directory: str) -> tuple[Stamp | None, dict[bytes, bytes]]:
 def _key(word: bytes) -> bytes:
     """Return a word's key, which is the word but for those that are NULs alone: one more makes room for `_STAMP`.
 
-    Words may be any bytes, none included, and `writer` and look-up want keys in the order of the words.
+    Words may be any bytes, none included. Keys have the order of the words, which `SstFileWriter` needs.
     """
     return word if word.strip(b"\0") else word + b"\0"
 
