@@ -9,7 +9,7 @@ from functools import partial
 
 from application import Application, wait_for
 
-from wcsup.kafka import topics
+from wcsup.kafka import groups
 
 ROLES = {"map": "lines", "reduce": "words"}
 
@@ -28,7 +28,7 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         last: dict[int, int] = {}
         while not self.ended:
-            offsets = topics.committed(self.config, self.group, self.topic, self.config.partitions)
+            offsets = groups.committed(self.config, self.group, self.topic, self.config.partitions)
             now = time.monotonic()
             for partition, offset in offsets.items():
                 if offset >= 0 and offset != last.get(partition):  # below: nothing is committed yet

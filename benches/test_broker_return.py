@@ -27,7 +27,7 @@ from confluent_kafka import KafkaException
 from fixtures import configuration
 from reference import recount
 
-from wcsup.kafka import topics
+from wcsup.kafka import groups
 
 KILLS = int(os.environ.get("WCSUP_BROKER_KILLS", "5"))
 RATE = 1000
@@ -70,7 +70,7 @@ def committed(application: Application) -> list[int]:
     while True:
         try:
             return [
-                sum(topics.committed(config, group, config.topic(topic), config.partitions).values())
+                sum(groups.committed(config, group, config.topic(topic), config.partitions).values())
                 for group, topic in ((config.map_group, "lines"), (config.reduce_group, "words"))
             ]
         except KafkaException:

@@ -14,7 +14,7 @@ from application import Application, prose, wait_for
 from benches.recorded import Ratios
 from reference import recount
 
-from wcsup.kafka import topics
+from wcsup.kafka import progress
 
 LINES = 400_000
 PLAIN_LINES = 20_000
@@ -83,10 +83,7 @@ def loop_is_done(application: Application) -> bool:
     """Return whether the plain loop has committed all: of `words` it never commits the last control record."""
     config, prefix = application.config, application.config.topic_prefix
     lag = [
-        [
-            one.lag
-            for one in topics.group_progress(application.admin, config, f"{prefix}plain-{role}", config.topic(topic))
-        ]
+        [one.lag for one in progress.of_group(application.admin, config, f"{prefix}plain-{role}", config.topic(topic))]
         for role, topic in (("map", "lines"), ("reduce", "words"))
     ]
     return sum(lag[0]) == 0 and max(lag[1]) <= 1

@@ -23,7 +23,7 @@ from reference import recount
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.kafka import clients, topics
+from wcsup.kafka import application, clients, progress, topics
 from wcsup.pipeline.report import Job, Report, Role
 
 WAIT_SECONDS = 60.0
@@ -141,7 +141,7 @@ class Application:
         return self.config.state.parent / f"host-{number}"
 
     def make_topics(self) -> None:
-        topics.ensure(self.config)
+        application.prepare(self.config)
 
     def start(
         self,
@@ -237,8 +237,8 @@ class Application:
 
         wait_for(f"{topic} is configured", held)
 
-    def lag(self) -> topics.Lag:
-        return topics.lag(self.admin, self.config)
+    def lag(self) -> progress.Lag:
+        return progress.lag(self.admin, self.config)
 
     def store(self, lines: list[bytes]) -> WorkerProcess:
         """Count lines with a new mapper and a new reducer; return the reducer once its stores have all totals."""

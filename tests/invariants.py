@@ -23,7 +23,7 @@ from reference import recount
 
 from wcsup import _core
 from wcsup.errors import StoreBrokenError
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients, groups, topics
 from wcsup.state.store import Cached, Store
 
 _GRACE_SECONDS = 5.0
@@ -87,7 +87,7 @@ class Witness:
 
     def _sample(self, group: str, topic: str) -> None:
         try:
-            offsets = topics.committed(self._config, group, topic, self._config.partitions)
+            offsets = groups.committed(self._config, group, topic, self._config.partitions)
         except KafkaException:
             return  # the broker is what the test broke
         for partition, offset in offsets.items():

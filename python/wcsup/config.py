@@ -33,7 +33,7 @@ class Config:
         None, "Kafka's address; the embedded broker of --data-dir where none is given.", metavar="HOST:PORT,…"
     )
     app_id: str = option("wcsup", "Name of the application: consumer groups and transactions carry it.")
-    topic_prefix: str = option("", "Put before the names of all five topics.", metavar="TEXT")
+    topic_prefix: str = option("", "Put before the names of all six topics.", metavar="TEXT")
     state_dir: Path | None = option(
         None, "Stores and control socket [default: $XDG_STATE_HOME/wcsup/APP-ID].", metavar="DIR"
     )
@@ -71,7 +71,7 @@ class Config:
         return self.data_dir or _home("XDG_DATA_HOME", ".local/share")
 
     def topic(self, name: str) -> str:
-        """Return the full name of one of the five topics."""
+        """Return the full name of one of the six topics."""
         return self.topic_prefix + name
 
     @property

@@ -16,7 +16,7 @@ from fixtures import configuration
 from invariants import Witness, hold
 from keeper import Slot, keeping
 
-from wcsup.kafka import topics
+from wcsup.kafka import groups
 
 SLOTS: list[Slot] = [("map", "0"), ("map", "1"), ("reduce", "0"), ("reduce", "1")]
 
@@ -42,7 +42,7 @@ def application(mortal: TestBroker, tmp_path: Path) -> Iterator[Application]:
 def committed(application: Application, group: str, topic: str) -> int:
     """Return the sum of a group's committed offsets."""
     config = application.config
-    return sum(topics.committed(config, group, config.topic(topic), config.partitions).values())
+    return sum(groups.committed(config, group, config.topic(topic), config.partitions).values())
 
 
 @contextmanager

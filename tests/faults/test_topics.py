@@ -15,9 +15,9 @@ from reference import recount
 from shell import Shell
 
 from wcsup.errors import ExitStatus
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients, groups, topics
+from wcsup.kafka.positions import Position
 from wcsup.kafka.watch import WATCH_SECONDS
-from wcsup.pipeline.memory import Memory
 from wcsup.pipeline.report import Role
 
 READER: dict[str, Role] = {"lines": "map", "words": "reduce", "counts": "reduce"}
@@ -80,16 +80,17 @@ def test_an_input_made_again_before_a_start_is_read_from_its_start(
     lines = prose(2400, seed)
     for worker in counted(application, lines[:2000], session_timeout=SHORT).values():
         assert worker.drain() == ExitStatus.DONE
-    group, memory = {
-        "lines": (application.config.map_group, Memory("ascii", ids(application)["lines"])),
+    group, position = {
+        "lines": (application.config.map_group, Position("ascii", ids(application)["lines"])),
         "words": (
             application.config.reduce_group,
-            Memory("ascii", *(ids(application)[n] for n in ("words", "counts"))),
+            Position("ascii", ids(application)["words"], ids(application)["counts"]),
         ),
     }[name]
     make_again(application, name)
-    wait_for("the group has no members", lambda: topics.members(application.admin, group) == 0)
-    stale = memory.commit(application.config.topic(name), [(p, 10_000) for p in range(4)])
+    wait_for("the group has no members", lambda: groups.members(application.admin, group) == 0)
+    topic = application.config.topic(name)
+    stale = [TopicPartition(topic, p, 10_000, position.text(10_000)) for p in range(4)]
     clients.offsets_reader(application.config, group).commit(offsets=stale, asynchronous=False)
 
     # When the new one has fewer records than that
@@ -227,7 +228,7 @@ def test_a_topic_with_more_partitions_is_refused(wcsup: Shell, seed: int, name: 
     with application.feeding(lines[1000:], rate=2000):
         application.admin.create_partitions([NewPartitions(topic, 6)])[topic].result()
         assert worker.wait() == ExitStatus.CONFIGURATION, worker.log[-3:]
-    said_so = f"topic {topic} has 6 partitions and the application 4; use --partitions 6, another --topic-prefix"
+    said_so = f"topic {topic} has 6 partitions and the application 4, for good"
     assert said_so in worker.log[-1]
     seen = application.counts()
     assert all(seen[word] <= total for word, total in recount(lines).items())

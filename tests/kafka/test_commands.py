@@ -328,7 +328,7 @@ def test_top_words_that_nobody_published_are_read_from_counts(wcsup: Shell) -> N
 def occupied(shell: Shell) -> str:
     state = shell.config.state
     assert shell("run --exit-when-done").status == 0
-    return f"run --app-id another --state-dir {state}"
+    return f"run --app-id another --topic-prefix another. --state-dir {state}"
 
 
 def below_a_file(shell: Shell) -> str:
@@ -351,7 +351,7 @@ def uncompacted(shell: Shell) -> str:
     [
         (occupied, "belongs to an application with app_id"),
         (below_a_file, "can't be used: Not a directory"),
-        (other_partitions, "has 4 partitions and the application 5"),
+        (other_partitions, "counts in 4 partitions and was started with --partitions 5"),
         (uncompacted, "cleanup.policy=delete and would forget totals"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -17,8 +17,8 @@ from wcsup.audit.doctor import Doctor
 from wcsup.cli.app import app as commands
 from wcsup.config import Config
 from wcsup.errors import ExitStatus
-from wcsup.kafka import clients, topics
-from wcsup.pipeline.memory import Memory
+from wcsup.kafka import clients, groups, topics
+from wcsup.kafka.positions import Position
 
 
 def examine(config: Config) -> dict[str, list[Check]]:
@@ -141,9 +141,9 @@ def test_what_went_wrong_between_groups_and_topics_is_found(application: Applica
         future.result()
     assert "50 records" in only(examine(config)["groups"], Health.WARNING)
 
-    wait_for("the members' sessions end", lambda: topics.members(admin, config.map_group) == 0)
-    other = Memory("ascii", "another-topic-id").commit(config.topic("lines"), [(0, 7)])
-    request = ConsumerGroupTopicPartitions(config.map_group, other)
+    wait_for("the members' sessions end", lambda: groups.members(admin, config.map_group) == 0)
+    other = TopicPartition(config.topic("lines"), 0, 7, Position("ascii", "another-topic-id").text(7))
+    request = ConsumerGroupTopicPartitions(config.map_group, [other])
     admin.alter_consumer_group_offsets([request])[config.map_group].result()
     assert any("read from its start" in check.message for check in examine(config)["groups"])
 
@@ -179,7 +179,7 @@ def test_the_command_says_it_and_ends_with_it(application: Application) -> None:
     assert ill.return_value == ExitStatus.CHECK_FAILED
     document = json.loads(ill.output)
     assert document["ok"] is False and document["open_transactions"] == []
-    assert {check["name"] for check in document["checks"] if check["health"] == "failed"} == {"topics"}
+    assert {check["name"] for check in document["checks"] if check["health"] == "failed"} == {"application"}
 
 
 @pytest.mark.timeout(60)

@@ -24,8 +24,9 @@ from wcsup.audit.verify import verify
 from wcsup.cli.app import app as commands
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, ExitStatus
-from wcsup.kafka import clients, topics
-from wcsup.pipeline.memory import Memory
+from wcsup.kafka import clients, groups, topics
+from wcsup.kafka.positions import Position
+from wcsup.kafka.progress import of_stage
 
 
 @pytest.fixture
@@ -244,7 +245,7 @@ def test_what_waits_in_records_of_other_partitions_is_exact_too(application: App
     application.feed(prose(50, seed=17))
     wait_for("all is mapped", lambda: application.lag().lines == 0)
     config = application.config
-    progress = topics.group_progress(application.admin, config, config.reduce_group, config.topic("words"))
+    progress = of_stage(application.admin, config, "words")
     assert [bool(one.lag) for one in progress] == [True, False, False, False]
 
     verdict = verify(application.config)
@@ -316,10 +317,13 @@ def test_lines_gone_by_retention_leave_it_undecided(counted: Application) -> Non
 
 def test_lines_deleted_and_made_again_leave_it_undecided(counted: Application) -> None:
     admin, config = counted.admin, counted.config
-    wait_for("the members' sessions end", lambda: topics.members(admin, config.map_group) == 0)
+    wait_for("the members' sessions end", lambda: groups.members(admin, config.map_group) == 0)
     request = ConsumerGroupTopicPartitions(
         config.map_group,
-        Memory("ascii", "another-topic-id").commit(config.topic("lines"), [(p, 900) for p in range(4)]),
+        [
+            TopicPartition(config.topic("lines"), p, 900, Position("ascii", "another-topic-id").text(900))
+            for p in range(4)
+        ],
     )
     admin.alter_consumer_group_offsets([request])[config.map_group].result()
     assert "topic lines was deleted and made again" in verify(config).text()

@@ -15,7 +15,7 @@ import psutil
 from wcsup.audit.recovery import RECOVERY_SECONDS, Event, Outcome, Watch, Worker
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, ExitStatus, WcsupError
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients, progress
 from wcsup.pipeline.report import Job, Role
 from wcsup.supervisor import request
 from wcsup.supervisor.processes import Child, start_worker
@@ -234,7 +234,7 @@ def await_idle(config: Config, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while True:
         # Lines first: where none waits to be mapped, what there is in `words` is all.
-        lag = topics.lag(admin, config)
+        lag = progress.lag(admin, config)
         if lag.lines == lag.words == 0:
             return True
         if time.monotonic() > deadline:

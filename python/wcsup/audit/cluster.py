@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from confluent_kafka.admin import AdminClient
@@ -13,6 +13,7 @@ from confluent_kafka.admin._resource import ResourceType
 from wcsup.audit.checks import Check
 from wcsup.config import Config
 from wcsup.kafka import clients, topics
+from wcsup.kafka.application import owner
 
 _NEEDED = {
     "InitProducerId": (0, "transactions", "0.11"),
@@ -110,10 +111,12 @@ def features(cluster: Cluster) -> Iterator[Check]:
 def topics_fit(cluster: Cluster) -> Iterator[Check]:
     """Check that topics fit, or that they can be made."""
     config, known = cluster.config, cluster.known
+    if (found := owner(config, cluster.admin)) is not None:
+        config = replace(config, partitions=found.partitions)
     bad = False
     for name, entries in topics.configs(cluster.admin, config, known).items():
         partitions = len(cluster.listed.topics[config.topic(name)].partitions)
-        if reason := topics.misfit(config, name, partitions, entries):
+        if reason := topics.misfit(config, name, partitions, entries, fixed=found is not None):
             bad = True
             yield Check.failed("topics", reason)
     missing = [config.topic(name) for name in topics.NAMES if name not in known]

@@ -6,7 +6,7 @@ from functools import partial
 
 from confluent_kafka import KafkaException
 
-from wcsup.audit import cluster, holdups, host
+from wcsup.audit import application, cluster, holdups, host
 from wcsup.audit.checks import Check
 from wcsup.audit.cluster import Cluster
 from wcsup.audit.holdups import OpenTransaction
@@ -20,7 +20,8 @@ _CHECKS: dict[str, Callable[[Cluster], Iterator[Check]]] = {
     "replication": cluster.replication,
     "timeouts": cluster.timeouts,
     "retention": cluster.retention,
-    "groups": holdups.groups,
+    "application": application.ownership,
+    "groups": application.progress,
     "clock": holdups.clock,
 }
 

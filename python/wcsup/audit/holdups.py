@@ -1,15 +1,14 @@
-"""What holds readers back or has gone wrong between groups and topics: open transactions, offsets, clocks."""
+"""What holds readers back, and clocks that differ."""
 
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from confluent_kafka import TopicPartition
 
 from wcsup.audit.checks import Check
 from wcsup.audit.cluster import Cluster
-from wcsup.audit.reading import Progress, Reader
 from wcsup.kafka import clients, topics
 
 WATCH_SECONDS = 1.0
@@ -61,55 +60,6 @@ def transactions(cluster: Cluster, found: list[OpenTransaction]) -> Iterator[Che
         yield Check.ok(
             "transactions", f"none stays open in {', '.join(map(cluster.config.topic, cluster.known)) or 'any topic'}"
         )
-
-
-def groups(cluster: Cluster) -> Iterator[Check]:
-    """Check that the groups' offsets are of these topics and this application; count the members."""
-    config = cluster.config
-    if set(topics.NAMES) - set(cluster.known):
-        return
-    config = replace(config, partitions=len(cluster.listed.topics[config.topic("lines")].partitions))
-    identity = topics.identity(cluster.admin, config)
-    with closing(Reader(config, cluster.admin)) as reader:
-        for group, name in ((config.map_group, "lines"), (config.reduce_group, "words")):
-            progress = reader.progress(group, name, identity.topics[name], stable=False)
-            starts, ends = reader.starts(name), reader.ends(name)
-            members = topics.members(cluster.admin, group)
-            yield from _memory(cluster, identity, group, progress)
-            yield from _offsets(group, config.topic(name), progress, starts, ends)
-            if members > len(ends):
-                share = f"{members} members of {group} share {len(ends)} partitions"
-                yield Check.warning("groups", f"{share}: some have nothing to do")
-            left = sum(max(0, ends[p] - max(offset, starts[p])) for p, offset in progress.next.items())
-            yield Check.ok("groups", f"{group} has {members} members, and {left:,} records to take")
-
-
-def _memory(cluster: Cluster, identity: topics.Identity, group: str, progress: Progress) -> Iterator[Check]:
-    """Check what was committed along with the offsets, as a worker does at its start."""
-    config = cluster.config
-    rules = {memory.words for memory in progress.memories} - {config.words}
-    if rules:
-        yield Check.failed("groups", f"{group} counts {rules.pop()} words, and this is --words {config.words}")
-    if {memory.counts for memory in progress.memories} - {None, identity.topics["counts"]}:
-        yield Check.failed(
-            "groups",
-            f"{config.topic('counts')} was deleted and made again, but {group} has offsets from before: the totals are "
-            "lost; start over with wcsup del",
-        )
-
-
-def _offsets(
-    group: str, topic: str, progress: Progress, starts: dict[int, int], ends: dict[int, int]
-) -> Iterator[Check]:
-    lost = sum(max(0, starts[p] - offset) for p, offset in progress.next.items())
-    if progress.remade:
-        yield Check.warning("groups", f"{topic} was made again since {group} committed: it is read from its start")
-    elif any(offset > ends[p] for p, offset in progress.next.items()):
-        yield Check.failed(
-            "groups", f"{topic} ends before the offsets of {group}: Kafka lost records; see wcsup verify"
-        )
-    if lost:
-        yield Check.warning("groups", f"{lost:,} records of {topic} were deleted before {group} took them: not counted")
 
 
 def clock(cluster: Cluster) -> Iterator[Check]:

@@ -1,9 +1,8 @@
 """What an audit reads from Kafka: committed records between two offsets, and how far the groups have come."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import (
     ConsumerGroupTopicPartitions,
@@ -16,9 +15,9 @@ from confluent_kafka.admin import AdminClient
 
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients, positions, topics
+from wcsup.kafka.positions import Position
 from wcsup.kafka.reader import messages
-from wcsup.pipeline.memory import Memory
 
 _BATCH_RECORDS = 10_000
 _WAIT_SECONDS = 0.2
@@ -40,8 +39,12 @@ class Progress:
 
     next: dict[int, int]
     """The first offset that is not committed, by partition of the input."""
-    memories: list[Memory]
+    positions: list[Position]
     """What was committed along with the offsets."""
+    by_others: dict[int, int]
+    """Offsets that somebody else set for the group, by partition: where they differ, they are not where counting is."""
+    forgotten: int
+    """How many offsets the group has no more, of partitions that were counted."""
     remade: bool
     """Whether the input was deleted and made again since: the offsets of the old one are nothing to go by."""
 
@@ -113,23 +116,32 @@ class Reader:
             "wcsup doctor lists them"
         )
 
-    def progress(self, group: str, name: str, topic_id: str, *, stable: bool = True) -> Progress:
-        """Return how far a group has come in the topic of that id, once no pending transaction can change it (KIP-447).
+    def progress(self, stage: str, topic_id: str, *, stable: bool = True) -> Progress:
+        """Return how far a stage has come in the topic of that id, once no pending transaction can change it (KIP-447).
 
-        A transaction whose records can be read may not have moved its offsets yet: those are pending in the group's
-        coordinator, and are waited for unless they need not be `stable`.
+        `stage` is the topic's plain name. A transaction whose records can be read may not have moved its offsets yet:
+        those are pending in the group's coordinator, and are waited for unless they need not be `stable`. Where the
+        group has no offset any more, or one that somebody else set, the topic `positions` says how far it is.
         """
-        offsets: dict[int, int] = {}
-        memories = []
-        remade = False
-        for found in self._offsets(group, name, stable=stable):
-            offsets[found.partition] = max(0, found.offset)
-            if found.offset >= 0 and found.metadata:
-                memory = Memory(**json.loads(found.metadata))
-                memories.append(memory)
-                if memory.input != topic_id:
-                    offsets[found.partition], remade = 0, True
-        return Progress(offsets, memories, remade)
+        found = self._offsets(positions.group(self._config, stage), stage, stable=stable)
+        doubtful = any(not positions.is_own(one) for one in found)
+        said = positions.recorded(self._config, self._admin) if doubtful else positions.Recorded()
+        progress = Progress({}, [], remade=False, by_others={}, forgotten=0)
+        for one in found:
+            own = Position.read(one.metadata) if positions.is_own(one) and one.metadata else None
+            position = own or said.of(stage, one.partition, topic_id)
+            offset = one.offset if own is not None or position is None else position.offset or 0
+            if position is not None:
+                progress.positions.append(position)
+                if position.input != topic_id:
+                    offset = 0
+                    progress = replace(progress, remade=True)
+            progress.next[one.partition] = max(0, offset)
+            if one.offset < 0 and position is not None:
+                progress = replace(progress, forgotten=progress.forgotten + 1)
+            if one.offset >= 0 and own is None and one.offset != offset:
+                progress.by_others[one.partition] = one.offset
+        return progress
 
     def _offsets(self, group: str, name: str, *, stable: bool) -> list[TopicPartition]:
         request = ConsumerGroupTopicPartitions(group, self._partitions(name))

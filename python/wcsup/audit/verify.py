@@ -64,7 +64,9 @@ def verify(config: Config, *, shown: int = 20, on_progress: OnProgress = lambda 
     listed = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
     for topic in map(config.topic, topics.NAMES):
         if topic not in listed:
-            raise ConfigurationError(f"nothing was counted yet: topic {topic} does not exist; start wcsup run")
+            what = f"topic {topic} does not exist; start wcsup run"
+            # An application from before there were positions has counted: its next run makes the topic.
+            raise ConfigurationError(what if topic == config.topic("positions") else f"nothing was counted yet: {what}")
     config = replace(config, partitions=len(listed[config.topic("lines")].partitions))
     with closing(Reader(config, admin)) as reader:
         return _Verification(config, reader, topics.identity(admin, config), shown, on_progress).run()
@@ -133,17 +135,17 @@ class _Verification:
 
     def _mapped(self) -> dict[int, int]:
         """Return the mappers' offsets."""
-        progress = self._reader.progress(self._config.map_group, "lines", self._identity.topics["lines"])
-        for memory in progress.memories:  # the rule that was counted by, whatever this command was told
-            self._verdict.rule = cast(WordRule, memory.words)
+        progress = self._reader.progress("lines", self._identity.topics["lines"])
+        for position in progress.positions:  # the rule that was counted by, whatever this command was told
+            self._verdict.rule = cast(WordRule, position.words)
         if progress.remade:
             self._lines_gone("topic lines was deleted and made again")
         return self._within("lines", progress)
 
     def _reduced(self) -> dict[int, int]:
         """Return the reducers' offsets."""
-        progress = self._reader.progress(self._config.reduce_group, "words", self._identity.topics["words"])
-        if any(memory.counts != self._identity.topics["counts"] for memory in progress.memories):
+        progress = self._reader.progress("words", self._identity.topics["words"])
+        if any(position.counts != self._identity.topics["counts"] for position in progress.positions):
             self._undecided("topic counts was deleted and made again, and the totals from before are lost")
         return self._within("words", progress)
 

@@ -21,7 +21,7 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
 
     def run(config: Config, slot: str, log: Logging) -> ExitStatus:
         from wcsup import _core
-        from wcsup.kafka import topics
+        from wcsup.kafka import application
         from wcsup.pipeline.report import Job
         from wcsup.pipeline.worker import end, work
 
@@ -30,7 +30,8 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
         job = Job(role, slot.removeprefix(f"{role}-"), config)
         log.start(job.name)
         config = connect(config)
-        topics.ensure(config)
+        application.prepare(config)
+        application.check_positions(config)
         try:
             return work(Job(job.role, job.slot, config))
         except WcsupError as error:

@@ -1,5 +1,6 @@
-"""The five topics: made when missing, refused when they do not fit, deleted with the application."""
+"""The six topics: made when missing, refused when they do not fit, deleted with the application."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -14,7 +15,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import ConfigResource
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
@@ -23,22 +24,37 @@ from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
 from wcsup.kafka import clients
 
+log = logging.getLogger("wcsup.topics")
+
 Answer = TypeVar("Answer")
 
-NAMES = ("lines", "words", "counts", "top", "dead-letters")
+NAMES = ("lines", "words", "counts", "top", "dead-letters", "positions")
 
 _BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
 """For what workers write: by default a broker refuses records of a host whose clock is an hour ahead, and retention
 takes those of a clock that is days behind before they are read."""
 
+KEPT = {"retention.ms": "-1", "retention.bytes": "-1"}
+"""For `words`: between two commits of a reducer it has the only copy, so no age or size takes records away. Reducers
+delete what they have counted (`wcsup.pipeline.trim`). Kafka Streams does the same with its repartition topics."""
+
 _CONFIGS: dict[str, dict[str, str]] = {
     # A line of 1 MiB is more than the default takes once it has a record's overhead.
     "lines": {"max.message.bytes": "2097152"},
-    "words": {"cleanup.policy": "delete", **_BROKERS_TIME},
+    "words": {"cleanup.policy": "delete", "segment.bytes": "52428800", **KEPT, **_BROKERS_TIME},
     "counts": {"cleanup.policy": "compact", **_BROKERS_TIME},
     "top": {"cleanup.policy": "compact", **_BROKERS_TIME},
     # A rejected line comes with headers: it may be larger than what the broker took for `lines`.
     "dead-letters": {"cleanup.policy": "delete", "max.message.bytes": "3145728", **_BROKERS_TIME},
+    # Each commit replaces a dozen short records. Small segments and an eager cleaner keep the topic at some megabytes;
+    # control records stay for `delete.retention.ms`, a day by default, which is longer than any reader takes.
+    "positions": {
+        "cleanup.policy": "compact",
+        "segment.bytes": "2097152",
+        "min.cleanable.dirty.ratio": "0.1",
+        "delete.retention.ms": "300000",
+        **_BROKERS_TIME,
+    },
 }
 
 _NEEDED_RECORD_BYTES = 1_001_024
@@ -54,32 +70,19 @@ class Identity:
     """Topic id by plain name (`lines`, `words`, …)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """Records that are not yet counted."""
+def ensure(config: Config, *, fixed: bool = False) -> list[str]:
+    """Make the topics that are missing, and return their plain names.
 
-    lines: int
-    words: int
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a group is in a partition."""
-
-    offset: int
-    """Where it goes on: at what it committed, or at the partition's start."""
-    lag: int
-    """How many offsets it has not committed."""
-
-
-def ensure(config: Config) -> None:
-    """Make the topics that are missing; raise `ConfigurationError` for one that does not fit."""
+    `fixed`: the number of partitions is the application's for good. Raises `ConfigurationError` for a topic that does
+    not fit.
+    """
     admin = clients.admin(config)
     existing = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS))
     missing = [name for name in NAMES if config.topic(name) not in existing.topics]
     replicas = min(3, len(existing.brokers))
     _create(admin, config, missing, replicas)
-    _check(admin, config)
+    _check(admin, config, fixed=fixed)
+    return missing
 
 
 def _create(admin: AdminClient, config: Config, names: list[str], replicas: int) -> None:
@@ -111,12 +114,32 @@ def _create(admin: AdminClient, config: Config, names: list[str], replicas: int)
         names = again
 
 
-def _check(admin: AdminClient, config: Config) -> None:
+def _check(admin: AdminClient, config: Config, *, fixed: bool) -> None:
     there = admin.list_topics(timeout=clients.REACH_SECONDS).topics
-    for name, entries in configs(admin, config, NAMES).items():
-        reason = misfit(config, name, len(there[config.topic(name)].partitions), entries)
+    found = configs(admin, config, NAMES)
+    for name, entries in found.items():
+        reason = misfit(config, name, len(there[config.topic(name)].partitions), entries, fixed=fixed)
         if reason:
             raise ConfigurationError(reason)
+    if not KEPT.items() <= found["words"].items():
+        _keep(admin, config, found["words"])
+
+
+def _keep(admin: AdminClient, config: Config, entries: Mapping[str, str | None]) -> None:
+    """Have `words` kept until it is counted."""
+    topic = config.topic("words")
+    was = ", ".join(f"{key}={entries[key]}" for key in KEPT)
+    change = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in KEPT.items()]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=change)
+    try:
+        admin.incremental_alter_configs([resource])[resource].result()
+    except KafkaException as error:
+        raise ConfigurationError(
+            f"topic {topic} has {was} and would lose what reducers have not counted by then, and Kafka refuses the "
+            f"change ({error.args[0].str()}). Set it: kafka-configs.sh --alter --topic {topic} --add-config "
+            + ",".join(f"{key}={value}" for key, value in KEPT.items())
+        ) from error
+    log.warning("topic %s had %s: it now keeps records until they are counted, whatever their age or size", topic, was)
 
 
 def configs(admin: AdminClient, config: Config, names: Iterable[str]) -> dict[str, dict[str, str | None]]:
@@ -129,15 +152,19 @@ def configs(admin: AdminClient, config: Config, names: Iterable[str]) -> dict[st
     }
 
 
-def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str | None]) -> str | None:
-    """Return why a topic does not fit the application and what to do about it; none where it does."""
-    if reason := miscount(config, name, partitions):
+def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str | None], *, fixed: bool) -> str | None:
+    """Return why a topic does not fit the application and what to do about it; none where it does.
+
+    `fixed`: the number of partitions is the application's for good.
+    """
+    if reason := miscount(config, name, partitions, fixed=fixed):
         return reason
     topic = config.topic(name)
     policy = set((entries["cleanup.policy"] or "").replace(" ", "").split(","))
-    if name in {"counts", "top"} and policy != {"compact"}:
+    if name in {"counts", "top", "positions"} and policy != {"compact"}:
+        lost = "positions" if name == "positions" else "totals"
         return (
-            f"topic {topic} has cleanup.policy={','.join(sorted(policy))} and would forget totals; set it: "
+            f"topic {topic} has cleanup.policy={','.join(sorted(policy))} and would forget {lost}; set it: "
             f"kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=compact"
         )
     if name == "words" and "compact" in policy:
@@ -153,13 +180,30 @@ def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str
     return None
 
 
-def miscount(config: Config, name: str, partitions: int) -> str | None:
-    """Return why a topic's number of partitions does not fit, and what to do about it; none where it does."""
+def miscount(config: Config, name: str, partitions: int, *, fixed: bool) -> str | None:
+    """Return why a topic's number of partitions does not fit, and what to do about it; none where it does.
+
+    `fixed`: words were counted in `config.partitions` partitions already, and another number would count them anew
+    elsewhere.
+    """
     if partitions == config.partitions:
         return None
+    topic = config.topic(name)
+    what = f"topic {topic} has {partitions} partitions and the application {config.partitions}"
+    if not fixed:
+        return f"{what}; use --partitions {partitions}, another --topic-prefix, or delete the topic"
+    what += ", for good, since each word is counted in one of them"
+    if name in {"counts", "positions"}:
+        return f"{what}: start over with wcsup del"
+    lost = {
+        "lines": ", once all of it is counted (wcsup status)",
+        "words": ", once all of it is counted (wcsup status)",
+        "top": "",
+        "dead-letters": ", once nobody needs what is in it",
+    }[name]
     return (
-        f"topic {config.topic(name)} has {partitions} partitions and the application {config.partitions}; "
-        f"use --partitions {partitions}, another --topic-prefix, or delete the topic"
+        f"{what}. Delete this topic alone{lost} (kafka-topics.sh --delete --topic {topic}): wcsup run makes it again, "
+        "and totals stay. Or start over with wcsup del"
     )
 
 
@@ -201,7 +245,7 @@ def stable_ends(admin: AdminClient, partitions: list[TopicPartition]) -> dict[tu
 
 def newest(admin: AdminClient, partitions: list[TopicPartition]) -> dict[tuple[str, int], int]:
     """Return when each partition's newest record was made, in milliseconds since 1970; negative where it has none."""
-    listed = _patiently(lambda: _list_offsets(admin, partitions, OffsetSpec.max_timestamp()))
+    listed = patiently(lambda: _list_offsets(admin, partitions, OffsetSpec.max_timestamp()))
     return {where: found.timestamp for where, found in listed.items()}
 
 
@@ -240,7 +284,7 @@ def _offsets(
             raise KafkaException(KafkaError(KafkaError._TRANSPORT, "the connection broke under a request for offsets"))
         return found
 
-    return _patiently(ask)
+    return patiently(ask)
 
 
 _PASSING = {
@@ -261,7 +305,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.05
 """A start asks for topics that were made a moment before, and waits for nothing else then."""
 
 
-def _patiently(ask: Callable[[], Answer]) -> Answer:
+def patiently(ask: Callable[[], Answer]) -> Answer:
     """Return what `ask` returns, asking again for a while after errors that pass by themselves."""
     deadline = time.monotonic() + _PASSING_SECONDS
     pause = _FIRST_PAUSE
@@ -273,37 +317,6 @@ def _patiently(ask: Callable[[], Answer]) -> Answer:
                 raise
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-
-
-def committed(config: Config, group: str, topic: str, partitions: int) -> dict[int, int]:
-    """Return the offset that a group committed, by partition; negative where it committed none."""
-    wanted = [TopicPartition(topic, p) for p in range(partitions)]
-
-    def ask() -> dict[int, int]:
-        found = clients.offsets_reader(config, group).committed(wanted, clients.REACH_SECONDS)
-        for partition in found:
-            if partition.error is not None:
-                raise KafkaException(partition.error)
-        return {partition.partition: partition.offset for partition in found}
-
-    return _patiently(ask)
-
-
-def group_progress(admin: AdminClient, config: Config, group: str, topic: str) -> list[Progress]:
-    """Return for each partition of `topic` how far the group is."""
-    wanted = [TopicPartition(topic, p) for p in range(config.partitions)]
-    offsets = committed(config, group, topic, config.partitions)
-    end = ends(admin, wanted)
-    start = starts(admin, wanted)
-    nexts = [(p, max(offset, start[topic, p])) for p, offset in sorted(offsets.items())]
-    return [Progress(offset, max(0, end[topic, p] - offset)) for p, offset in nexts]
-
-
-def lag(admin: AdminClient, config: Config) -> Lag:
-    """Return how many records of `lines` and `words` are not yet counted."""
-    lines = group_progress(admin, config, config.map_group, config.topic("lines"))
-    words = group_progress(admin, config, config.reduce_group, config.topic("words"))
-    return Lag(sum(one.lag for one in lines), sum(one.lag for one in words))
 
 
 def delete(admin: AdminClient, config: Config) -> list[str]:
@@ -323,32 +336,3 @@ def delete(admin: AdminClient, config: Config) -> list[str]:
                 raise RetryError(f"topics {', '.join(names)} are still there 30 s after their deletion")
             time.sleep(0.05)
     return names
-
-
-def members(admin: AdminClient, group: str) -> int:
-    """Return how many members a consumer group has; none where the group does not exist."""
-    try:
-        return len(admin.describe_consumer_groups([group])[group].result().members)
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return 0
-        raise
-
-
-def delete_groups(admin: AdminClient, config: Config) -> list[str]:
-    """Delete the application's consumer groups; return the names of those that were there.
-
-    Raises `ConfigurationError` for a group that has members.
-    """
-    gone = []
-    for group, future in admin.delete_consumer_groups([config.map_group, config.reduce_group]).items():
-        try:
-            future.result()
-            gone.append(group)
-        except KafkaException as error:
-            code = error.args[0].code()
-            if code == KafkaError.NON_EMPTY_GROUP:
-                raise ConfigurationError(f"group {group} has members: stop its workers first") from error
-            if code != KafkaError.GROUP_ID_NOT_FOUND:
-                raise
-    return gone

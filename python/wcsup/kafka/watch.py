@@ -104,8 +104,9 @@ class Watch:
         if str(found.topic_id) != self._ids[name]:
             if name == "counts":
                 raise ConfigurationError(COUNTS_LOST)
-            raise RetryError(f"topic {found.name} was deleted and made again; a new process reads it from its start")
-        if reason := topics.miscount(self._config, name, len(found.partitions)):
+            then = "goes on" if name == "positions" else "reads it from its start"
+            raise RetryError(f"topic {found.name} was deleted and made again; a new process {then}")
+        if reason := topics.miscount(self._config, name, len(found.partitions), fixed=True):
             raise ConfigurationError(reason)
 
 

@@ -10,7 +10,8 @@ from confluent_kafka import KafkaException
 
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, WcsupError
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients
+from wcsup.kafka.progress import of_stage
 from wcsup.supervisor import Lag
 
 log = logging.getLogger("wcsup.lag")
@@ -88,10 +89,8 @@ class LagWatch:
     def _sample(self, asked: float) -> Sample:
         """Ask for the progress of both groups, first for that in lines: where none are left, all `words` are there."""
         config = self._config
-        progress = topics.group_progress(self._admin, config, config.map_group, config.topic("lines"))
+        progress = of_stage(self._admin, config, "lines")
         lines = [one.lag for one in progress]
-        words = [
-            one.lag for one in topics.group_progress(self._admin, config, config.reduce_group, config.topic("words"))
-        ]
+        words = [one.lag for one in of_stage(self._admin, config, "words")]
         lag = Lag(sum(lines), sum(words), dict(enumerate(lines)), dict(enumerate(words)))
         return Sample(asked, lag, sum(one.offset for one in progress))

@@ -1,4 +1,4 @@
-"""The formats of the five topics that Python writes; the rest is in the Rust core."""
+"""The formats of `dead-letters` and `top`; those of `words` and `counts` are in the Rust core."""
 
 import json
 from dataclasses import dataclass

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from itertools import chain
 from types import FrameType
 from typing import NoReturn
 
@@ -21,10 +22,11 @@ from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.ownership import Orphans, Owners
 from wcsup.kafka.watch import Watch, gone
 from wcsup.pipeline.mapper import Mapper
-from wcsup.pipeline.memory import Memory
+from wcsup.pipeline.offsets import Offsets
 from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Report
 from wcsup.pipeline.stage import Stage
 from wcsup.pipeline.transaction import AbortedError, Transactions
+from wcsup.pipeline.trim import Trim
 from wcsup.state.directory import open_directory
 
 log = logging.getLogger("wcsup.worker")
@@ -67,8 +69,6 @@ class Worker:
         self._opening: set[int] = set()
         self._seeking: dict[int, tuple[int, float]] = {}
         """Opened partitions that are yet to be sought: the offset, and since when."""
-        self._positions: dict[int, int] = {}
-        """Committed offsets of the open partitions."""
         self._joined = False
         self._ask_until = 0.0
         self._replaced = False
@@ -88,18 +88,20 @@ class Worker:
         identity = topics.identity(admin, config)
         name = directory.name(config, job.role, job.slot)
         self._stage: Stage
+        self._trim: Trim | None
         if job.role == "map":
             self._stage, group = Mapper(config, admin), config.map_group
-            self._memory = Memory(config.words, identity.topics["lines"])
-            self._watch = Watch(admin, config, identity, ["lines"])
+            self._watch = Watch(admin, config, identity, ["lines", "positions"])
+            self._trim = None
         else:
             # Here, so that no mapper and no spare process loads RocksDB: 8 MB of each, for 4 ms of a reducer's start.
             from wcsup.pipeline.reducer import Reducer  # noqa: PLC0415 - see above
 
             self._stage, group = Reducer(config, directory, admin, identity), config.reduce_group
-            self._memory = Memory(config.words, identity.topics["words"], identity.topics["counts"])
-            self._watch = Watch(admin, config, identity, ["words", "counts"])
+            self._watch = Watch(admin, config, identity, ["words", "counts", "positions"])
+            self._trim = Trim(admin, config.topic("words"))
         self._topic = config.topic(self._stage.input)
+        self._offsets = Offsets(config, admin, self._stage.input, identity)
         self._transactions = Transactions(config, name, self._beat, self._timed)
         self._reader = clients.group_reader(config, group, name, self._stage.fetch_seconds, self._hear_reset)
         self._consumer = self._reader.consumer
@@ -125,6 +127,7 @@ class Worker:
             ) from fenced
         finally:
             self._stage.close()
+            self._offsets.close()
             self._transactions.close()
 
     def _has_successor(self) -> bool:
@@ -185,6 +188,8 @@ class Worker:
         if self._due(dry):
             self._commit()
         self._stage.tend()
+        if self._trim is not None:
+            self._trim.look(self._offsets.counted)
         self._beat()
 
     def _wake(self) -> None:
@@ -256,7 +261,8 @@ class Worker:
             first = not self._report.counters.commits  # of a backlog, too, something is soon to be seen
             light, ended = self._light() and now >= self._light_from, now - self._last_record > DRY_SECONDS
             return first or light or ended or stage.full or since >= self._config.commit_interval
-        return dry and since >= QUIET_SECONDS and (stage.idle_work() or bool(stage.offsets()))
+        idle_work = self._offsets.owed or stage.idle_work() or bool(stage.offsets())
+        return dry and since >= QUIET_SECONDS and idle_work
 
     def _commit(self, *, last: bool = False) -> None:
         stage = self._stage
@@ -264,10 +270,11 @@ class Worker:
         self._beat()
         began = time.monotonic()
         outbox = stage.outbox(last=last)
-        # Where no offset moved (top words alone) the last ones are sent again: they fence the commit.
-        moved = stage.offsets() or list(self._positions.items())
-        outbox.offsets = self._memory.commit(self._topic, moved)
-        counters, records = self._report.counters, stage.taken
+        due = self._offsets.due(stage.offsets())
+        outbox.offsets = self._offsets.of_group(due)
+        records = self._offsets.records(due, self._owned)
+        outbox.records = chain(outbox.records, [(self._config.topic("positions"), records)])
+        counters, taken = self._report.counters, stage.taken
         try:
             self._watch.ask()
             metadata = self._consumer.consumer_group_metadata()
@@ -277,9 +284,9 @@ class Worker:
             self._rewind()
         else:
             self._aborts_in_row = 0
-            self._positions.update(moved)
+            self._offsets.committed(due)
             counters.commits += 1
-            counters.batch_records.observe(records)
+            counters.batch_records.observe(taken)
             counters.commit_seconds += time.monotonic() - began
         self._last_commit = time.monotonic()
         self._light_from = began + self._stage.pause_seconds
@@ -310,14 +317,14 @@ class Worker:
 
     def _open(self) -> None:
         """Go on opening what is assigned; partitions that are open now are read from their committed offset."""
-        opened = self._stage.opened(self._committed)
+        opened = self._stage.opened(lambda wanted: self._offsets.find(self._consumer, wanted))
         self._seeking |= {partition: (offset, time.monotonic()) for partition, offset in opened.items()}
         sought: list[TopicPartition] = []
         for partition, (offset, since) in list(self._seeking.items()):
             if not self._seek(TopicPartition(self._topic, partition, offset), since):
                 continue
             self._stage.own(partition, offset)
-            self._positions[partition] = offset
+            self._offsets.open(partition, offset)
             self._opening.discard(partition)
             del self._seeking[partition]
             sought.append(TopicPartition(self._topic, partition))
@@ -325,30 +332,6 @@ class Worker:
             self._reader.resume(sought)
         if not self._opening:
             self._enter(Phase.RUNNING)
-
-    def _committed(self, wanted: list[int]) -> dict[int, int] | None:
-        """Return the offsets to go on from, none of which retention has overtaken; None where they aren't known yet."""
-        offsets = self._memory.committed(self._consumer, self._topic, wanted)
-        if offsets is None:
-            return None
-        try:
-            first = topics.starts(self._admin, [TopicPartition(self._topic, p) for p in wanted])
-        except KafkaException as error:
-            log.warning("the start of %s can't be read, trying again: %s", self._topic, error)
-            return None
-        for partition, offset in offsets.items():
-            start = first[self._topic, partition]
-            if 0 < offset < start:
-                log.warning(
-                    "%d offsets of topic %s, partition %d, from %d on, were deleted by its retention before they were "
-                    "counted: what stood there is lost",
-                    start - offset,
-                    self._topic,
-                    partition,
-                    offset,
-                )
-            offsets[partition] = max(offset, start)
-        return offsets
 
     def _seek(self, to: TopicPartition, since: float) -> bool:
         """Seek; false where it is to be tried again.
@@ -377,7 +360,7 @@ class Worker:
             self._reader.assign_paused(partitions)
             new = {p.partition for p in partitions}
             if new and max(new) >= self._config.partitions:
-                reason = topics.miscount(self._config, self._stage.input, max(new) + 1)
+                reason = topics.miscount(self._config, self._stage.input, max(new) + 1, fixed=True)
                 raise ConfigurationError(reason or "")
             self._owned |= new
             self._joined = True
@@ -428,7 +411,7 @@ class Worker:
             gone = {p.partition for p in partitions}
             for partition in gone & self._owned:
                 self._stage.disown(partition)
-                self._positions.pop(partition, None)
+                self._offsets.drop(partition)
             self._owned -= gone
             self._opening -= gone
             self._stop_seeking(gone)
@@ -467,11 +450,13 @@ class Worker:
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         log.info("draining")
-        if self._stage.taken or self._stage.owing or self._stage.offsets():
+        if self._stage.taken or self._stage.owing or self._stage.offsets() or self._offsets.owed:
             self._commit(last=True)
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         self._stage.tend(last=True)
+        if self._trim is not None:
+            self._trim.finish(self._offsets.counted)
         # A dynamic member, as those of KIP-848 are, leaves when it is closed.
         if self._leaving and self._config.group_protocol == "classic":
             self._leave()

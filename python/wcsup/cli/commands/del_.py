@@ -66,16 +66,18 @@ def _stop_supervisor(config: Config, force: bool) -> None:
 
 
 def _delete_from_kafka(config: Config, force: bool) -> list[str]:
-    from wcsup.kafka import clients, topics
+    from wcsup.kafka import application, clients, groups, topics
 
     admin = clients.admin(config)
+    if (owner := application.owner(config, admin)) is not None:
+        owner.refuse_others(config)
     if not force:
         _await_no_members(admin, config)
     deleted = [f"topic {name}" for name in topics.delete(admin, config)]
     if force:
         # Workers end when their topics are gone; their membership ends with its session.
         _await_no_members(admin, config)
-    return deleted + [f"consumer group {name}" for name in topics.delete_groups(admin, config)]
+    return deleted + [f"consumer group {name}" for name in groups.delete(admin, config)]
 
 
 def _await_no_members(admin: "AdminClient", config: Config) -> None:
@@ -83,12 +85,12 @@ def _await_no_members(admin: "AdminClient", config: Config) -> None:
 
     For two, where the first one's end makes a rebalance of which the others are then waited for.
     """
-    from wcsup.kafka import topics
+    from wcsup.kafka import groups
 
     deadline = time.monotonic() + 2 * config.session_timeout + _GRACE_SECONDS
     said = False
     for group in (config.map_group, config.reduce_group):
-        while members := topics.members(admin, group):
+        while members := groups.members(admin, group):
             if time.monotonic() > deadline:
                 raise ConfigurationError(
                     f"{members} workers of group {group} run, here or elsewhere: stop them first, or use --force"

@@ -67,11 +67,11 @@ def command(config: Config, file: tuple[str, ...], rate: float | None, lines: in
 
     from wcsup import prose
     from wcsup.feed import Feeder
-    from wcsup.kafka import topics
+    from wcsup.kafka import application
     from wcsup.sources import Stop, size
 
     config = connect(config)
-    topics.ensure(config)
+    application.prepare(config)
     stop = Stop()
     signals = _stop_on_signals(stop)
     began = time.monotonic()

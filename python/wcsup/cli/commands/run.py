@@ -130,7 +130,7 @@ def command(
     was to end when all is counted and was ended before.
     """
     from wcsup.feed import FeedJob
-    from wcsup.kafka import topics
+    from wcsup.kafka import application
     from wcsup.observe.lag import LagWatch
     from wcsup.observe.outcome import Outcome
     from wcsup.state.directory import open_directory
@@ -152,7 +152,8 @@ def command(
         site = during.enter_context(_site(http, config)) if http else None
         config = connect(config)
         watch = LagWatch(config)
-        topics.ensure(config)
+        application.prepare(config)
+        application.check_positions(config)
         open_directory(config)
         during.enter_context(watch)
         view = _view(config, plain)

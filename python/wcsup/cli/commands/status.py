@@ -40,7 +40,7 @@ def command(config: Config, as_json: bool) -> None:
 
 def _lags(config: Config) -> dict[str, int | None]:
     """Return what is left to count, asked from Kafka; nothing is known where it does not run or has no topics."""
-    from wcsup.kafka import broker, clients, topics
+    from wcsup.kafka import broker, clients, progress
 
     quiet_clients()
     unknown: dict[str, int | None] = {"lines_lag": None, "words_lag": None}
@@ -54,7 +54,7 @@ def _lags(config: Config) -> dict[str, int | None]:
     lines = listed.get(config.topic("lines"))
     if lines is None or config.topic("words") not in listed:
         return unknown
-    lag = topics.lag(admin, replace(config, partitions=len(lines.partitions)))
+    lag = progress.lag(admin, replace(config, partitions=len(lines.partitions)))
     return {"lines_lag": lag.lines, "words_lag": lag.words}
 
 

@@ -1,0 +1,245 @@
+"""Whose topics these are, and in how many partitions it counts: recorded where every host sees it.
+
+The record has the key `application` in partition 0 of `positions`, and is written before anything is counted. The first
+one in the topic counts: where two applications claim the topics at the same moment, both see who was first.
+
+It also says that the topic `positions` is complete: a partition without a position there was never counted. For topics
+in which something was counted before they had such a record, the positions are taken from the groups' offsets first;
+where Kafka has forgotten those, nobody knows where counting stopped, and the application is refused.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from wcsup import _core
+from wcsup.config import Config
+from wcsup.errors import ConfigurationError, RetryError
+from wcsup.kafka import clients, groups, positions, topics
+from wcsup.kafka.positions import APPLICATION
+from wcsup.kafka.reader import messages
+
+log = logging.getLogger("wcsup.application")
+
+_FORMAT = 1
+_WAIT_SECONDS = 0.1
+_PATIENCE_SECONDS = 30.0
+_SAMPLE_RECORDS = 100
+"""So many words of a partition of `counts` are looked at: one that is not where it belongs tells of another number of
+partitions."""
+_OLD_TOTAL_BYTES = 4
+"""Totals of that length are those of another word count, which wcsup takes over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """What the record says."""
+
+    app_id: str
+    partitions: int
+    format: int = _FORMAT
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return what a configuration would record."""
+        return cls(config.app_id, config.partitions)
+
+    @classmethod
+    def read(cls, value: bytes) -> Self:
+        """Return what a record says; raise `ConfigurationError` where a newer wcsup wrote it."""
+        values = json.loads(value)
+        if values["format"] != _FORMAT:
+            raise ConfigurationError(
+                f"the topics belong to application {values['app_id']} of another version of wcsup (record format "
+                f"{values['format']}, and this one reads {_FORMAT}): use that version"
+            )
+        return cls(**values)
+
+    @property
+    def entry(self) -> tuple[bytes, bytes]:
+        """Key and value of the record."""
+        return APPLICATION, json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    def refuse_others(self, config: Config) -> None:
+        """Raise `ConfigurationError` where the topics are not those of a configuration."""
+        if self.app_id != config.app_id:
+            prefix = f" with prefix {config.topic_prefix!r}" if config.topic_prefix else ""
+            raise ConfigurationError(
+                f"the topics{prefix} belong to application {self.app_id}, and this is {config.app_id}: both would "
+                f"count the same lines into the same totals. Use --app-id {self.app_id}, or another --topic-prefix"
+            )
+
+    def refuse_changes(self, config: Config) -> None:
+        """Raise `ConfigurationError` where a configuration is another application's, or would count in another way."""
+        self.refuse_others(config)
+        if self.partitions != config.partitions:
+            raise ConfigurationError(
+                f"application {self.app_id} counts in {self.partitions} partitions and was started with --partitions "
+                f"{config.partitions}: a word's partition would be another one, and its count would begin anew there. "
+                f"Use --partitions {self.partitions}, or start over with wcsup del"
+            )
+
+
+def owner(config: Config, admin: AdminClient) -> Application | None:
+    """Return the application that the topics belong to; none where no record says so."""
+    topic = config.topic("positions")
+    there = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
+    if topic not in there:
+        return None
+    end = topics.ends(admin, [TopicPartition(topic, 0)])[topic, 0]
+    with closing(clients.assigned_consumer(config)) as consumer:
+        values = (message.value() for message in _read(consumer, topic, 0, end) if message.key() == APPLICATION)
+        first = next(values, None)
+    return None if first is None else Application.read(first)
+
+
+def prepare(config: Config) -> None:
+    """Make and check the topics, and see that they are this application's; a first start claims them.
+
+    Raises `ConfigurationError` for topics that do not fit, that belong to another application, or of which nobody knows
+    how far they are counted.
+    """
+    admin = clients.admin(config)
+    found = owner(config, admin)
+    if found is not None:
+        found.refuse_changes(config)
+    made = topics.ensure(config, fixed=found is not None)
+    if found is None:
+        _claim(config, admin, new=set(made) == set(topics.NAMES))
+
+
+def check_positions(config: Config) -> None:
+    """Raise `ConfigurationError` where a group has an offset that is not where counting stopped."""
+    admin = clients.admin(config)
+    for stage in positions.STAGES:
+        found = groups.offsets(config, positions.group(config, stage), config.topic(stage), config.partitions)
+        doubtful = [one for one in found if one.offset >= 0 and not positions.is_own(one)]
+        if doubtful:
+            said = positions.recorded(config, admin)
+            now = positions.now(config, topics.identity(admin, config), stage)
+            for one in doubtful:
+                positions.judge(config, stage, now, one, said.of(stage, one.partition, now.input))
+
+
+def _claim(config: Config, admin: AdminClient, *, new: bool) -> None:
+    """Record the application, with the positions of what was counted already."""
+    if not new:
+        write(config, _positions_from_before(config, admin))
+    record(config)
+    first = owner(config, admin)
+    if first is None:
+        raise RetryError(f"what was written to {config.topic('positions')} can't be read")
+    if first != Application.of(config):
+        write(config, [first.entry])  # the cleaner keeps a key's last record
+        first.refuse_changes(config)
+
+
+def record(config: Config) -> None:
+    """Record that the topics are this application's, and that their positions are complete."""
+    write(config, [Application.of(config).entry])
+
+
+def write(config: Config, records: list[tuple[bytes, bytes]], partitions: range = range(1)) -> None:
+    """Write records to partitions of `positions`, the first one alone by default; return when the brokers have them."""
+    failed: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failed.append(error)
+
+    producer = Producer({**clients.settings(config), "enable.idempotence": True, "linger.ms": 0})
+    for partition in partitions:
+        for key, value in records:
+            producer.produce(config.topic("positions"), value, key, partition=partition, on_delivery=delivered)
+    left = producer.flush(_PATIENCE_SECONDS)
+    if left or failed:
+        why = failed[0].str() if failed else f"no broker took them within {_PATIENCE_SECONDS:.0f} s"
+        raise ConfigurationError(f"the application can't be recorded in {config.topic('positions')}: {why}")
+
+
+def _positions_from_before(config: Config, admin: AdminClient) -> list[tuple[bytes, bytes]]:
+    """Return the positions of an application that has counted without recording any.
+
+    Raises `ConfigurationError` where Kafka has forgotten them.
+    """
+    counted = _counted(config, admin)
+    identity = topics.identity(admin, config)
+    records: list[tuple[bytes, bytes]] = []
+    for stage in positions.STAGES:
+        topic = config.topic(stage)
+        found = groups.offsets(config, positions.group(config, stage), topic, config.partitions)
+        now = positions.now(config, identity, stage)
+        for one in found:
+            if one.offset >= 0:
+                start = positions.judge(config, stage, now, one, now.at(one.offset))
+                text = now.text(start.offset)
+                records.append((positions.key(stage, one.partition), text.encode()))
+        absent = [TopicPartition(topic, one.partition) for one in found if one.offset < 0]
+        unknown = [p for (_, p), end in topics.ends(admin, absent).items() if end] if absent and counted else []
+        if unknown:
+            raise ConfigurationError(
+                f"{config.topic('counts')} has totals, and nobody knows up to where they count {topic}, partitions "
+                f"{sorted(unknown)}: Kafka deleted the offsets of group {positions.group(config, stage)}, as it does "
+                "when a group has been empty for offsets.retention.minutes, and they were not recorded yet. Start over "
+                "with wcsup del; or, where you know the offsets, set them with kafka-consumer-groups.sh "
+                "--reset-offsets and have them taken with wcsup positions --accept group"
+            )
+    return records
+
+
+def _counted(config: Config, admin: AdminClient) -> bool:
+    """Return whether wcsup has counted anything in these topics, as far as they tell.
+
+    Raises `ConfigurationError` where that was done in another number of partitions.
+    """
+    counts, words = config.topic("counts"), config.topic("words")
+    everywhere = [TopicPartition(topic, p) for topic in (counts, words) for p in range(config.partitions)]
+    starts, ends = topics.starts(admin, everywhere), topics.ends(admin, everywhere)
+    filled = [where for where, end in ends.items() if starts[where] < end]
+    counted = False
+    for topic, partition in filled:
+        with closing(clients.assigned_consumer(config)) as consumer:
+            for number, message in enumerate(_read(consumer, topic, partition, ends[topic, partition])):
+                word, value = message.key(), message.value()
+                own = word is not None and value is not None and len(value) != _OLD_TOTAL_BYTES
+                counted |= own
+                home = _core.partition(word or b"", config.partitions)
+                if topic == counts and own and home != partition:
+                    raise ConfigurationError(
+                        f"partition {partition} of {counts} has a word that belongs in {home} with {config.partitions} "
+                        "partitions: it was counted in another number of partitions. Use that number, or start over "
+                        "with wcsup del"
+                    )
+                if topic == words or number >= _SAMPLE_RECORDS:
+                    break
+    return counted
+
+
+def _read(consumer: Consumer, topic: str, partition: int, end: int) -> Iterator[Message]:
+    """Yield the committed records of a partition from its start to an offset."""
+    if not end:
+        return
+    consumer.assign([TopicPartition(topic, partition, 0)])
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        for message in messages(consumer, _SAMPLE_RECORDS, _WAIT_SECONDS):
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                if (message.offset() or 0) >= end:
+                    return
+            elif error.fatal() or not error.retriable():
+                raise KafkaException(error)
+        if time.monotonic() > deadline:
+            raise RetryError(
+                f"partition {partition} of {topic} can't be read to its end: a transaction stays open; wcsup doctor "
+                "lists it"
+            )

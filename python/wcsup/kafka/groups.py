@@ -1,0 +1,60 @@
+"""The two consumer groups: what they have committed, who is in them, and their end."""
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from wcsup.config import Config
+from wcsup.errors import ConfigurationError
+from wcsup.kafka import clients
+from wcsup.kafka.topics import patiently
+
+
+def offsets(config: Config, group: str, topic: str, partitions: int) -> list[TopicPartition]:
+    """Return the offset that a group has for each partition, with its metadata; negative where it has none.
+
+    Those that a transaction has yet to commit are not among them.
+    """
+    wanted = [TopicPartition(topic, p) for p in range(partitions)]
+
+    def ask() -> list[TopicPartition]:
+        found = clients.offsets_reader(config, group).committed(wanted, clients.REACH_SECONDS)
+        for partition in found:
+            if partition.error is not None:
+                raise KafkaException(partition.error)
+        return found
+
+    return patiently(ask)
+
+
+def committed(config: Config, group: str, topic: str, partitions: int) -> dict[int, int]:
+    """Return the offset that a group has, by partition; negative where it has none."""
+    return {one.partition: one.offset for one in offsets(config, group, topic, partitions)}
+
+
+def members(admin: AdminClient, group: str) -> int:
+    """Return how many members a consumer group has; none where the group does not exist."""
+    try:
+        return len(admin.describe_consumer_groups([group])[group].result().members)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return 0
+        raise
+
+
+def delete(admin: AdminClient, config: Config) -> list[str]:
+    """Delete the application's consumer groups; return the names of those that were there.
+
+    Raises `ConfigurationError` for a group that has members.
+    """
+    gone = []
+    for group, future in admin.delete_consumer_groups([config.map_group, config.reduce_group]).items():
+        try:
+            future.result()
+            gone.append(group)
+        except KafkaException as error:
+            code = error.args[0].code()
+            if code == KafkaError.NON_EMPTY_GROUP:
+                raise ConfigurationError(f"group {group} has members: stop its workers first") from error
+            if code != KafkaError.GROUP_ID_NOT_FOUND:
+                raise
+    return gone
