@@ -1,6 +1,6 @@
 """Every test has the real broker and a fresh application at hand, and librdkafka's mock of a cluster."""
 
-from fixtures import app, application, broker, data_dir, doors, make_application, own_logging, proxy, wcsup
+from fixtures import app, application, broker, data_dir, disks, doors, make_application, own_logging, proxy, wcsup
 from mocked import mock
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "application",
     "broker",
     "data_dir",
+    "disks",
     "doors",
     "make_application",
     "mock",

@@ -11,6 +11,7 @@ import brokers
 import pytest
 from application import Application
 from brokers import Doors
+from disks import Disks
 from proxy import Proxy
 from shell import Shell
 
@@ -55,6 +56,14 @@ def proxy(broker: str, doors: Doors) -> Iterator[Proxy]:  # noqa: ARG001 - the b
     between = Proxy(doors.outside, doors.inside)
     yield between
     between.close()
+
+
+@pytest.fixture
+def disks() -> Iterator[Disks]:
+    """Disks that fail, for a test that names this before what uses them: it ends last, then."""
+    made = Disks()
+    yield made
+    made.close()
 
 
 def configuration(broker: str, state: Path) -> Config:

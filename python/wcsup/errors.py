@@ -26,6 +26,9 @@ class ExitStatus(IntEnum):
     """The supervisor stopped because workers keep dying; the reason is on standard error."""
     ORPHANED = 9
     """A worker ended because its supervisor vanished."""
+    DISK = 10
+    """A supervised worker's disk is full or fails; its stores are left as they are. Its supervisor starts it again as
+    long as others can work; a command that works for itself ends with `CONFIGURATION`."""
 
 
 INTERRUPTED = 130
@@ -48,6 +51,10 @@ class ConfigurationError(WcsupError):
     """Topics, state or settings do not fit each other."""
 
     status = ExitStatus.CONFIGURATION
+
+
+class DiskError(ConfigurationError):
+    """The disk of the state directory is full, fails or can't be written. What is on it is left as it is."""
 
 
 class FencedError(WcsupError):

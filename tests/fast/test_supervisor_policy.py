@@ -31,6 +31,8 @@ ROWS = [
     (ExitStatus.RETRY, WORKED, True, (Restart, "soon")),
     (ExitStatus.RETRY, HEALTHY, True, (Restart, "now")),
     (ExitStatus.STORE_BROKEN, EARLY, True, (Restart, "soon")),
+    (ExitStatus.DISK, EARLY, False, (Restart, "soon")),
+    (ExitStatus.DISK, HEALTHY, True, (Restart, "now")),
     (ExitStatus.ORPHANED, EARLY, True, (Restart, "soon")),
     (ExitStatus.CHECK_FAILED, EARLY, True, (Restart, "soon")),
     (ExitStatus.CHECK_FAILED, HEALTHY, True, (Restart, "now")),
@@ -114,6 +116,41 @@ def test_when_to_give_up(history: list[Death], others: list[list[Death]], was_re
         assert isinstance(decision, Restart)
 
 
+DISK = Death(NOW, ExitStatus.DISK)
+DISK_AFTER_WORK = replace(DISK, ready_for=60.0, committed=True)
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "working", "stops"),
+    [
+        # One worker's disk stops nothing where another one works, or may yet.
+        (row(DISK, 16), [], {"reduce-1"}, False),
+        (row(DISK, 16), row(DISK, 16), {"reduce-1"}, False),
+        (row(DISK, 16), [], {}, False),
+        (row(DISK, 16), row(KILL, 16), {}, False),
+        (row(DISK, 16), row(DISK, 2), {}, False),
+        (row(DISK, 2), row(DISK, 16), {}, False),
+        (row(DISK, 16), [*row(DISK, 5), DISK_AFTER_WORK, *row(DISK, 2)], {}, False),
+        # That mappers work is of no use to reducers, nor the other way round.
+        (row(DISK, 3), row(DISK, 3), {"map-0"}, True),
+        ([*row(DISK, 2), DISK_AFTER_WORK, *row(DISK, 3)], row(DISK, 16), {}, True),
+        # However long the waits have become by then.
+        (row(DISK, 3), row(DISK, 16, 30.0), {"map-0"}, True),
+        (row(DISK, 3, 30.0), None, {"map-0"}, True),
+        (row(DISK, 2, 30.0), None, {"map-0"}, False),
+    ],
+)
+def test_when_no_disk_is_left(own: list[Death], other: list[Death] | None, working: set[str], stops: bool) -> None:
+    deaths = {"map-0": [], "reduce-0": own} | ({} if other is None else {"reduce-1": other})
+    decision = POLICY.decide("reduce-0", deaths, True, random.Random(1), working)
+    if stops:
+        assert isinstance(decision, StopAll)
+        assert decision.status is ExitStatus.CONFIGURATION
+        assert decision.reason.endswith("last: reduce-0: exit status 10 (disk)")
+    else:
+        assert isinstance(decision, Restart)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_waits_double_up_to_the_longest_with_jitter(seed: int) -> None:
     chance = random.Random(seed)
@@ -166,6 +203,7 @@ def test_a_thousand_random_kills_stop_nothing() -> None:
         (Death(NOW, 1), "exit status 1 (check_failed)", "crashed"),
         (Death(NOW, 7), "exit status 7 (retry)", "retry"),
         (Death(NOW, 5), "exit status 5 (store_broken)", "store_broken"),
+        (Death(NOW, 10), "exit status 10 (disk)", "disk"),
         (Death(NOW, 99), "exit status 99", "crashed"),
         (Death(NOW, -9), "killed by SIGKILL (somebody's kill, or the kernel out of memory)", "killed"),
         (Death(NOW, -11), "killed by SIGSEGV", "crashed"),

@@ -91,6 +91,25 @@ def test_a_worker_that_asks_for_a_retry_waits_longer_each_time(state: Path) -> N
         run.until_ready()
 
 
+def test_one_workers_disk_stops_nobody_else(state: Path) -> None:
+    quick = {"shortest": 0.01, "longest": 0.05, "slot_deaths": 3}
+    with Running(state, {"reduce-1": "exit 10"}, options={"reducers": 2}, policy=quick) as run:
+        status = run.until(lambda s: s["workers"][2]["restarts"] >= 8)
+        assert status["restarts"] == {"disk": status["workers"][2]["restarts"]}
+        assert [worker["ready"] for worker in status["workers"]] == [True, True, False]
+        run.behave({})
+        run.until_ready()
+
+
+def test_a_run_ends_when_no_reducer_has_a_disk(state: Path) -> None:
+    quick = {"shortest": 0.01, "longest": 0.05}
+    run_of_two = Running(state, {"reduce-0": "exit 10", "reduce-1": "exit 10"}, options={"reducers": 2}, policy=quick)
+    with run_of_two as run:
+        assert run.end() == ExitStatus.CONFIGURATION
+        assert run.text.splitlines()[-1].endswith("(disk): leaving with 10")
+        assert "map-0" in run.text and "drained" in run.text
+
+
 def test_a_fenced_slot_stays_down_and_says_so(state: Path) -> None:
     with Running(state, {"map-1": "exit 4"}, options={"mappers": 2}) as run:
         status = run.until(lambda s: s["workers"][1]["state"] == "failed" and s["workers"][0]["ready"])

@@ -3,17 +3,18 @@
 import os
 import random
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from application import Application, WorkerProcess, prose, wait_for
+from application import WAIT_SECONDS, Application, WorkerProcess, prose, wait_for
 from confluent_kafka import Producer
+from disks import Disks
 from invariants import check_stores, hold
 from keeper import keeping
+from shell import Shell
 from totals import eight, totals
 
 from wcsup.errors import ExitStatus, RetryError
@@ -153,40 +154,41 @@ Mount = Callable[[str], Path]
 
 
 @pytest.fixture
-def tmpfs(application: Application) -> Iterator[Mount]:
+def tmpfs(disks: Disks, application: Application) -> Mount:
     """Mount the state directory with given options, and change them later."""
     state = application.config.state
-    state.mkdir(parents=True)
 
     def mount(options: str) -> Path:
-        kind = ["-o", f"remount,{options}"] if state.is_mount() else ["-t", "tmpfs", "-o", options]
-        done = subprocess.run(["mount", *kind, "tmpfs", str(state)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"a full or read-only disk needs a mount, and this process may not: {done.stderr.strip()}")
+        disks.memory(state, options)
         return state
 
-    yield mount
-    application.stop()
-    if state.is_mount():
-        subprocess.run(["umount", str(state)], check=True)
+    return mount
+
+
+def wide(lines: list[bytes], seed: int) -> list[bytes]:
+    """Return lines with a word each that is long and nowhere else."""
+    chance = random.Random(seed)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return [b"%s %s" % (line, "".join(chance.choices(letters, k=400)).encode()) for line in lines]
 
 
 def test_a_full_disk_is_said_and_nothing_is_lost(application: Application, seed: int, tmpfs: Mount) -> None:
     # Given a disk that is full before all words are stored
     state = tmpfs("size=1500k")
-    chance = random.Random(seed)
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    lines = [b"%s %s" % (line, "".join(chance.choices(letters, k=400)).encode()) for line in prose(8000, seed)]
+    lines = wide(prose(8000, seed), seed)
     application.start("map")
     reducer = application.start("reduce")
     application.feed(lines[:6000])
 
-    # When the store can't be written any more, then the reducer says so and ends for good
-    assert reducer.wait() == ExitStatus.CONFIGURATION, reducer.log[-3:]
+    # When the store can't be written any more, then the reducer says so and ends
+    assert reducer.wait() == ExitStatus.DISK, reducer.log[-3:]
     assert "no space is left" in reducer.log[-1]
+    left = {path: path.stat().st_ino for path in stores(application)}
     again = application.start("reduce")
-    assert again.wait() == ExitStatus.CONFIGURATION, again.log[-3:]
+    assert again.wait() == ExitStatus.DISK, again.log[-3:]
     assert "no space is left" in again.log[-1]
+    assert not again.report.partitions, "it asks for none that it can't work on"
+    assert {path: path.stat().st_ino for path in stores(application)} == left
 
     # And with room it goes on where it was
     tmpfs("size=100m")
@@ -194,6 +196,48 @@ def test_a_full_disk_is_said_and_nothing_is_lost(application: Application, seed:
     application.feed(lines[6000:])
     hold(application, lines)
     assert check_stores(application, state)
+
+
+def test_a_host_whose_disk_is_full_ends_and_the_other_one_counts_on(disks: Disks, wcsup: Shell, seed: int) -> None:
+    # Given two hosts, one of which has a disk that fills up
+    application = wcsup.application
+    application.make_topics()
+    small, large = application.config.state, wcsup.place / "large"
+    disks.memory(small, "size=1500k")
+    lines = wide(prose(18_000, seed), seed)
+    here = wcsup.start("run --mappers 1 --reducers 2 --plain --log-file small.log")
+    there = wcsup.start(f"run --mappers 1 --reducers 1 --plain --log-file large.log --state-dir {large}")
+    wcsup.wait_ready()
+    wait_for("the other host is ready", lambda: wcsup(f"status --json --state-dir {large}").json.get("ready"))
+
+    # When they count, then the run on that host ends, as no reducer of its can work, and says why
+    application.feed(lines[:16_000])
+    _, err = here.communicate(timeout=WAIT_SECONDS)
+    assert here.returncode == ExitStatus.CONFIGURATION, err
+    assert b"no space is left on the device of" in err.splitlines()[-1]
+    assert "starts again in" in (wcsup.place / "small.log").read_text()
+
+    # And so does a worker in the foreground
+    alone = wcsup("reduce 7")
+    assert alone.status == ExitStatus.CONFIGURATION, alone
+    assert "no space is left on the device of" in alone.err
+
+    # And the other host counts all of it
+    application.wait_counted()
+    assert there.poll() is None
+    # And with room the first one comes back with the stores that it had
+    left = {path: path.stat().st_ino for path in stores(application)}
+    assert left
+    disks.memory(small, "size=100m")
+    back = wcsup.start("run --mappers 1 --reducers 2 --plain --log-file back.log")
+    wcsup.wait_ready()
+    application.feed(lines[16_000:])
+    application.wait_counted()
+    assert {path: path.stat().st_ino for path in stores(application)}.items() >= left.items()
+    for run, state in ((back, small), (there, large)):
+        assert wcsup(f"drain --wait --state-dir {state}").status == 0
+        assert run.wait(WAIT_SECONDS) == ExitStatus.DONE
+    hold(application, lines, states=[small, large])
 
 
 def test_a_read_only_directory_is_refused(application: Application, seed: int, tmpfs: Mount) -> None:

@@ -29,6 +29,7 @@ from wcsup.supervisor.slot import State
 RESTART_REASONS = (
     *("killed", "crashed", "hung", "drained", "requested", "max_rss", "scaled"),
     *(status.name.lower() for status in (ExitStatus.STORE_BROKEN, ExitStatus.BROKER_UNREACHABLE, ExitStatus.RETRY)),
+    ExitStatus.DISK.name.lower(),
 )
 """Reasons that are told of from the start, at 0: a counter that appears with its first event hides it from `rate`."""
 

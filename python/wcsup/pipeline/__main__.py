@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from wcsup import _core, logs
-from wcsup.errors import ExitStatus, WcsupError
+from wcsup.errors import DiskError, ExitStatus, WcsupError
 from wcsup.garbage import collect_rarely
 from wcsup.pipeline.report import Job, Report
 from wcsup.pipeline.worker import end, work
@@ -38,6 +38,9 @@ def main() -> NoReturn:
     threading.Thread(target=_watch_parent, name="orphan-watch", daemon=True).start()
     try:
         end(work(job, _sender(job.report_fd)))
+    except DiskError as error:
+        log.error("%s", error)  # noqa: TRY400 - see below
+        end(ExitStatus.DISK)
     except WcsupError as error:
         log.error("%s", error)  # noqa: TRY400 - the message says it all; a traceback is for defects
         end(error.status)

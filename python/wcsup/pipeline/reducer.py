@@ -53,6 +53,7 @@ class Reducer:
     pause_seconds = 0.01
 
     def __init__(self, config: Config, directory: StateDirectory, admin: AdminClient, identity: Identity) -> None:
+        directory.check_room()
         self._config = config
         self._batch = _core.Aggregator(config.partitions)
         self._restore = Restore(config, directory, admin, identity)

@@ -1,5 +1,6 @@
 """The state directory: which application it belongs to, and this host's name in it."""
 
+import errno
 import json
 import os
 import tempfile
@@ -7,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wcsup.config import Config
-from wcsup.errors import ConfigurationError
+from wcsup.errors import ConfigurationError, DiskError
 
 _FORMAT = 1
+
+_ROOM_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,17 @@ class StateDirectory:
         """Return where the store of a partition is."""
         return self.path / "stores" / str(partition)
 
+    def check_room(self) -> None:
+        """Raise `DiskError` where the disk takes no file of a MiB.
+
+        A reducer asks before it joins its group: it would be given partitions that others can work on.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(bytes(_ROOM_BYTES))
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+
     def name(self, config: Config, role: str, slot: str) -> str:
         """Return the name of a slot in Kafka: its `transactional.id` and `group.instance.id`."""
         return f"{config.app_id}-{self.host}-{role}-{slot}"
@@ -32,7 +46,8 @@ class StateDirectory:
 def open_directory(config: Config) -> StateDirectory:
     """Open or make `config.state`.
 
-    Raises `ConfigurationError` where it can't be written or belongs to another application.
+    Raises `DiskError` where its disk is full or fails and `ConfigurationError` where it can't be written or belongs to
+    another application.
     """
     path = config.state
     about = path / "application.json"
@@ -51,9 +66,7 @@ def open_directory(config: Config) -> StateDirectory:
                 draft.unlink()
         found = json.loads(about.read_text())
     except OSError as error:
-        raise ConfigurationError(
-            f"state directory {path} can't be used: {error.strerror}; choose another with --state-dir"
-        ) from error
+        raise _unusable(path, error) from error
     except ValueError as error:
         raise ConfigurationError(f"{about} is damaged: {error}; wcsup del clears the directory") from error
     if found.get("format") != _FORMAT:
@@ -65,3 +78,10 @@ def open_directory(config: Config) -> StateDirectory:
                 "choose another with --state-dir, or clear it with wcsup del"
             )
     return StateDirectory(path, found["host"])
+
+
+def _unusable(path: Path, error: OSError) -> ConfigurationError:
+    if error.errno == errno.ENOSPC:
+        return DiskError(f"no space is left on the device of {path}; make room and start again")
+    kind = DiskError if error.errno in {errno.EDQUOT, errno.EIO} else ConfigurationError
+    return kind(f"state directory {path} can't be used: {error.strerror}; choose another with --state-dir")

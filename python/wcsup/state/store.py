@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -25,7 +26,7 @@ from rocksdict import (
 )
 
 from wcsup import _core
-from wcsup.errors import ConfigurationError, StoreBrokenError
+from wcsup.errors import ConfigurationError, DiskError, RetryError, StoreBrokenError
 
 log = logging.getLogger("wcsup.store")
 
@@ -150,20 +151,21 @@ class Store:
         """Open or begin the store in directory `path`.
 
         Raises `StoreLockedError` where it is open elsewhere, `StoreBrokenError` where it is damaged (the directory is
-        discarded then) and `ConfigurationError` where the directory can't be used.
+        discarded then), `DiskError` where its disk is full or fails and `ConfigurationError` where it may not be used.
         """
         store = cls(path, _lock(path), cached)
         try:
             store._read()
         except Exception as error:
-            meaning = _meaning(error, path, store)
-            store.close()
-            raise meaning from error
+            with closing(store):
+                raise _meaning(error, path, store) from error
         return store
 
     def _read(self) -> None:
         (self.path / _LOADED).unlink(missing_ok=True)  # left by a process that was killed
-        if not (self.path / _CURRENT).exists():
+        try:
+            (self.path / _CURRENT).stat()  # not `exists`, which takes a store that can't be read for a new one
+        except FileNotFoundError:
             return
         database = self._made()
         raw = database.get(_STAMP)
@@ -282,6 +284,8 @@ def _lock(path: Path) -> int:
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except FileNotFoundError as error:
+        raise StoreLockedError(f"store {path} was discarded this moment") from error
     except OSError as error:
         raise _meaning(error, path) from error
     try:
@@ -374,7 +378,7 @@ def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:
 def discard(path: Path) -> None:
     """Delete a store that is not open.
 
-    Raises `ConfigurationError` where something of it stays: it would be taken for a store again.
+    Raises `DiskError` where something of it stays: it would be taken for a store again.
     """
     try:
         if path.is_dir():
@@ -382,7 +386,7 @@ def discard(path: Path) -> None:
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigurationError(f"store {path} can't be used and can't be deleted: {error}") from error
+        raise DiskError(f"store {path} can't be used and can't be deleted: {error}") from error
 
 
 def _encode(stamp: Stamp) -> bytes:
@@ -391,26 +395,63 @@ def _encode(stamp: Stamp) -> bytes:
 
 
 def _decode(raw: bytes) -> Stamp | None:
-    values = json.loads(raw)
-    if values.get("format") != FORMAT:
+    """Return the stamp; none where another version wrote it, which may have meant anything by it."""
+    try:
+        stamp = Stamp(**json.loads(raw))
+    except (ValueError, TypeError):
         return None
-    stamp = Stamp(**values)
+    if stamp.format != FORMAT:
+        return None
     return replace(stamp, top=tuple((word, total) for word, total in stamp.top))
 
 
+_LOCKED = ("IO error: While lock file: ", "IO error: lock hold by current process")
+_GONE = "IO error: No such file or directory"
+
+
 def _meaning(error: Exception, path: Path, store: Store | None = None) -> Exception:
-    """Return what a RocksDB error asks for; a damaged store is discarded on the way."""
+    """Return what an error of a store asks for. A damaged store is discarded on the way, and no other.
+
+    A disk that is full or fails, or memory that is short, says nothing of the store: it is left, and goes on when
+    there is room again.
+    """
     text = str(error)
-    # The whole phrases: paths stand in the text, too.
-    if "While lock file: " in text or "lock hold by current process" in text:
+    if text.startswith(_LOCKED):
         return StoreLockedError(text)
+    if _is_damage(error, text):
+        if store is not None:
+            store.close()
+        discard(path)
+        return StoreBrokenError(f"store {path} is damaged and was discarded; a new start rebuilds it: {text}")
+    if isinstance(error, MemoryError):
+        return RetryError(f"there is not enough memory to work with store {path}, which is left as it is")
+    if isinstance(error, OSError) or "IO error: " in text:
+        return _disk(path, text)
+    if type(error) is not Exception:  # a defect of ours: rocksdict has no class of its own for what RocksDB says
+        raise error
+    return RetryError(f"store {path} can't be used, and is left as it is: {text}")
+
+
+def _is_damage(error: Exception, text: str) -> bool:
+    """Return whether the store itself is at fault: RocksDB calls it corrupt, or a part of it is not there.
+
+    RocksDB says what a status is at the beginning of its text. Paths stand in the text, too. A missing table is a
+    corruption for RocksDB, a missing manifest is not; and where the size of a table's file can't be asked for, that
+    is a corruption with the disk's error in its text.
+    """
+    if isinstance(error, OSError):
+        return isinstance(error, FileExistsError)  # a file is in the place of the directory
+    if text.startswith("Corruption: "):
+        return "IO error: " not in text.replace(_GONE, "")
+    return text.startswith(f"{_GONE}: ")
+
+
+def _disk(path: Path, text: str) -> ConfigurationError:
+    """Return what an error of the disk or of the limits on files asks for."""
     if "No space left" in text:
-        return ConfigurationError(f"no space is left on the device of {path}; make room and start again")
-    if "Permission denied" in text or "Read-only file system" in text:
-        return ConfigurationError(f"store {path} can't be written: {text}")
+        return DiskError(f"no space is left on the device of {path}; make room and start again")
+    if "Permission denied" in text:
+        return ConfigurationError(f"store {path} can't be used: {text}")
     if "Too many open files" in text:
         return ConfigurationError(f"store {path} can't be opened: {text}; raise the limit (ulimit -n)")
-    if store is not None:
-        store.close()
-    discard(path)
-    return StoreBrokenError(f"store {path} is damaged and was discarded; a new start rebuilds it: {text}")
+    return DiskError(f"the disk of store {path} can't be used: {text}; the store is left as it is")

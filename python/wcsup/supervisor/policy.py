@@ -12,11 +12,14 @@ its slot. So a thousand random SIGKILLs stop nothing: someone else did them; the
 a crash after each commit: work goes on, slower and slower. But a record that crashes whoever reads it gets no
 commit past it and is found after five tries. Before the whole was ready for the first time there is nothing to
 lose by stopping, so there the minute does not limit: five deaths by a time-out of a minute each are enough.
+
+A disk that is full or fails is another matter: those that have another disk can work, and room may be made. So such
+a death alone stops nothing. Where every worker of a role is down for it, three times in a row, nobody can work here.
 """
 
 import random
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -120,12 +123,28 @@ class Policy:
     everyone_deaths: int = 3
 
     def decide(
-        self, slot: str, deaths: Mapping[str, Sequence[Death]], was_ready: bool, chance: random.Random
+        self,
+        slot: str,
+        deaths: Mapping[str, Sequence[Death]],
+        was_ready: bool,
+        chance: random.Random,
+        working: Collection[str] = (),
     ) -> Decision:
         """Decide what follows from the last of the slot's deaths.
 
-        `deaths` has those of every slot that exists, oldest first; `was_ready`: the whole has been ready once.
+        `deaths` has those of every slot that exists, oldest first; `was_ready`: the whole has been ready once;
+        `working`: the slots whose process is ready now.
         """
+        return (
+            self._by_status(slot, deaths, was_ready, working)
+            or self._hopeless(slot, deaths, was_ready)
+            or Restart(self._delay(deaths[slot], chance))
+        )
+
+    def _by_status(
+        self, slot: str, deaths: Mapping[str, Sequence[Death]], was_ready: bool, working: Collection[str]
+    ) -> Decision | None:
+        """Return what the exit status alone asks for, if it does."""
         death = deaths[slot][-1]
         match death.code:
             case ExitStatus.CONFIGURATION | ExitStatus.USAGE:
@@ -134,6 +153,13 @@ class Policy:
                 return LeaveDown("fenced: another process runs under this name")
             case ExitStatus.BROKER_UNREACHABLE if not was_ready:
                 return StopAll(ExitStatus.BROKER_UNREACHABLE, f"{slot}: {death.describe()}")
+            case ExitStatus.DISK if self._all_lack_disk(slot, deaths, working):
+                why = f"no worker of its kind has a disk that it can work with; last: {slot}: {death.describe()}"
+                return StopAll(ExitStatus.CONFIGURATION, why)
+        return None
+
+    def _hopeless(self, slot: str, deaths: Mapping[str, Sequence[Death]], was_ready: bool) -> Decision | None:
+        death = deaths[slot][-1]
         window = self.window if was_ready else float("inf")
         faults = {name: self._faults(past, death.at - window) for name, past in deaths.items()}
         if faults[slot] >= self.slot_deaths:
@@ -147,7 +173,22 @@ class Policy:
                 f"all {len(faults)} workers keep dying without getting to work in between; last: "
                 f"{slot}: {death.describe()}",
             )
-        return Restart(self._delay(deaths[slot], chance))
+        return None
+
+    def _all_lack_disk(self, slot: str, deaths: Mapping[str, Sequence[Death]], working: Collection[str]) -> bool:
+        """Whether the slot's role has nobody left whose disk lets it work."""
+        role = slot.partition("-")[0]
+        peers = [name for name in deaths if name.partition("-")[0] == role]
+        return not any(name in working or self._disk_deaths(deaths[name]) < self.everyone_deaths for name in peers)
+
+    def _disk_deaths(self, deaths: Sequence[Death]) -> int:
+        """Count the deaths by the disk, one after the other and without work before them, that the slot ends with."""
+        count = 0
+        for death in reversed(deaths):
+            if death.code != ExitStatus.DISK or self._worked(death):
+                break
+            count += 1
+        return count
 
     def _worked(self, death: Death) -> bool:
         """Whether the process did what it is for; what it died of is then no reason to give up."""
@@ -155,12 +196,12 @@ class Policy:
         return death.committed or healthy or (death.from_outside and death.ready_for is not None)
 
     def _faults(self, deaths: Sequence[Death], since: float) -> int:
-        """Count deaths by own fault since the slot last worked. An unreachable broker is nobody's fault here."""
+        """Count deaths by own fault since the slot last worked: a broker or a disk that is away is nobody's here."""
         count = 0
         for death in reversed(deaths):
             if self._worked(death) or death.at < since:
                 break
-            count += not death.from_outside and death.code != ExitStatus.BROKER_UNREACHABLE
+            count += not death.from_outside and death.code not in {ExitStatus.BROKER_UNREACHABLE, ExitStatus.DISK}
         return count
 
     def _delay(self, deaths: Sequence[Death], chance: random.Random) -> float:

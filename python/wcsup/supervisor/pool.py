@@ -197,7 +197,8 @@ class Pool:
     def _follow(self, slot: Slot, death: Death, why: str | None) -> None:
         slot.deaths.append(death)
         living = {name: one.deaths for name, one in self.slots.items() if not one.failed}
-        match self._policy.decide(slot.name, living, self.was_ready, self._chance):
+        working = {name for name, one in self.slots.items() if one.ready}
+        match self._policy.decide(slot.name, living, self.was_ready, self._chance, working):
             case Restart(delay):
                 self._replace(slot, death.cause, delay)
             case LeaveDown(reason):

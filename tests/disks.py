@@ -1,0 +1,98 @@
+"""Disks of a test's own that fill up, become read-only or can't be read: real file systems, where one may mount."""
+
+import fcntl
+import os
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+_FIBMAP = 1
+_BLOCK_BYTES = 4096
+
+
+def _mount(where: Path, *arguments: str) -> None:
+    done = subprocess.run(["mount", *arguments, str(where)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"a disk of its own needs a mount, and this process may not: {done.stderr.strip()}")
+
+
+def _unmount(where: Path) -> None:
+    subprocess.run(["umount", str(where)], check=True)
+
+
+class Disks:
+    """File systems that are mounted over directories until the test is over."""
+
+    def __init__(self) -> None:
+        self._mounted: list[Path] = []
+
+    def memory(self, where: Path, options: str) -> None:
+        """Mount one in memory, with a size or other options; again, it changes them."""
+        if where in self._mounted:
+            _mount(where, "-o", f"remount,{options}", "tmpfs")
+        else:
+            self._over(where, "-t", "tmpfs", "-o", options, "tmpfs")
+
+    def make_read_only(self, where: Path) -> None:
+        """Have the directory's files opened for reading alone, while those that are open may be written on."""
+        self._over(where, "--bind", str(where))
+        _mount(where, "-o", "remount,bind,ro")
+
+    def unmount(self, where: Path) -> None:
+        """Undo the last mount over a directory."""
+        self._mounted.remove(where)
+        _unmount(where)
+
+    def image(self, where: Path, file: Path) -> "Image":
+        """Mount one whose blocks are in a file."""
+        with file.open("wb") as made:
+            made.truncate(32 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-b", str(_BLOCK_BYTES), "-E", "lazy_itable_init=0", str(file)], check=True)
+        self._over(where, "-o", "loop", str(file))
+        return Image(where, file)
+
+    def _over(self, where: Path, *arguments: str) -> None:
+        where.mkdir(parents=True, exist_ok=True)
+        _mount(where, *arguments)
+        self._mounted.append(where)
+
+    def close(self) -> None:
+        for where in reversed(self._mounted):
+            _unmount(where)
+
+
+class Image:
+    """A file system in a file, a part of which can be made unreadable."""
+
+    def __init__(self, where: Path, file: Path) -> None:
+        self._where = where
+        self._file = file
+        self._whole = b""
+
+    def keep(self) -> None:
+        """Take note of what is on it, for `mend`; the kernel forgets what it has read. No file may be open."""
+        _unmount(self._where)
+        self._whole = self._file.read_bytes()
+        _mount(self._where, "-o", "loop", str(self._file))
+
+    def break_at(self, path: Path, start: int) -> None:
+        """Have reads of a file from byte `start` on fail, as those of a broken disk do.
+
+        Blocks are cut off that lie there and behind. A write to those that lie behind would make all of them readable
+        again, so what waits to be written is written first.
+        """
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.sync()
+            block = fcntl.ioctl(descriptor, _FIBMAP, struct.pack("i", start // _BLOCK_BYTES))
+        finally:
+            os.close(descriptor)
+        os.truncate(self._file, struct.unpack("i", block)[0] * _BLOCK_BYTES)
+
+    def mend(self) -> None:
+        """Have all on it that was there when it was kept. No file may be open."""
+        _unmount(self._where)
+        self._file.write_bytes(self._whole)
+        _mount(self._where, "-o", "loop", str(self._file))
