@@ -10,6 +10,7 @@ import pytest
 
 _FIBMAP = 1
 _BLOCK_BYTES = 4096
+_LOOP = ("-o", "loop,errors=remount-ro")
 
 
 def _mount(where: Path, *arguments: str) -> None:
@@ -50,7 +51,7 @@ class Disks:
         with file.open("wb") as made:
             made.truncate(32 << 20)
         subprocess.run(["mkfs.ext4", "-q", "-b", str(_BLOCK_BYTES), "-E", "lazy_itable_init=0", str(file)], check=True)
-        self._over(where, "-o", "loop", str(file))
+        self._over(where, *_LOOP, str(file))
         return Image(where, file)
 
     def _over(self, where: Path, *arguments: str) -> None:
@@ -75,7 +76,7 @@ class Image:
         """Take note of what is on it, for `mend`; the kernel forgets what it has read. No file may be open."""
         _unmount(self._where)
         self._whole = self._file.read_bytes()
-        _mount(self._where, "-o", "loop", str(self._file))
+        _mount(self._where, *_LOOP, str(self._file))
 
     def break_at(self, path: Path, start: int) -> None:
         """Have reads of a file from byte `start` on fail, as those of a broken disk do.
@@ -91,8 +92,21 @@ class Image:
             os.close(descriptor)
         os.truncate(self._file, struct.unpack("i", block)[0] * _BLOCK_BYTES)
 
+    def become_read_only(self) -> None:
+        """Have the kernel find an error in it, for which it is to be read-only until it is mounted anew."""
+        [device] = [line.split()[0] for line in Path("/proc/mounts").read_text().splitlines() if self._where_is(line)]
+        Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("a test's")
+
+    def _where_is(self, mount: str) -> bool:
+        return mount.split()[1] == str(self._where)
+
+    def mount_anew(self) -> None:
+        """Have it as after a start of the host. No file may be open."""
+        _unmount(self._where)
+        _mount(self._where, *_LOOP, str(self._file))
+
     def mend(self) -> None:
         """Have all on it that was there when it was kept. No file may be open."""
         _unmount(self._where)
         self._file.write_bytes(self._whole)
-        _mount(self._where, "-o", "loop", str(self._file))
+        _mount(self._where, *_LOOP, str(self._file))

@@ -259,6 +259,35 @@ def test_a_read_only_directory_is_refused(application: Application, seed: int, t
     hold(application, lines)
 
 
+def test_a_directory_that_becomes_read_only_ends_the_run_with_the_reason(disks: Disks, wcsup: Shell, seed: int) -> None:
+    # Given a run at work
+    application = wcsup.application
+    application.make_topics()
+    disk = disks.image(application.config.state, wcsup.place / "image")
+    lines = wide(prose(8000, seed), seed)
+    running = wcsup.start("run --mappers 1 --reducers 2 --plain --log-file run.log")
+    wcsup.wait_ready()
+    application.feed(lines[:2000])
+    application.wait_counted()
+
+    # When the kernel makes its disk read-only, as for an error that it finds, then it ends with a message
+    disk.become_read_only()
+    application.feed(lines[2000:])
+    _, err = running.communicate(timeout=WAIT_SECONDS)
+    assert running.returncode == ExitStatus.CONFIGURATION, err
+    assert b"Read-only file system" in err.splitlines()[-1]
+    assert "Traceback" not in err.decode() + (wcsup.place / "run.log").read_text()
+
+    # And after a start of the host all is counted
+    disk.mount_anew()
+    again = wcsup.start("run --mappers 1 --reducers 2 --plain --log-file again.log")
+    wcsup.wait_ready()
+    application.wait_counted()
+    assert wcsup("drain --wait").status == 0
+    assert again.wait(WAIT_SECONDS) == ExitStatus.DONE
+    hold(application, lines)
+
+
 def test_a_file_in_the_place_of_a_store_is_replaced(application: Application, seed: int) -> None:
     lines = prose(1000, seed)
     counted_and_ended(application, lines[:500], kill=True)

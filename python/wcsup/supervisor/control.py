@@ -5,6 +5,7 @@ A request is one line, `{"command": "scale", "mappers": 3}`; so is the reply, `{
 """
 
 import json
+import logging
 import os
 import selectors
 import socket
@@ -16,6 +17,8 @@ from typing import Any
 
 from wcsup.errors import ConfigurationError, UsageError, WcsupError
 from wcsup.supervisor.policy import Clock
+
+log = logging.getLogger(__name__)
 
 _LONGEST_REQUEST = 64 << 10
 _MOST_CONNECTIONS = 32
@@ -134,7 +137,10 @@ class ControlServer:
             self._close(connection)
         self._selector.unregister(self._server)
         self._server.close()
-        self.path.unlink(missing_ok=True)
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:  # such as of a disk that is read-only by now; the next supervisor removes it
+            log.warning("the control socket %s stays behind: %s", self.path, error.strerror)
 
     def _accept(self) -> None:
         try:
