@@ -10,6 +10,7 @@
 - `stubborn`: runs and ignores SIGTERM
 - `noisy`: runs and writes far more log lines than anyone can read
 - `slow`: never ready
+- `wide`: runs with partitions 0 to 2, whatever its slot
 - `garbage`: runs, and what it reports cannot be read
 - `big N`: runs with N MB of memory in use
 """
@@ -72,7 +73,7 @@ def main() -> None:  # noqa: PLR0912, PLR0915 - a script: one thing after the ot
             "phase": phase,
             "beat": beat,
             "ready": ready,
-            "partitions": [int(job["slot"])],
+            "partitions": [0, 1, 2] if behaviour == "wide" else [int(job["slot"])],
             "restoring": {},
             "counters": {**counters, "batch_records": histogram, "step_seconds": {}},
             "top": [],

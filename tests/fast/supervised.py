@@ -30,6 +30,8 @@ def main() -> int:
     def done(snapshot: Snapshot) -> bool:
         return done_after is not None and snapshot.totals["map"].commits >= done_after
 
+    waits = said.get("lag")
+    lag = Lag(lines=waits, lines_by_partition={} if waits is None else {0: waits})
     options = dict(said.get("options", {}))
     for role in ("mappers", "reducers"):
         options[role] = Workers.parse(str(options.get(role, 1)), 1)
@@ -40,7 +42,7 @@ def main() -> int:
             Config(state_dir=Path(said["state"])),
             RunOptions(**options),
             tasks=[Task(name, tuple(command)) for name, command in said.get("tasks", {}).items()],
-            hooks=Hooks(done=done, lag=lambda: Lag(lines=said.get("lag"))),
+            hooks=Hooks(done=done, lag=lambda: lag),
             surroundings=Surroundings(
                 command=said.get("worker", (sys.executable, "-I", "-S", str(FAKE))),
                 policy=Policy(**said.get("policy", {})),

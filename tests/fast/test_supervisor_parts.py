@@ -9,15 +9,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
 
 import pytest
 from running import wait_for
+from snapshots import worker
 
 from wcsup import logs
 from wcsup.errors import ConfigurationError, UsageError
-from wcsup.supervisor.autoscale import Load, Memory, Scaling
+from wcsup.pipeline.report import Role
+from wcsup.supervisor import Lag
+from wcsup.supervisor.autoscale import Autoscaler, Load, Memory, Scaling
 from wcsup.supervisor.control import socket_path
 from wcsup.supervisor.lock import locked
 from wcsup.supervisor.notify import Notifier
@@ -77,8 +81,17 @@ def test_a_containers_limits_count(tmp_path: Path) -> None:
 # Autoscaling
 
 
-def load(at: float, workers: int = 2, lag: int = 0, *, rate: float = 100, cpu: float = 95, host: float = 50) -> Load:
-    return Load(at, workers, lag, rate, cpu, host)
+def load(
+    at: float,
+    workers: int = 2,
+    lag: int = 0,
+    *,
+    owned: int = 12,
+    rate: float = 100,
+    cpu: float = 95,
+    host: float = 50,
+) -> Load:
+    return Load(at, workers, lag, owned, rate, cpu, host)
 
 
 def follow(loads: list[Load], limits: Workers) -> list[int]:
@@ -98,7 +111,10 @@ def follow(loads: list[Load], limits: Workers) -> list[int]:
         ([load(0, lag=5000), load(9, lag=5000), load(10, lag=5000)], Workers(1, 4), [2, 2, 3]),
         ([load(0, lag=5000), load(10, lag=5000), load(11, 3, 5000), load(29, 3, 5000)], Workers(1, 4), [2, 3, 3, 3]),
         ([load(0, lag=5000), load(10, lag=5000), load(11, 3, 5000), load(31, 3, 5000)], Workers(1, 4), [2, 3, 3, 4]),
-        # Not past the range, not on a host that is full.
+        # Not past the range, not past the partitions that there are for them, not on a host that is full.
+        ([load(0, lag=5000, owned=2), load(60, lag=5000, owned=2)], Workers(1, 4), [2, 2]),
+        ([load(0, lag=5000, owned=1), load(60, lag=5000, owned=1)], Workers(1, 4), [2, 2]),
+        ([load(0, lag=5000, owned=3), load(60, lag=5000, owned=3)], Workers(1, 4), [2, 3]),
         ([load(0, 4, 5000), load(60, 4, 5000)], Workers(1, 4), [4, 4]),
         ([load(0, lag=5000, host=95), load(60, lag=5000, host=95)], Workers(1, 4), [2, 2]),
         # A backlog that comes and goes brings nothing; nor does a short one.
@@ -118,6 +134,48 @@ def follow(loads: list[Load], limits: Workers) -> list[int]:
 )
 def test_scaling(loads: list[Load], limits: Workers, expected: list[int]) -> None:
     assert follow(loads, limits) == expected
+
+
+EVEN = dict.fromkeys(range(12), 1500)
+A, B, C = range(4), range(4, 8), range(8, 12)
+
+
+@pytest.mark.parametrize(
+    ("owned", "lag", "expected"),
+    [
+        # 18,000 lines are six seconds of work for three hosts with 1,000 a second each, though they were 18 for one.
+        ([[A], [B], [C]], EVEN, [1, 1, 1]),
+        ([[A], [B], [C]], dict.fromkeys(range(12), 3000), [2, 2, 2]),
+        # Only the host that is behind gets another worker.
+        ([[A], [B], [C]], EVEN | dict.fromkeys(B, 3000), [1, 2, 1]),
+        ([[range(2), range(2, 4)], [B], [C]], EVEN | dict.fromkeys(A, 3000), [3, 1, 1]),
+        ([[range(6)], [[]], [range(6, 12)]], dict.fromkeys(range(12), 3000), [2, 1, 2]),
+        # What nobody owns, as while the partitions of a host that is gone wait for others, is nobody's work yet.
+        ([[A], [B], [range(8, 11)]], EVEN | {11: 1_000_000}, [1, 1, 1]),
+        # A partition is worked on by one worker, however far behind it is.
+        ([[[0]], [[1]], [range(2, 12)]], {0: 1_000_000}, [1, 1, 1]),
+        ([[[0], []], [[1], [2]], [range(3, 12)]], {0: 1_000_000, 1: 1_000_000}, [2, 2, 1]),
+        # Where nobody can say how much waits, nothing changes.
+        ([[A], [B], [C]], None, [1, 1, 1]),
+        ([[A], [B], [C]], {}, [1, 1, 1]),
+    ],
+)
+def test_three_hosts_scale_by_what_each_of_them_owns(
+    owned: list[list[Sequence[int]]], lag: dict[int, int] | None, expected: list[int]
+) -> None:
+    counts = []
+    for workers in owned:
+        scaler = Autoscaler(Workers(1, 12), Scaling(full_host=101))
+        views = [worker("map", number, partitions=list(places)) for number, places in enumerate(workers)]
+        changes = [scaler.look(at, views, 1000 * at, lag) for at in range(12)]
+        counts.append(next((change[0] for change in changes if change), len(views)))
+    assert counts == expected
+
+
+@pytest.mark.parametrize(("role", "expected"), [("map", {0: 3, 1: 4}), ("reduce", {0: 1})])
+def test_a_roles_lag_is_that_of_its_input(role: Role, expected: dict[int, int]) -> None:
+    assert Lag(7, 1, {0: 3, 1: 4}, {0: 1}).by_partition(role) == expected
+    assert Lag().by_partition(role) is None
 
 
 # The lock

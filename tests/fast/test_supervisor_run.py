@@ -292,7 +292,7 @@ def test_a_tasks_status_is_the_runs(state: Path) -> None:
 
 def test_workers_come_with_the_backlog_and_go_with_it(state: Path) -> None:
     quick = {"high_for": 0.1, "low_for": 0.1, "pause": 0.1, "full_host": 101.0}
-    with Running(state, lag=1_000_000, scaling=quick, options={"mappers": "1..3", "reducers": 2}) as run:
+    with Running(state, {"*": "wide"}, lag=1_000_000, scaling=quick, options={"mappers": "1..3", "reducers": 2}) as run:
         run.until(lambda s: [w["slot"] for w in s["workers"]] == ["map-0", "map-1", "map-2", "reduce-0", "reduce-1"])
         run.until_printed("scaling map from 2 to 3: 1000000 records wait")
         run.signal(signal.SIGTERM)

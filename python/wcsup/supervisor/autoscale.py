@@ -3,9 +3,12 @@
 The measure is the backlog in seconds: how long the records that wait would take at the present rate. It must be
 high (or low) all the time for a while, and a change is given time to show before the next one; the two bounds lie
 far apart. So load that goes up and down within seconds changes nothing.
+
+The records that wait are those of the partitions that the workers here own, as is the rate: other hosts have their
+own, and a partition that nobody owns counts once somebody does. More workers than partitions owned would idle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import psutil
@@ -22,7 +25,9 @@ class Load:
     workers: int
     """How many there are now."""
     lag: int
-    """Records that wait."""
+    """Records that wait in the partitions that they own."""
+    partitions: int
+    """How many partitions they own."""
     rate: float
     """Records a second that all workers of the role commit."""
     cpu_percent: float
@@ -69,7 +74,7 @@ class Scaling:
         why = f"there are to be {limits.low} to {limits.high}"
         if load.at - memory.changed_at >= self.pause and wanted == load.workers:
             if memory.high_since is not None and load.at - memory.high_since >= self.high_for:
-                wanted = min(load.workers + 1, limits.high)
+                wanted = max(load.workers, min(load.workers + 1, limits.high, load.partitions))
                 waits = "and nothing is committed" if load.rate <= 0 else f"or {backlog:.0f} s of work"
                 why = f"{load.lag} records wait, {waits}, for {load.at - memory.high_since:.0f} s"
             elif memory.low_since is not None and load.at - memory.low_since >= self.low_for:
@@ -88,16 +93,23 @@ class Autoscaler:
         self._memory = Memory()
         self._before: tuple[float, int] | None = None
 
-    def look(self, at: float, workers: Sequence[WorkerView], records: int, lag: int | None) -> tuple[int, str] | None:
-        """Return how many workers there should be and why, if that is a change."""
+    def look(
+        self, at: float, workers: Sequence[WorkerView], records: int, lag: Mapping[int, int] | None
+    ) -> tuple[int, str] | None:
+        """Return how many workers there should be and why, if that is a change.
+
+        `records` is what all of them ever committed, `lag` what waits, by partition; none where it is not known.
+        """
         before, self._before = self._before, (at, records)
         if lag is None or before is None or at <= before[0] or not all(worker.ready for worker in workers):
             return None  # while partitions move, numbers say nothing
         busy = [worker.cpu_percent for worker in workers if worker.cpu_percent is not None]
+        owned = {partition for worker in workers for partition in worker.partitions}
         load = Load(
             at=at,
             workers=len(workers),
-            lag=lag,
+            lag=sum(lag.get(partition, 0) for partition in owned),
+            partitions=len(owned),
             rate=(records - before[1]) / (at - before[0]),
             cpu_percent=sum(busy) / max(1, len(busy)),
             host_percent=psutil.cpu_percent(),

@@ -18,6 +18,12 @@ class Lag:
     lines_by_partition: Mapping[int, int] = field(default_factory=dict)
     words_by_partition: Mapping[int, int] = field(default_factory=dict)
 
+    def by_partition(self, role: Role) -> Mapping[int, int] | None:
+        """Return what waits for a role's workers, by partition of their input; none where that is not known."""
+        known = self.lines if role == "map" else self.words
+        by_partition = self.lines_by_partition if role == "map" else self.words_by_partition
+        return None if known is None else by_partition
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:

@@ -182,8 +182,8 @@ class Supervisor:
             return
         for role, autoscaler in self._autoscalers.items():
             workers = [worker for worker in snapshot.workers if worker.role == role]
-            lag = snapshot.lines_lag if role == "map" else snapshot.words_lag
-            change = autoscaler.look(self._clock.monotonic(), workers, snapshot.totals[role].records, lag)
+            records = snapshot.totals[role].records
+            change = autoscaler.look(self._clock.monotonic(), workers, records, snapshot.lag.by_partition(role))
             if change:
                 log.info("scaling %s from %d to %d: %s", role, len(workers), *change)
                 self._pool.scale(role, change[0])
