@@ -34,7 +34,7 @@ def main() -> int:
     lag = Lag(lines=waits, lines_by_partition={} if waits is None else {0: waits})
     options = dict(said.get("options", {}))
     for role in ("mappers", "reducers"):
-        options[role] = Workers.parse(str(options.get(role, 1)), 1)
+        options[role] = Workers.parse(str(options.get(role, 1)), 1, Config().partitions)
     if "cpu_affinity" in options:
         options["cpu_affinity"] = tuple(options["cpu_affinity"])
     try:

@@ -39,13 +39,19 @@ from wcsup.supervisor.signals import SignalQueue
     [("4", Workers(4, 4)), ("1..8", Workers(1, 8)), ("auto", Workers(3, 3)), ("2..2", Workers(2, 2))],
 )
 def test_numbers_of_workers(text: str, expected: Workers) -> None:
-    assert Workers.parse(text, 3) == expected
+    assert Workers.parse(text, 3, 8) == expected
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "8..1", "1...8", "many", "", "1..", "99999", "0..3"])
 def test_what_is_no_number_of_workers(text: str) -> None:
     with pytest.raises(UsageError, match="not a number of workers"):
-        Workers.parse(text, 3)
+        Workers.parse(text, 3, 12)
+
+
+@pytest.mark.parametrize("text", ["9", "9..9", "1..9", "400"])
+def test_more_workers_than_partitions_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"too many: .* there are 8"):
+        Workers.parse(text, 3, 8)
 
 
 # Resources

@@ -230,6 +230,9 @@ def test_a_run_is_looked_at_scaled_restarted_drained_and_deleted(wcsup: Shell) -
     after = wcsup.status()["workers"][0]
     assert after["pid"] != before["workers"][0]["pid"]
     assert after["restarts"] == 1
+    too_many = wcsup("scale --mappers 5")
+    assert (too_many.status, too_many.out) == (2, "")
+    assert "5 workers of a kind are too many" in too_many.err
     refused = wcsup("restart map-9")
     assert (refused.status, refused.out) == (2, "")
     assert "map-9" in refused.err

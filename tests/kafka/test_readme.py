@@ -83,7 +83,7 @@ def place(tmp_path: Path, broker: str) -> dict[str, str]:
         "WCSUP_TOPIC_PREFIX": "readme-",
         "WCSUP_STATE_DIR": str(tmp_path / "state"),
         "WCSUP_DATA_DIR": str(tmp_path / "data"),
-        "WCSUP_PARTITIONS": "4",
+        "WCSUP_PARTITIONS": "8",
     }
 
 

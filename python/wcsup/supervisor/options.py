@@ -8,6 +8,11 @@ from wcsup.errors import UsageError
 from wcsup.pipeline.report import Role
 
 
+def too_many(count: int, partitions: int) -> str:
+    """Return why there are not to be so many workers of a role."""
+    return f"{count} workers of a kind are too many: each works on partitions of its own, and there are {partitions}"
+
+
 @dataclass(frozen=True, slots=True)
 class Workers:
     """How many workers of a role: a number, or a range to scale within."""
@@ -16,8 +21,11 @@ class Workers:
     high: int
 
     @classmethod
-    def parse(cls, text: str, automatic: int) -> Self:
-        """Read `4`, `1..8`, or `auto`, which means what fits the host."""
+    def parse(cls, text: str, automatic: int, partitions: int) -> Self:
+        """Read `4`, `1..8`, or `auto`, which means what fits the host.
+
+        Raises `UsageError` where there might be more of them than `partitions`.
+        """
         if text == "auto":
             return cls(automatic, automatic)
         match = re.fullmatch(r"(\d{1,4})(?:\.\.(\d{1,4}))?", text)
@@ -26,6 +34,8 @@ class Workers:
         low, high = int(match[1]), int(match[2] or match[1])
         if not 1 <= low <= high:
             raise UsageError(f"{text!r} is not a number of workers: at least 1, and a range rises")
+        if high > partitions:
+            raise UsageError(too_many(high, partitions))
         return cls(low, high)
 
     @property

@@ -6,18 +6,18 @@ from typing import Any
 from wcsup.errors import UsageError
 from wcsup.pipeline.report import Role
 from wcsup.supervisor.control import Commands, Pending, Reply
+from wcsup.supervisor.options import too_many
 from wcsup.supervisor.pool import Pool
 from wcsup.supervisor.snapshot import Snapshot
 
-_MOST_WORKERS = 1000
 _OPTIONS: dict[str, Role] = {"mappers": "map", "reducers": "reduce"}
 
 
 class Steering:
     """The commands: `status`, `scale`, `restart`, `drain`."""
 
-    def __init__(self, pool: Pool, look: Callable[[], Snapshot]) -> None:
-        self._pool, self._look = pool, look
+    def __init__(self, pool: Pool, look: Callable[[], Snapshot], partitions: int) -> None:
+        self._pool, self._look, self._partitions = pool, look, partitions
         self.commands: Commands = {
             "status": self.status,
             "scale": self.scale,
@@ -36,8 +36,10 @@ class Steering:
         if not wanted:
             raise UsageError("scale needs mappers, reducers or both")
         for count in wanted.values():
-            if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= _MOST_WORKERS:
-                raise UsageError(f"{count!r} is not a number of workers from 1 to {_MOST_WORKERS}")
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise UsageError(f"{count!r} is not a number of workers")
+            if count > self._partitions:
+                raise UsageError(too_many(count, self._partitions))
         for role, count in wanted.items():
             self._pool.scale(role, count)
         return self._when(asked, lambda: self._pool.settled)

@@ -119,7 +119,7 @@ class Supervisor:
         }
         self._service = Service(Notifier.from_environment(os.environ), self._clock)
         self._signals = SignalQueue()
-        commands = Steering(self._pool, self._observer.look).commands
+        commands = Steering(self._pool, self._observer.look, config.partitions).commands
         self._control = ControlServer(config.state, commands, self._selector, self._clock)
         self._adopts = strangers.adopts()
         self._had_terminal = has_terminal()

@@ -12,7 +12,7 @@ from wcsup.cli.command import Command, Section
 from wcsup.cli.options import ALL, Logging, Pattern, Positive, Rate
 from wcsup.cli.values import Address, Processors, Size
 from wcsup.config import Config
-from wcsup.errors import INTERRUPTED, ExitStatus
+from wcsup.errors import INTERRUPTED, ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from wcsup.observe.http import Server
@@ -58,7 +58,7 @@ class Run(Command):
     default="auto",
     show_default=True,
     metavar="N|N..M|auto",
-    help="How many mappers; of a range as many as the load needs, auto is what fits this machine.",
+    help="How many mappers, no more than partitions; of a range what the load needs, auto is what fits this machine.",
 )
 @click.option(
     "--reducers",
@@ -75,9 +75,7 @@ class Run(Command):
     metavar="FILE…",
     help="Also write the lines of these files to Kafka, as wcsup gen does.",
 )
-@click.option(
-    "--rate", type=Rate(), default=0.0, metavar="N", help="With --input: lines a second [default: all it can]."
-)
+@click.option("--rate", type=Rate(), metavar="N", help="With --input: lines a second, 0 for all it can [default: 0].")
 @click.option("--exit-when-done", is_flag=True, help="End when every line is counted, and show a summary.")
 @click.option(
     "--drain-timeout",
@@ -114,7 +112,7 @@ def command(
     mappers: str,
     reducers: str,
     input: tuple[str, ...],
-    rate: float,
+    rate: float | None,
     exit_when_done: bool,
     drain_timeout: float,
     http: tuple[str, int] | None,
@@ -136,11 +134,13 @@ def command(
     from wcsup.state.directory import open_directory
     from wcsup.supervisor import Hooks, RunOptions, Snapshot, Task, Workers, automatic, run
 
+    if rate is not None and not input:
+        raise UsageError("--rate is how fast --input is written: give it files, or leave the rate out")
     log.start("run")
     map_auto, reduce_auto = automatic(config.partitions)
     options = RunOptions(
-        mappers=Workers.parse(mappers, map_auto),
-        reducers=Workers.parse(reducers, reduce_auto),
+        mappers=Workers.parse(mappers, map_auto, config.partitions),
+        reducers=Workers.parse(reducers, reduce_auto, config.partitions),
         drain_timeout=drain_timeout,
         max_rss=max_rss,
         cpu_affinity=cpu_affinity,
@@ -170,7 +170,7 @@ def command(
         status = run(
             config,
             options,
-            tasks=[Task("feed", FeedJob(config, input, rate, log.level).command())] if input else [],
+            tasks=[Task("feed", FeedJob(config, input, rate or 0.0, log.level).command())] if input else [],
             hooks=Hooks(lag=watch.lag, on_tick=tick, done=outcome.done if exit_when_done else lambda _: False),
         )
         end = watch.refresh() or before

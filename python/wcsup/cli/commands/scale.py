@@ -22,7 +22,7 @@ COUNT = click.IntRange(min=1)
 @click.option("--reducers", type=COUNT, metavar="N", help="How many reducers there are to be.")
 @click.option("--wait", is_flag=True, help="Return when they are at work.")
 def command(config: Config, mappers: int | None, reducers: int | None, wait: bool) -> None:
-    """Change how many workers the running wcsup run has.
+    """Change how many workers the running wcsup run has: of each kind no more than there are partitions.
 
     New ones take over partitions of the others; those that are too many finish what they have, commit it and leave
     their partitions to the rest.
