@@ -334,6 +334,7 @@ BAD_LINES = [
     ("gen --rate nan", "'nan' is not a number from 0 on"),
     ("gen --lines -1", "-1 is not in the range x>=0"),
     ("gen --lines 5 wcsup.txt", "--lines and --seed are for made-up text"),
+    ("gen --demo wcsup.txt", "--demo, --lines and --seed are for made-up text"),
     ("map", "Missing argument 'NAME'"),
     ("map a/b", "'a/b': expected letters and digits"),
     ("top -n 0", "0 is not in the range x>=1"),

@@ -6,6 +6,8 @@ import pty
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,6 +18,8 @@ import pytest
 from application import WAIT_SECONDS, prose, wait_for
 from reference import recount
 from shell import Shell
+
+from wcsup.errors import INTERRUPTED, ExitStatus
 
 
 def text_of(lines: Sequence[bytes]) -> bytes:
@@ -152,6 +156,33 @@ def test_gen_writes_the_bytes_between_newlines_and_spreads_them(wcsup: Shell) ->
 def test_gen_takes_standard_input_where_it_is_no_terminal(wcsup: Shell) -> None:
     assert wcsup("gen", stdin=b"one\ntwo").out.startswith("2 lines written in ")
     assert sorted(line or b"" for _, line in wcsup.lines()) == [b"one", b"two"]
+
+
+def test_gen_invents_nothing_where_nobody_asks_for_it(wcsup: Shell) -> None:
+    """As from cron or a container, whose standard input is neither text nor a terminal."""
+    process = wcsup.start("gen --rate 0", stdin=subprocess.DEVNULL)
+    out, err = process.communicate(timeout=WAIT_SECONDS)
+    assert (process.returncode, out) == (ExitStatus.USAGE, b"")
+    assert b"ask for made-up text with --demo" in err
+    closed = subprocess.run(["bash", "-c", f"{sys.executable} -m wcsup.cli gen <&-"], capture_output=True, check=False)
+    assert closed.returncode == ExitStatus.USAGE, closed.stderr
+
+
+@pytest.mark.parametrize("asked", ["--demo", "on a terminal"])
+def test_gen_makes_up_text_where_somebody_asks_for_it(asked: str, wcsup: Shell) -> None:
+    wcsup.application.make_topics()
+    ours, theirs = pty.openpty()
+    try:
+        if asked == "--demo":
+            process = wcsup.start("gen --demo --rate 500", stdin=subprocess.DEVNULL)
+        else:
+            process = wcsup.start("gen --rate 500", stdin=theirs)
+        wait_for("lines come", wcsup.lines)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT_SECONDS) == INTERRUPTED
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_gen_passes_lines_on_as_they_come(wcsup: Shell) -> None:

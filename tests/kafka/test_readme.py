@@ -35,7 +35,7 @@ ONCE = (
 """In this order, while `wcsup run --mappers 4 --reducers 2` runs until it is drained."""
 
 UNTIL_INTERRUPTED = (
-    "wcsup gen --rate 1000",
+    "wcsup gen --demo --rate 1000",
     "wcsup top -n 20 --watch",
     "wcsup map 0",
     "wcsup reduce 0",

@@ -31,7 +31,7 @@ MANY_LINES = 10_000
     example="""
     wcsup gen book.txt notes.txt             the lines of two files, as fast as it goes
     zcat dump.gz | wcsup gen --rate 5000     standard input, 5,000 lines a second
-    wcsup gen                                made-up text, a line a second, until Ctrl-C
+    wcsup gen --demo                         made-up text, a line a second, until Ctrl-C
     wcsup gen --lines 1000000 --rate 0       a million lines of it, as fast as it goes
     """,
 )
@@ -42,6 +42,7 @@ MANY_LINES = 10_000
     metavar="N",
     help="Lines a second, 0 for as fast as it goes [default: 1 for made-up text, else 0].",
 )
+@click.option("--demo", is_flag=True, help="Write made-up text; without a file, a terminal asks for it, too.")
 @click.option("--lines", type=click.IntRange(min=0), metavar="N", help="Made-up text: end after so many lines.")
 @click.option(
     "--seed",
@@ -49,18 +50,24 @@ MANY_LINES = 10_000
     metavar="N",
     help="Made-up text: the same lines for the same number [default: others each time].",
 )
-def command(config: Config, file: tuple[str, ...], rate: float | None, lines: int | None, seed: int | None) -> int:
+def command(
+    *, config: Config, file: tuple[str, ...], rate: float | None, demo: bool, lines: int | None, seed: int | None
+) -> int:
     """Write lines of text to Kafka, for a running wcsup to count.
 
     They are the lines of each FILE (- is standard input), of standard input where that is a pipe or a file,
-    or else made up: English-like text. Each line is a record; its bytes are left as they are. Ctrl-C writes
-    what was read so far and says how much it was.
+    or made up, English-like text: with --demo, --lines or --seed, or where standard input is a terminal.
+    Each line is a record; its bytes are left as they are. Ctrl-C writes what was read so far and says how
+    much it was.
     """
-    own = lines is not None or seed is not None
+    own = demo or lines is not None or seed is not None
     if own and file:
-        raise UsageError("--lines and --seed are for made-up text; leave them or the files out")
-    if not file and not own and _stdin_has_text():
-        file = ("-",)
+        raise UsageError("--demo, --lines and --seed are for made-up text; leave them or the files out")
+    if not file and not own:
+        if _stdin_has_text():
+            file = ("-",)
+        elif not os.isatty(0):
+            raise UsageError("no text to write: name files, pipe it in, or ask for made-up text with --demo")
     if rate is None:
         rate = 0.0 if file else OWN_RATE
     quiet_clients()
