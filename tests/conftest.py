@@ -1,5 +1,6 @@
 """Every test has the real broker and a fresh application at hand, and librdkafka's mock of a cluster."""
 
+from cluster import cluster, nodes
 from fixtures import app, application, broker, data_dir, disks, doors, make_application, own_logging, proxy, wcsup
 from mocked import mock
 
@@ -7,11 +8,13 @@ __all__ = [
     "app",
     "application",
     "broker",
+    "cluster",
     "data_dir",
     "disks",
     "doors",
     "make_application",
     "mock",
+    "nodes",
     "own_logging",
     "proxy",
     "wcsup",

@@ -1,0 +1,252 @@
+"""Three real Kafka nodes, each broker and controller, that can be stopped, killed and started again one by one.
+
+A test takes the fixture `cluster`: the nodes are the session's, and all three run and have every copy in sync when a
+test begins. It does to them what it likes; whatever is stopped or killed afterwards is brought back.
+
+    with cluster.without(3):                        # killed, and back when the block ends
+        config = configuration(cluster.address, tmp_path)
+    cluster.nodes[1].stop()                         # SIGSTOP: it holds its connections and answers nobody
+    cluster.nodes[1].resume()
+    cluster.nodes[2].kill(); cluster.nodes[2].start()
+    cluster.wait_live(2)                            # each node that can answer counts so many live brokers
+    cluster.wait_whole()                            # all nodes run, every partition is led, every copy in sync
+"""
+
+import base64
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
+from pathlib import Path
+
+import psutil
+import pytest
+from application import wait_for
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from wcsup.config import Config
+from wcsup.kafka import clients
+from wcsup.kafka.broker import jars, java, ports, readiness, settings, wire
+from wcsup.kafka.broker.process import Kafka, decisive
+
+NODES = (1, 2, 3)
+
+_START_SECONDS = 120.0
+"""Of three Java processes on the machine that the tests have."""
+_OUTPUT = "node.out"
+_PROPERTIES = "node.properties"
+
+# The last of equal keys counts in a properties file, so these lines override those of the embedded broker.
+_MORE = """
+node.id={node}
+controller.quorum.voters={voters}
+# As on a cluster that was set up with care.
+default.replication.factor=3
+min.insync.replicas=2
+offsets.topic.replication.factor=3
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=2
+share.coordinator.state.topic.replication.factor=3
+share.coordinator.state.topic.min.isr=2
+# A test waits for these; in earnest nobody does. A node that is gone loses its partitions after the session.
+broker.session.timeout.ms=5000
+broker.heartbeat.interval.ms=500
+transaction.abort.timed.out.transaction.cleanup.interval.ms=200
+log.cleaner.backoff.ms=100
+"""
+
+# A serial collector's heap has less around it, and two processors are shared by all.
+_JAVA = ("-XX:-UseG1GC", "-XX:+UseSerialGC", "-Xmx256m")
+
+
+class Node:
+    """One of the nodes; its ports and its data outlive its process."""
+
+    def __init__(self, kafka: Kafka, number: int, port: int, text: str) -> None:
+        self.number = number
+        self.port = port
+        self._kafka = kafka
+        self._process: subprocess.Popen[bytes] | None = None
+        kafka.data.mkdir()
+        (kafka.data / _PROPERTIES).write_text(text)
+        (kafka.data / "log4j2.properties").write_text(settings.log4j())
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has a process; one that is stopped has."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it stands still."""
+        return self.runs and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def format(self, cluster_id: str) -> "subprocess.Popen[str]":
+        """Begin to make its log directory."""
+        command = self._kafka.command(
+            "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", _PROPERTIES
+        )
+        return subprocess.Popen(
+            command, cwd=self._kafka.data, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def start(self) -> None:
+        """Start its process, at the same ports as ever; return at once, since a lone controller waits for others."""
+        assert not self.runs
+        with (self._kafka.data / _OUTPUT).open("ab") as output:
+            self._process = subprocess.Popen(
+                self._kafka.command("kafka.Kafka", _PROPERTIES, options=_JAVA),
+                cwd=self._kafka.data,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """End it as a crash of its host would: nothing is flushed, nobody is told."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Have it stand still (SIGSTOP); return when it does."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        wait_for(f"node {self.number} stands still", lambda: self.stopped)
+
+    def resume(self) -> None:
+        """Have it go on after `stop`; does nothing to one that goes on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> str | None:
+        """Why it ended by itself; none where it runs or was killed."""
+        if self._process is None or self._process.poll() in {None, -signal.SIGKILL}:
+            return None
+        output = (self._kafka.data / _OUTPUT).read_text(errors="replace")
+        return decisive(output) or f"status {self._process.returncode}, see {self._kafka.data / _OUTPUT}"
+
+
+class Cluster:
+    """The three nodes."""
+
+    def __init__(self, home: Path) -> None:
+        used: list[int] = []
+        while len(used) < 2 * len(NODES):
+            used += {ports.find_free()} - set(used)
+        listen, control = dict(zip(NODES, used[::2], strict=True)), dict(zip(NODES, used[1::2], strict=True))
+        voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in control.items())
+        runtime, class_path = java.find(), jars.fetch(quiet=True)
+        self.nodes: dict[int, Node] = {}
+        for node in NODES:
+            text = settings.server(port=listen[node], controller_port=control[node])
+            kafka = Kafka(home / f"node-{node}", runtime, class_path)
+            self.nodes[node] = Node(kafka, node, listen[node], text + _MORE.format(node=node, voters=voters))
+
+    def create(self) -> None:
+        """Make the log directories, start all nodes, and return when they serve groups and transactions."""
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        for making in [node.format(identity) for node in self.nodes.values()]:
+            _, said = making.communicate()
+            assert making.returncode == 0, said
+        for node in self.nodes.values():
+            node.start()
+        self.wait_live(len(NODES))
+        deadline = time.monotonic() + _START_SECONDS
+        # Both coordinators' topics are made now: later, with a node down, three copies would be refused.
+        for node in self.nodes.values():
+            assert readiness.await_ready(node.port, deadline=deadline, running=partial(getattr, node, "runs"))
+        self.wait_whole()
+
+    @property
+    def address(self) -> str:
+        """The addresses of all nodes, for --bootstrap-servers."""
+        return ",".join(node.address for node in self.nodes.values())
+
+    @cached_property
+    def admin(self) -> AdminClient:
+        return clients.admin(Config(bootstrap_servers=self.address))
+
+    @contextmanager
+    def without(self, number: int) -> Iterator[None]:
+        """Kill a node, and wait until its brothers know it; start it again when the block ends."""
+        self.nodes[number].kill()
+        self.wait_live(len(NODES) - 1)
+        try:
+            yield
+        finally:
+            self.heal()
+
+    def wait_live(self, count: int) -> None:
+        """Wait until so many brokers are in the metadata of each node that runs and does not stand still."""
+        wait_for(f"{count} brokers are live", lambda: self._live() == {count}, _START_SECONDS)
+
+    def wait_whole(self) -> None:
+        """Wait until all nodes run, every partition is led and every copy is in sync."""
+        self.wait_live(len(NODES))
+        wait_for("every copy is in sync", self._in_sync, _START_SECONDS)
+
+    def heal(self) -> None:
+        """Bring back what is stopped or killed, and wait until all is whole."""
+        for node in self.nodes.values():
+            if node.runs:
+                node.resume()
+            else:
+                node.start()
+        self.wait_whole()
+
+    def end(self) -> None:
+        for node in self.nodes.values():
+            node.kill()
+
+    def _live(self) -> set[int]:
+        ended = {node.number: why for node in self.nodes.values() if (why := node.end())}
+        assert not ended, ended
+        found = set()
+        for node in self.nodes.values():
+            if node.runs and not node.stopped:
+                try:
+                    found.add(wire.brokers(node.port))
+                except OSError:
+                    found.add(0)  # it is starting
+        return found
+
+    def _in_sync(self) -> bool:
+        try:
+            listed = self.admin.list_topics(timeout=5)
+        except KafkaException:
+            return False
+        partitions = [p for topic in listed.topics.values() for p in topic.partitions.values()]
+        return all(p.leader >= 0 and set(p.isrs) == set(p.replicas) for p in partitions)
+
+
+@pytest.fixture(scope="session")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster that all tests of a process share; started by the first that asks."""
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        made.create()
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def cluster(nodes: Cluster) -> Iterator[Cluster]:
+    """Three brokers with all copies in sync, whatever the test before did and this one does."""
+    yield nodes
+    nodes.heal()
