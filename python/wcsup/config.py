@@ -42,6 +42,9 @@ class Config:
         None, "librdkafka settings (SASL, TLS, tuning), key=value lines.", metavar="FILE"
     )
     partitions: int = option(12, "Partitions of the topics; fixed for an application's life.")
+    replication: int | None = option(
+        None, "Copies of each topic that is made [default: as many as brokers are up, at most 3].", metavar="N"
+    )
     words: WordRule = option(
         "ascii", "What a word is: a-z, A-Z and _, or Unicode's rules (UAX 29).", choices=("ascii", "unicode")
     )

@@ -14,7 +14,7 @@ from wcsup.errors import UsageError
 
 SHARED = ("bootstrap_servers", "app_id", "topic_prefix", "state_dir", "data_dir", "kafka_config")
 """What every command takes on its command line: where the application is."""
-TOPICS = (*SHARED, "partitions")
+TOPICS = (*SHARED, "partitions", "replication")
 """For commands that make the topics."""
 ALL = tuple(field.name for field in fields(Config))
 """For commands that work: how the application counts, too."""
@@ -90,7 +90,7 @@ class FromElsewhere(click.Option):
 def _type(field: Field[Any], kind: Any) -> click.ParamType[Any]:
     if field.metadata["choices"]:
         return click.Choice(field.metadata["choices"])
-    if kind is int:
+    if kind in {int, int | None}:
         return click.IntRange(min=1)
     if kind is float:
         return Positive()

@@ -22,7 +22,9 @@ from confluent_kafka.cimpl import NewTopic
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
-from wcsup.kafka import clients
+from wcsup.kafka import clients, replication
+
+log = logging.getLogger("wcsup.topics")
 
 log = logging.getLogger("wcsup.topics")
 
@@ -57,8 +59,10 @@ _CONFIGS: dict[str, dict[str, str]] = {
     },
 }
 
-_NEEDED_RECORD_BYTES = 1_001_024
+NEEDED_RECORD_BYTES = 1_001_024
 """A word of `_core.MAX_WORD_BYTES` with its value and the batch's overhead."""
+NEEDING_BYTES = ("words", "counts")
+"""Topics that have to take such a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +77,24 @@ class Identity:
 def ensure(config: Config, *, fixed: bool = False) -> list[str]:
     """Make the topics that are missing, and return their plain names.
 
-    `fixed`: the number of partitions is the application's for good. Raises `ConfigurationError` for a topic that does
-    not fit.
+    `fixed`: the number of partitions is the application's for good. It warns of copies that are fewer than they could
+    be. Raises `ConfigurationError` for a topic that does not fit or can't have the copies that are asked for.
     """
     admin = clients.admin(config)
     existing = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS))
     missing = [name for name in NAMES if config.topic(name) not in existing.topics]
-    replicas = min(3, len(existing.brokers))
-    _create(admin, config, missing, replicas)
+    live = len(existing.brokers)
+    if missing:
+        _create(admin, config, missing, replication.for_new(config, live))
     _check(admin, config, fixed=fixed)
+    there = {name: existing.topics[config.topic(name)] for name in NAMES if name not in missing}
+    for remark in replication.remarks(config, live, missing, there):
+        log.warning(remark)
     return missing
 
 
 def _create(admin: AdminClient, config: Config, names: list[str], replicas: int) -> None:
-    durable = {"min.insync.replicas": "2"} if replicas == 3 else {}
+    durable = replication.settings(replicas)
     deadline = time.monotonic() + 30
     while names:
         new = [
@@ -115,10 +123,11 @@ def _create(admin: AdminClient, config: Config, names: list[str], replicas: int)
 
 
 def _check(admin: AdminClient, config: Config, *, fixed: bool) -> None:
-    there = admin.list_topics(timeout=clients.REACH_SECONDS).topics
-    found = configs(admin, config, NAMES)
+    # Of several brokers the one that is asked may be behind the one that said that the topics are there.
+    counts = patiently(lambda: _partitions(admin, config))
+    found = patiently(lambda: configs(admin, config, NAMES))
     for name, entries in found.items():
-        reason = misfit(config, name, len(there[config.topic(name)].partitions), entries, fixed=fixed)
+        reason = misfit(config, name, counts[name], entries, fixed=fixed)
         if reason:
             raise ConfigurationError(reason)
     if not KEPT.items() <= found["words"].items():
@@ -140,6 +149,15 @@ def _keep(admin: AdminClient, config: Config, entries: Mapping[str, str | None])
             + ",".join(f"{key}={value}" for key, value in KEPT.items())
         ) from error
     log.warning("topic %s had %s: it now keeps records until they are counted, whatever their age or size", topic, was)
+
+
+def _partitions(admin: AdminClient, config: Config) -> dict[str, int]:
+    """Return how many partitions each topic has; raise `KafkaException` where one is missing."""
+    listed = admin.list_topics(timeout=clients.REACH_SECONDS).topics
+    for topic in map(config.topic, NAMES):
+        if topic not in listed:
+            raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART, f"topic {topic} is not there"))
+    return {name: len(listed[config.topic(name)].partitions) for name in NAMES}
 
 
 def configs(admin: AdminClient, config: Config, names: Iterable[str]) -> dict[str, dict[str, str | None]]:
@@ -172,10 +190,10 @@ def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str
             f"topic {topic} is compacted and would lose counts; set it: "
             f"kafka-configs.sh --alter --topic {topic} --add-config cleanup.policy=delete"
         )
-    if name in {"words", "counts"} and int(entries["max.message.bytes"] or 0) < _NEEDED_RECORD_BYTES:
+    if name in NEEDING_BYTES and int(entries["max.message.bytes"] or 0) < NEEDED_RECORD_BYTES:
         return (
             f"topic {topic} takes records of {entries['max.message.bytes']} bytes and the longest word needs "
-            f"{_NEEDED_RECORD_BYTES}; set its max.message.bytes to 1048588, Kafka's default, or more"
+            f"{NEEDED_RECORD_BYTES}; set its max.message.bytes to 1048588, Kafka's default, or more"
         )
     return None
 
@@ -218,7 +236,7 @@ def identity(admin: AdminClient, config: Config) -> Identity:
         return Identity(cluster.result().cluster_id or "", ids)
 
     try:
-        return clients.unreachable(config, ask)
+        return clients.unreachable(config, lambda: _patiently(ask))
     except KafkaException as error:
         raise ConfigurationError(
             f"a topic of {config.app_id} can't be described: {error.args[0].str()}; wcsup run makes missing ones"
