@@ -76,7 +76,7 @@ def busy() -> Snapshot:
             distinct=7,
             total=8,
         ),
-        lag=Lag(30, 5, {0: 10, 1: 20}, {0: 5, 1: 0}),
+        lag=Lag(30, 5, {0: 10, 1: 20}, {0: 5, 1: 0}, {1: 5400.0}),
         restarts={"killed": 2, "max_rss": 1},
         spares=[7, 8],
         ready=False,
@@ -154,6 +154,7 @@ def test_labels_are_few_and_bounded() -> None:
         ("wcsup_restarts_total", labels(reason="hung"), 0),
         ("wcsup_lag_records", labels(topic="lines", partition="1"), 20),
         ("wcsup_lag_records", labels(topic="words", partition="0"), 5),
+        ("wcsup_lines_retention_seconds", labels(partition="1"), 5400),
         ("wcsup_worker_state", labels(role="map", slot="map-1", state="backoff"), 1),
         ("wcsup_worker_state", labels(role="map", slot="map-1", state="running"), 0),
         ("wcsup_worker_ready", labels(role="reduce", slot="reduce-1"), 0),
@@ -184,7 +185,9 @@ def test_a_store_that_is_not_compared_yet_is_not_restored() -> None:
 def test_what_is_not_known_is_left_out() -> None:
     found = values(busy())
     assert ("wcsup_worker_resident_memory_bytes", labels(role="map", slot="map-1")) not in found
-    assert not [name for name, _ in values(snapshot(worker("map"))) if name == "wcsup_lag_records"]
+    assert ("wcsup_lines_retention_seconds", labels(partition="0")) not in found
+    nothing = {name for name, _ in values(snapshot(worker("map")))}
+    assert not nothing & {"wcsup_lag_records", "wcsup_lines_retention_seconds"}
 
 
 def test_before_the_first_snapshot_there_is_a_process() -> None:

@@ -196,7 +196,9 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
     return writer
 
 
-def _reading(config: Config, isolation: str = COMMITTED, **own: Any) -> Settings:
+def _reading(
+    config: Config, isolation: str = COMMITTED, fetch_message_max_bytes: int = 4_000_000, **own: Any
+) -> Settings:
     return settings(
         config,
         enable_auto_commit=False,
@@ -204,7 +206,7 @@ def _reading(config: Config, isolation: str = COMMITTED, **own: Any) -> Settings
         isolation_level=isolation,
         enable_partition_eof=True,
         fetch_queue_backoff_ms=1,
-        fetch_message_max_bytes=4_000_000,
+        fetch_message_max_bytes=fetch_message_max_bytes,
         receive_message_max_bytes=100_000_000,
         **own,
     )
@@ -280,6 +282,22 @@ def _assigned(config: Config, isolation: str) -> Settings:
 def assigned_consumer(config: Config, isolation: Literal["read_committed", "read_uncommitted"] = COMMITTED) -> Consumer:
     """Return a consumer that reads by `assign()` and never joins its group nor commits."""
     return _make(config, Consumer, _assigned(config, isolation))
+
+
+def peeking_consumer(config: Config) -> Consumer:
+    """Return a consumer like an assigned one for the next committed record of each partition, and little behind it."""
+    return _make(
+        config,
+        Consumer,
+        _reading(
+            config,
+            group_id=f"{config.app_id}-reader",
+            queued_min_messages=1,
+            queued_max_messages_kbytes=1_024,
+            fetch_message_max_bytes=4_096,  # a broker gives a partition's first batch whole, however large (KIP-74)
+            fetch_wait_max_ms=10,
+        ),
+    )
 
 
 def assigned_reader(config: Config) -> Reader:

@@ -139,6 +139,14 @@ def _lag(snapshot: Snapshot) -> Iterator[Metric]:
     lag = {"lines": snapshot.lag.lines_by_partition, "words": snapshot.lag.words_by_partition}
     series: Series = {(topic, str(p)): left for topic, partitions in lag.items() for p, left in partitions.items()}
     yield _gauge("lag_records", "Records that no worker has committed yet.", series, "topic", "partition")
+    until: Series = {(str(p),): seconds for p, seconds in snapshot.lag.lines_retention_by_partition.items()}
+    yield _gauge(
+        "lines_retention_seconds",
+        "Time until Kafka may delete the oldest line that is not counted, at the earliest; "
+        "left out where no line waits, where lines are kept for ever and where it is not known.",
+        until,
+        "partition",
+    )
 
 
 def _remaining(worker: WorkerView) -> int:

@@ -17,6 +17,8 @@ class Lag:
     words: int | None = None
     lines_by_partition: Mapping[int, int] = field(default_factory=dict)
     words_by_partition: Mapping[int, int] = field(default_factory=dict)
+    lines_retention_by_partition: Mapping[int, float] = field(default_factory=dict)
+    """Seconds until Kafka may delete the oldest line that waits, of partitions with one of which that is known."""
 
     def by_partition(self, role: Role) -> Mapping[int, int] | None:
         """Return what waits for a role's workers, by partition of their input; none where that is not known."""
@@ -103,9 +105,19 @@ class Snapshot:
         """Records of `words` that no reducer has committed yet."""
         return self.lag.words
 
+    @property
+    def lines_retention(self) -> float | None:
+        """The least of the seconds until Kafka may delete a line that waits; none where nothing waits or is known."""
+        return min(self.lag.lines_retention_by_partition.values(), default=None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the snapshot as what `status --json` prints."""
-        return {**asdict(self), "lines_lag": self.lines_lag, "words_lag": self.words_lag}
+        return {
+            **asdict(self),
+            "lines_lag": self.lines_lag,
+            "words_lag": self.words_lag,
+            "lines_retention_seconds": self.lines_retention,
+        }
 
 
 def view(slot: Slot, now: float) -> WorkerView:

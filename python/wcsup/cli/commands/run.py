@@ -131,6 +131,7 @@ def command(
     from wcsup.kafka import application
     from wcsup.observe.lag import LagWatch
     from wcsup.observe.outcome import Outcome
+    from wcsup.observe.retention import RetentionWatch
     from wcsup.state.directory import open_directory
     from wcsup.supervisor import Hooks, RunOptions, Snapshot, Task, Workers, automatic, run
 
@@ -156,6 +157,7 @@ def command(
         application.check_positions(config)
         open_directory(config)
         during.enter_context(watch)
+        retention = during.enter_context(RetentionWatch(config))
         view = _view(config, plain)
         during.enter_context(view)
         before = watch.first()
@@ -171,7 +173,11 @@ def command(
             config,
             options,
             tasks=[Task("feed", FeedJob(config, input, rate or 0.0, log.level).command())] if input else [],
-            hooks=Hooks(lag=watch.lag, on_tick=tick, done=outcome.done if exit_when_done else lambda _: False),
+            hooks=Hooks(
+                lag=lambda: retention.added(watch.lag()),
+                on_tick=tick,
+                done=outcome.done if exit_when_done else lambda _: False,
+            ),
         )
         end = watch.refresh() or before
     lines = end.lines - before.lines

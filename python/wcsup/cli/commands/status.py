@@ -1,8 +1,10 @@
 """`wcsup status`: what a running supervisor's workers do."""
 
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +14,9 @@ from wcsup.cli.show import print_json
 from wcsup.cli.steer import ask
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
 
 
 @define(
@@ -38,12 +43,12 @@ def command(config: Config, as_json: bool) -> None:
         click.echo(_text(config, snapshot))
 
 
-def _lags(config: Config) -> dict[str, int | None]:
+def _lags(config: Config) -> dict[str, float | None]:
     """Return what is left to count, asked from Kafka; nothing is known where it does not run or has no topics."""
     from wcsup.kafka import broker, clients, progress
 
     quiet_clients()
-    unknown: dict[str, int | None] = {"lines_lag": None, "words_lag": None}
+    unknown: dict[str, float | None] = {"lines_lag": None, "words_lag": None, "lines_retention_seconds": None}
     if config.bootstrap_servers is None:
         embedded = broker.status(config.data)
         if embedded is None:
@@ -54,8 +59,26 @@ def _lags(config: Config) -> dict[str, int | None]:
     lines = listed.get(config.topic("lines"))
     if lines is None or config.topic("words") not in listed:
         return unknown
-    lag = progress.lag(admin, replace(config, partitions=len(lines.partitions)))
-    return {"lines_lag": lag.lines, "words_lag": lag.words}
+    config = replace(config, partitions=len(lines.partitions))
+    lag = progress.lag(admin, config)
+    left = _retention(admin, config) if lag.lines else None
+    return {"lines_lag": lag.lines, "words_lag": lag.words, "lines_retention_seconds": left}
+
+
+def _retention(admin: "AdminClient", config: Config) -> float | None:
+    """Return in how many seconds Kafka may delete a line that waits, at the earliest; none where that is not known."""
+    from confluent_kafka import KafkaException
+
+    from wcsup.kafka.progress import of_stage
+    from wcsup.kafka.retention import Uncounted
+
+    progress = of_stage(admin, config, "lines")
+    with closing(Uncounted(config, admin)) as uncounted:
+        try:
+            found = uncounted.look({partition: one.offset for partition, one in enumerate(progress) if one.lag})
+        except KafkaException:  # the topic's configuration is not for everybody to read
+            return None
+    return min(found.left(time.time()).values(), default=None)
 
 
 def _state(worker: dict[str, Any]) -> str:
@@ -74,6 +97,9 @@ def _text(config: Config, snapshot: dict[str, Any]) -> str:
         for name, what in (("lines_lag", "lines"), ("words_lag", "words records"))
         if snapshot[name] is not None
     ]
+    seconds = snapshot.get("lines_retention_seconds")
+    if seconds is not None:
+        left[0] += f" (Kafka may delete the first of them in {span(seconds)})"
     left_text = "left to count: " + (", ".join(left) or "unknown")
     workers: Sequence[dict[str, Any]] = snapshot["workers"]
     if "pid" not in snapshot:
