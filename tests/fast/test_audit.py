@@ -35,7 +35,6 @@ from wcsup.audit.stores import StoreCheck, StoreDifference
 from wcsup.audit.verdict import Disagreement, Verdict
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, StoreBrokenError
-from wcsup.kafka import topics
 from wcsup.state.directory import open_directory
 from wcsup.state.store import Cached, Stamp, Store, StoreLockedError, peek
 
@@ -211,7 +210,7 @@ def message(checks: Iterator[Check], name: str, health: Health) -> str:
 
 
 class TestCluster:
-    """Clusters of several brokers, which tests have none of."""
+    """Brokers that lack something; tests/fast/test_checks.py has their settings."""
 
     def test_every_broker_has_to_have_what_is_needed(self) -> None:
         new = dict.fromkeys(["InitProducerId", "TxnOffsetCommit", "OffsetFetch", "JoinGroup", "Metadata"], 12)
@@ -222,28 +221,6 @@ class TestCluster:
         assert healthy(cluster.features(of({"a:1": new})))
         [check] = cluster.features(replace(of({"a:1": new}), config=Config(group_protocol="consumer")))
         assert "KIP-848" in check.message and check.health is Health.FAILED
-
-    @pytest.mark.parametrize(
-        ("copies", "in_sync", "least", "health", "says"),
-        [
-            (3, 3, 2, Health.OK, "3 copies on 3 brokers"),
-            (1, 1, 1, Health.WARNING, "1 of 3 copies"),
-            (3, 3, 1, Health.WARNING, "set it to 2"),
-            (3, 2, 2, Health.WARNING, "2 of 3 copies are in sync"),
-            (3, 1, 2, Health.FAILED, "nothing is taken"),
-            (3, 0, 2, Health.FAILED, "no leader"),
-        ],
-    )
-    def test_copies(self, copies: int, in_sync: int, least: int, health: Health, says: str) -> None:
-        partition = SimpleNamespace(id=0, replicas=range(copies), isrs=range(in_sync), leader=1 if in_sync else -1)
-        topic = SimpleNamespace(partitions={0: partition})
-        listed = SimpleNamespace(brokers=dict.fromkeys(range(3)), topics={"counts": topic})
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(topics, "configs", lambda *_: {"counts": {"min.insync.replicas": str(least)}})
-            [check] = cluster.replication(replace(of({}), listed=listed))
-
-        assert check.health is health and says in check.message
 
     def test_the_apis_of_brokers_are_heard_in_librdkafkas_log(self) -> None:
         heard = cluster._Features()

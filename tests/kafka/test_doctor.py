@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
+from tools import Tools
 
 from wcsup.audit.checks import Check, Health
 from wcsup.audit.doctor import Doctor
@@ -41,6 +42,7 @@ def test_before_the_first_start_all_is_well_and_nothing_is_made(app: Config) -> 
 
     assert {check.health for checks in found.values() for check in checks} == {Health.OK}, found
     assert {"settings", "state", "disk (state)", "broker", "features", "topics", "timeouts", "clock"} <= set(found)
+    assert {"elections", "expiry", "late requests", "sizes"} <= set(found)
     assert "KIP-447" in found["features"][0].message
     assert "wcsup run makes" in found["topics"][0].message
     assert set(admin.list_topics(timeout=10).topics) == before
@@ -90,6 +92,60 @@ def test_time_outs_that_brokers_refuse_are_found(app: Config) -> None:
     assert [check.health for check in found] == [Health.FAILED, Health.FAILED]
     assert "900000" in found[0].message and "lower it" in found[0].message
     assert "the brokers allow" in found[1].message
+
+
+BAD = {
+    "message.max.bytes": ("900000", "sizes", Health.FAILED),
+    "producer.id.expiration.ms": ("60000", "expiry", Health.FAILED),
+    "transaction.partition.verification.enable": ("false", "late requests", Health.WARNING),
+    "unclean.leader.election.enable": ("true", "elections", Health.WARNING),
+}
+"""Settings of brokers that can be changed while they run: a value that does not fit, and the check that finds it."""
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Tools:
+    place = tmp_path / "tools"
+    place.mkdir()
+    return Tools(place)
+
+
+def test_settings_of_brokers_are_found_and_mended_as_it_says(app: Config, tools: Tools) -> None:
+    change = (
+        f"kafka-configs.sh --bootstrap-server {app.bootstrap_servers} --alter --entity-type brokers --entity-default"
+    )
+
+    def ill(checks: dict[str, list[Check]]) -> set[str]:
+        return {name for name, some in checks.items() if any(check.health is not Health.OK for check in some)}
+
+    try:
+        tools.type(f"{change} --add-config {','.join(f'{key}={value}' for key, (value, _, _) in BAD.items())}")
+        wait_for("the broker has them", lambda: ill(examine(app)) == {name for _, name, _ in BAD.values()})
+        found = examine(app)
+        for key, (_, name, health) in BAD.items():
+            said = only(found[name], health)
+            assert said.startswith(key)
+            tools.type(said.partition("Set it: ")[2])
+        wait_for("all is well", lambda: not ill(examine(app)))
+    finally:
+        tools.type(f"{change} --delete-config {','.join(BAD)}")
+
+
+def test_settings_of_topics_are_found_and_mended_as_it_says(application: Application, tools: Tools) -> None:
+    application.configure("counts", {"unclean.leader.election.enable": "true"})
+    application.configure("top", {"unclean.leader.election.enable": "true"})
+    application.configure("dead-letters", {"max.message.bytes": "1048588"})
+
+    found = examine(application.config)
+
+    unclean = only(found["elections"], Health.WARNING)
+    assert unclean.startswith(f"{application.config.topic('counts')}, {application.config.topic('top')}: ")
+    letters = only(found["sizes"], Health.WARNING)
+    assert "may have 2,097,152" in letters
+    for said in (unclean, letters):
+        tools.type(said.partition("Set it: ")[2])
+    found = examine(application.config)
+    assert [check.health for name in ("elections", "sizes") for check in found[name]] == [Health.OK, Health.OK]
 
 
 def test_settings_that_librdkafka_refuses_are_found(app: Config, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from confluent_kafka import Producer, TopicPartition
 from shell import Shell
 from website import Site
 
+from wcsup.audit.checks import Check, Health
+from wcsup.audit.doctor import Doctor
 from wcsup.kafka import clients
 from wcsup.kafka.retention import Uncounted
 
@@ -40,6 +42,10 @@ def write(application: Application, partition: int, times: Sequence[int]) -> Non
 def ago(seconds: float) -> int:
     """Milliseconds since 1970 of a moment in the past."""
     return round((time.time() - seconds) * 1000)
+
+
+def retention(application: Application) -> list[Check]:
+    return [check for check in Doctor(application.config).examine() if check.name == "retention"]
 
 
 class TestTheOldestUncountedLine:
@@ -97,6 +103,43 @@ class TestTheOldestUncountedLine:
         keep(application, **settings)
         write(application, 0, [ago(300)])
         assert uncounted.look({0: 0}).deleted_at == {}
+
+
+class TestDoctor:
+    def test_says_how_long_lines_are_kept_and_warns_in_time(self, application: Application) -> None:
+        keep(application)
+        [nothing] = retention(application)
+        assert "kept for 40 min 0 s" in nothing.message and nothing.health is Health.OK
+
+        write(application, 0, [ago(60)])
+        enough, _ = retention(application)
+        assert enough.health is Health.OK and "are kept for 3" in enough.message
+
+        write(application, 1, [ago(LONG - 120)])
+        little, _ = retention(application)
+        assert little.health is Health.WARNING
+        assert "partition 1: Kafka may delete lines in 1 min" in little.message
+        assert "raise retention.ms" in little.message
+
+    def test_tells_no_time_where_size_decides(self, application: Application) -> None:
+        keep(application, retention_bytes="100000000")
+        none, _ = retention(application)
+        assert none.health is Health.OK and "none waits now" in none.message
+
+        write(application, 0, [ago(60)])
+        some, _ = retention(application)
+        assert some.health is Health.WARNING
+        assert "how soon can't be told" in some.message and "are kept for" not in some.message
+
+    def test_warns_of_words_that_are_not_kept_until_they_are_counted(self, application: Application) -> None:
+        application.configure("words", {"retention.ms": "3600000", "retention.bytes": "-1"})
+        by_age, _ = retention(application)
+        assert by_age.health is Health.WARNING and "kept for 1 h 0 min" in by_age.message
+        assert "retention.ms=-1,retention.bytes=-1" in by_age.message
+
+        application.configure("words", {"retention.ms": "-1", "retention.bytes": "1000000"})
+        by_size, _ = retention(application)
+        assert by_size.health is Health.WARNING and "less by size" in by_size.message
 
 
 def test_a_run_says_in_time_that_lines_wait_which_kafka_may_delete(wcsup: Shell) -> None:

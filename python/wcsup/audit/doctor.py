@@ -6,20 +6,24 @@ from functools import partial
 
 from confluent_kafka import KafkaException
 
-from wcsup.audit import application, cluster, holdups, host
+from wcsup.audit import application, cluster, copies, holdups, host, retention, settings
 from wcsup.audit.checks import Check
 from wcsup.audit.cluster import Cluster
 from wcsup.audit.holdups import OpenTransaction
 from wcsup.config import Config
 from wcsup.errors import WcsupError
 
-_CHECKS: dict[str, Callable[[Cluster], Iterator[Check]]] = {
+CHECKS: dict[str, Callable[[Cluster], Iterator[Check]]] = {
     "broker": cluster.brokers,
     "features": cluster.features,
     "topics": cluster.topics_fit,
-    "replication": cluster.replication,
-    "timeouts": cluster.timeouts,
-    "retention": cluster.retention,
+    "replication": copies.check,
+    "elections": settings.elections,
+    "timeouts": settings.timeouts,
+    "expiry": settings.expiry,
+    "late requests": settings.late,
+    "retention": retention.retention,
+    "sizes": settings.sizes,
     "application": application.ownership,
     "groups": application.progress,
     "clock": holdups.clock,
@@ -52,7 +56,7 @@ class Doctor:
         except KafkaException as error:
             yield Check.failed("broker", f"it answers, and refuses to: {error.args[0].str()}")
             return
-        for name, look in _CHECKS.items():
+        for name, look in CHECKS.items():
             yield from _asking(name, partial(look, asked))
         yield from _asking("transactions", partial(self._transactions, asked))
 

@@ -236,7 +236,7 @@ def identity(admin: AdminClient, config: Config) -> Identity:
         return Identity(cluster.result().cluster_id or "", ids)
 
     try:
-        return clients.unreachable(config, lambda: _patiently(ask))
+        return clients.unreachable(config, lambda: patiently(ask))
     except KafkaException as error:
         raise ConfigurationError(
             f"a topic of {config.app_id} can't be described: {error.args[0].str()}; wcsup run makes missing ones"

@@ -1,16 +1,18 @@
 """`wcsup doctor`: look at the surroundings before a start, or when something is odd."""
 
+import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wcsup.cli.cluster import quiet_clients
+from wcsup.cli.cluster import connect, quiet_clients
 from wcsup.cli.command import Section, define
 from wcsup.cli.options import ALL
 from wcsup.cli.show import print_json
 from wcsup.config import Config
-from wcsup.errors import ExitStatus
+from wcsup.errors import ConfigurationError, ExitStatus
 
 if TYPE_CHECKING:
     from wcsup.audit.checks import Check
@@ -25,19 +27,28 @@ _COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
     example="""
     wcsup doctor
     wcsup doctor --bootstrap-servers kafka:9092 --kafka-config client.properties
+    wcsup doctor --reassignment copies.json
     """,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(config: Config, as_json: bool) -> ExitStatus:
-    """Check broker, topics, replication, time-outs, directories and disk; list open transactions.
+@click.option(
+    "--reassignment",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Check nothing: write the FILE by which kafka-reassign-partitions.sh adds the copies that topics lack.",
+)
+def command(config: Config, as_json: bool, reassignment: Path | None) -> ExitStatus:
+    """Check brokers and their settings, topics, replication, directories and disk; list open transactions.
 
-    Give it the options of wcsup run. It starts nothing and writes nothing. One line a check: ok, a warning, or
+    Give it the options of wcsup run. It starts nothing and changes nothing. One line a check: ok, a warning, or
     failed with what to do about it. Exit status 1 where a check failed.
     """
     from wcsup.audit.checks import healthy, to_json
     from wcsup.audit.doctor import Doctor
 
     quiet_clients()
+    if reassignment:
+        return _reassign(config, reassignment)
     doctor = Doctor(config)
     checks = []
     for check in doctor.examine():
@@ -47,6 +58,23 @@ def command(config: Config, as_json: bool) -> ExitStatus:
     if as_json:
         print_json({**to_json(checks), "open_transactions": [asdict(one) for one in doctor.open]})
     return ExitStatus.DONE if healthy(checks) else ExitStatus.CHECK_FAILED
+
+
+def _reassign(config: Config, file: Path) -> ExitStatus:
+    """Write the file; where nothing lacks there is none to write."""
+    from wcsup.audit import cluster, copies
+
+    partitions = copies.reassignment(cluster.connect(connect(config, start=False)))
+    if not partitions:
+        raise ConfigurationError(
+            "every topic has its copies, or there is no other broker for more: nothing to reassign"
+        )
+    try:
+        file.write_text(json.dumps({"version": 1, "partitions": partitions}))
+    except OSError as error:
+        raise ConfigurationError(f"{file} can't be written: {error.strerror}") from error
+    click.echo(f"{file} gives more copies to {len(partitions)} partitions")
+    return ExitStatus.DONE
 
 
 def _line(check: "Check") -> str:
