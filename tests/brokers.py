@@ -40,13 +40,15 @@ class TestBroker:
 
     __test__ = False
 
-    def __init__(self, data: Path, doors: Doors) -> None:
+    def __init__(self, data: Path, doors: Doors, more: str = "") -> None:
+        """`more` are lines of its properties file."""
         self._data = data
         self._doors = doors
+        self._more = more
         self._running: embedded.Broker | None = None
 
     def start(self) -> None:
-        with mock.patch.object(settings, "server", _with_doors(settings.server, self._doors)):
+        with mock.patch.object(settings, "server", _extended(settings.server, self._doors, self._more)):
             self._running = embedded.start(self._data, quiet=True)
 
     @property
@@ -61,19 +63,19 @@ class TestBroker:
             os.kill(self._running.pid, signal.SIGKILL)
 
 
-def _with_doors(server: Callable[..., str], doors: Doors) -> Callable[..., str]:
-    def patched(*, port: int, controller_port: int, **more: str) -> str:
-        text = server(port=port, controller_port=controller_port, **more)
+def _extended(server: Callable[..., str], doors: Doors, more: str) -> Callable[..., str]:
+    def patched(*, port: int, controller_port: int, **other: str) -> str:
+        text = server(port=port, controller_port=controller_port, **other)
         own = _MORE.format(port=port, controller_port=controller_port, inside=doors.inside, outside=doors.outside)
-        return text + own
+        return text + own + more
 
     return patched
 
 
 @contextmanager
-def broker(data: Path, doors: Doors) -> Iterator[TestBroker]:
+def broker(data: Path, doors: Doors, more: str = "") -> Iterator[TestBroker]:
     """A running broker; gone when the block ends, without the half minute that a clean stop takes with many topics."""
-    running = TestBroker(data, doors)
+    running = TestBroker(data, doors, more)
     running.start()
     try:
         yield running

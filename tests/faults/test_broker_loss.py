@@ -1,10 +1,8 @@
 """The broker killed (SIGKILL) and started again at the same address, under load."""
 
 import random
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -12,16 +10,12 @@ import brokers
 import pytest
 from application import Application, prose, wait_for
 from brokers import Doors, TestBroker
+from feeding import committed, fed
 from fixtures import configuration
 from invariants import Witness, hold
 from keeper import Slot, keeping
 
-from wcsup.kafka import groups
-
 SLOTS: list[Slot] = [("map", "0"), ("map", "1"), ("reduce", "0"), ("reduce", "1")]
-
-RATE = 2000
-"""Lines a second while the broker is gone and back."""
 
 
 @pytest.fixture
@@ -37,34 +31,6 @@ def application(mortal: TestBroker, tmp_path: Path) -> Iterator[Application]:
     under_test.make_topics()
     yield under_test
     under_test.stop()
-
-
-def committed(application: Application, group: str, topic: str) -> int:
-    """Return the sum of a group's committed offsets."""
-    config = application.config
-    return sum(groups.committed(config, group, config.topic(topic), config.partitions).values())
-
-
-@contextmanager
-def fed(application: Application, seed: int) -> Iterator[list[bytes]]:
-    """Write lines all the time, until the block ends; the list has all of them then."""
-    lines: list[bytes] = []
-    over = threading.Event()
-
-    def feed() -> None:
-        chance = random.Random(seed)
-        while not over.is_set():
-            more = prose(RATE, chance.getrandbits(32))
-            lines.extend(more)
-            application.feed(more, rate=RATE)
-
-    thread = threading.Thread(target=feed)
-    thread.start()
-    try:
-        yield lines
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.mark.parametrize("time_outs", [2.0, 20.0], ids=["sessions-and-transactions-end", "they-go-on"])
