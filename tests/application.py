@@ -46,17 +46,28 @@ _PARENT = ThreadPoolExecutor(1, "parent")
 """The thread that starts all workers: each dies with the thread that started it (PR_SET_PDEATHSIG)."""
 
 
+_UNRESERVED = Path(__file__).with_name("unreserved.py")
+
+
 class WorkerProcess:
     """A real worker, started as the supervisor starts it."""
 
-    def __init__(self, config: Config, role: Role, slot: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        role: Role,
+        slot: str,
+        environment: dict[str, str] | None = None,
+        unreserved: Iterable[str] = (),
+    ) -> None:
+        """`unreserved` are settings that its --kafka-config may have though no user's may."""
         self.job_name = f"{role}-{slot}"
         read, write = os.pipe()
         self.log: list[str] = []
         self.report = Report()
         self.process = _PARENT.submit(
             subprocess.Popen,
-            [sys.executable, "-m", "wcsup.pipeline"],
+            [sys.executable, *([_UNRESERVED, *unreserved] if unreserved else ["-m", "wcsup.pipeline"])],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=[write],
@@ -151,13 +162,21 @@ class Application:
         crash: str | None = None,
         state: Path | None = None,
         environment: dict[str, str] | None = None,
+        kafka: Mapping[str, str] | None = None,
         **changes: Any,
     ) -> WorkerProcess:
-        """Start a worker: with `state` as on another host, with `changes` in its configuration."""
-        place: dict[str, Any] = {"state_dir": state} if state else {}
-        config = replace(self.config, **changes, **place)
+        """Start a worker: with `state` as on another host, with `changes` in its configuration.
+
+        `kafka` is its --kafka-config, which may have what no user's may.
+        """
+        own: dict[str, Any] = {"state_dir": state} if state else {}
+        if kafka:
+            own["kafka_config"] = self.config.state.parent / f"worker-{len(self.workers)}.properties"
+            own["kafka_config"].write_text("".join(f"{key}={value}\n" for key, value in kafka.items()))
+        config = replace(self.config, **changes, **own)
         more = {"WCSUP_CRASH": crash} if crash else {}
-        worker = WorkerProcess(config, role, slot, {**(environment or {}), **more})
+        unreserved = [key for key in kafka or () if key in clients._KEPT]
+        worker = WorkerProcess(config, role, slot, {**(environment or {}), **more}, unreserved)
         self.workers.append(worker)
         return worker
 

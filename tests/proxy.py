@@ -40,6 +40,7 @@ class _Act(Enum):
     LOSE_ANSWER = auto()
     HOLD_ANSWER = auto()
     HOLD_REQUEST = auto()
+    DELAY_REQUEST = auto()
 
 
 class Frame(NamedTuple):
@@ -163,6 +164,10 @@ class Proxy:
         """Break the sender's connection and give the broker the request when the trap is released."""
         return self._set(Trap(api, _Act.HOLD_REQUEST, skip=skip))
 
+    def delay_request(self, api: Api, *, skip: int = 0) -> Trap:
+        """Have the request overtaken by all others until the trap is released, and let nobody know."""
+        return self._set(Trap(api, _Act.DELAY_REQUEST, skip=skip))
+
     def disarm(self, trap: Trap) -> None:
         """Take back what was not sprung, and let go of what was kept back."""
         with self._lock:
@@ -232,6 +237,9 @@ class Proxy:
                 connection.held = _Held(correlation, trap)
                 self._hold_request(connection, frame, trap)
                 return
+            if trap := self._sprung(api, _Act.DELAY_REQUEST):
+                threading.Thread(target=self._deliver_late, args=[frame, trap], daemon=True).start()
+                continue
             connection.asked[correlation] = api
             self._pace()
             connection.broker.sendall(frame.size + frame.body)
@@ -244,6 +252,13 @@ class Proxy:
         trap.wait_release()
         connection.broker.sendall(frame.size + frame.body)
         trap.wait_over()
+
+    def _deliver_late(self, frame: Frame, trap: Trap) -> None:
+        trap.wait_release()
+        with socket.create_connection(("127.0.0.1", self._inside)) as broker:
+            broker.sendall(frame.size + frame.body)
+            if answer := _receive(broker):
+                trap.answered(answer.body[4:])
 
     def _forward_answers(self, connection: _Connection) -> None:
         while frame := _receive(connection.broker):

@@ -113,7 +113,7 @@ def core(_config: Config, _directory: Path) -> Rates:
 
 
 def produce(config: Config, _directory: Path) -> Rates:
-    producer = clients.transactional_producer(config, f"{config.app_id}-ceiling", lambda _error: None)
+    producer = clients.transactional_producer(config, f"{config.app_id}-ceiling")
     producer.init_transactions()
     words = [spelled(number) for number in range(_RECORDS)]
     began = time.perf_counter()

@@ -146,6 +146,13 @@ class Outlet:
 
         Records that the producer was given otherwise are among them.
         """
+    def unanswered(self) -> bool:
+        """Return whether a request that changes a transaction had no answer since the producer was made.
+
+        Its connection broke, or its time was up: it may reach its broker at any later time. Once a commit has succeeded
+        this is known of all requests of its transaction. A request for a producer id is not meant: whenever it arrives,
+        it fences the producer.
+        """
 
 @final
 class Combiner:

@@ -48,4 +48,8 @@ impl Outlet {
     fn written(&self) -> Vec<Written> {
         self.0.written()
     }
+
+    fn unanswered(&self) -> bool {
+        self.0.unanswered()
+    }
 }

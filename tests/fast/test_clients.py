@@ -60,7 +60,7 @@ def test_saying_what_is_so_anyway_changes_nothing_for_any_client(config: Config)
 def test_what_the_client_refuses_is_said_with_the_files_name(line: str, config: Config) -> None:
     write(config, line)
     with pytest.raises(UsageError, match=rf"settings of .*kafka.properties: .*{line.partition('=')[0]}"):
-        clients.transactional_producer(config, "name", lambda _: None)
+        clients.transactional_producer(config, "name")
 
 
 def test_a_transactional_producer_is_connected_to_a_broker_and_not_to_the_address_it_was_given(
@@ -76,5 +76,5 @@ def test_a_transactional_producer_is_connected_to_a_broker_and_not_to_the_addres
             return answer
 
     monkeypatch.setattr(clients, "Writer", Recorded)
-    clients.transactional_producer(mock.config, "name", lambda _: None)
+    clients.transactional_producer(mock.config, "name")
     assert answered[-1] == 1

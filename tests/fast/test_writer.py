@@ -3,11 +3,13 @@
 import contextlib
 import gc
 import time
+from typing import Any
 
 import pytest
 from application import wait_for
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from mocked import TOPIC, Mock
+from proxy import Api
 from totals import listed
 
 from wcsup import _core
@@ -60,7 +62,7 @@ def test_each_record_goes_to_its_partition(mock: Mock) -> None:
 
 
 def transactional(mock: Mock) -> Writer:
-    producer = clients.transactional_producer(mock.config, "name", lambda _: None)
+    producer = clients.transactional_producer(mock.config, "name")
     producer.init_transactions(10)
     return producer
 
@@ -76,6 +78,119 @@ def test_what_was_written_is_told_by_the_transaction(mock: Mock) -> None:
         producer.commit_transaction(10)
         # A commit's control record has an offset, too.
         assert producer.written() == {(TOPIC, 0): 7 + 9 * number, (TOPIC, 1): 3 + 5 * number, ("other", 0): 2 * number}
+
+
+class Log:
+    """A logger that keeps librdkafka's lines, by their facility."""
+
+    def __init__(self) -> None:
+        self.facilities: list[object] = []
+
+    def log(self, _level: int, _text: str, *arguments: object) -> None:
+        self.facilities.append(arguments[0])
+
+
+CHANGES = [Api.PRODUCE, Api.ADD_PARTITIONS, Api.ADD_OFFSETS, Api.TXN_OFFSET_COMMIT, Api.END_TXN]
+
+
+class Transactional:
+    """A transactional writer of a mock cluster, and transactions that have a request of each kind."""
+
+    def __init__(self, mock: Mock, **settings: Any) -> None:
+        own = {"transactional.id": "name", "reconnect.backoff.ms": 20, "retry.backoff.ms": 20, "logger": Log()}
+        servers = {"bootstrap.servers": mock.config.bootstrap_servers, "metadata.recovery.strategy": "none"}
+        self.writer = Writer(servers | {"plugin.library.paths": _core.plugin()} | own | settings)
+        with contextlib.closing(Consumer(servers | {"group.id": "group"})) as consumer:
+            self._metadata = consumer.consumer_group_metadata()
+
+    def commit(self) -> None:
+        self.writer.begin_transaction()
+        self.writer.write(TOPIC, RECORDS, 0, 10)
+        self.writer.send_offsets_to_transaction([TopicPartition(TOPIC, 0, 3)], self._metadata)
+        self.writer.commit_transaction(30)
+
+
+SILENT = [
+    {"log.connection.close": "false"},
+    {"log_level": 0},
+    {"debug": "all"},
+    {"enabled_events": 0xFF},
+    {"log.queue": "false"},
+    {"socket.max.fails": 0},
+]
+"""Settings that change what is logged, or told otherwise."""
+
+
+@pytest.mark.parametrize(
+    ("api", "settings"), [*((api, {}) for api in CHANGES), *((Api.END_TXN, settings) for settings in SILENT)], ids=str
+)
+def test_a_request_whose_connection_breaks_is_without_an_answer(mock: Mock, api: Api, settings: dict[str, Any]) -> None:
+    producer = Transactional(mock, **settings)
+    producer.writer.init_transactions(10)
+    producer.commit()
+    assert not producer.writer.unanswered()
+    mock.answer(api, KafkaError._TRANSPORT)
+    producer.commit()
+    assert producer.writer.unanswered(), "by the time that the commit has succeeded"
+    producer.commit()
+    assert producer.writer.unanswered(), "for good: it may still arrive"
+
+
+@pytest.mark.parametrize("api", CHANGES)
+@pytest.mark.parametrize("max_fails", [0, 1])
+def test_a_request_whose_time_is_up_is_without_an_answer(mock: Mock, api: Api, max_fails: int) -> None:
+    """Whether or not its connection is closed for that; its answer comes after all where it is not."""
+    producer = Transactional(mock, **{"socket.timeout.ms": 500, "socket.max.fails": max_fails})
+    producer.writer.init_transactions(10)
+    mock.answer(api, after=1.5)
+    producer.commit()
+    assert producer.writer.unanswered()
+
+
+@pytest.mark.parametrize(
+    ("api", "error"),
+    [
+        (Api.PRODUCE, KafkaError.REQUEST_TIMED_OUT),
+        (Api.ADD_PARTITIONS, KafkaError.CONCURRENT_TRANSACTIONS),
+        (Api.ADD_OFFSETS, KafkaError.CONCURRENT_TRANSACTIONS),
+        (Api.TXN_OFFSET_COMMIT, KafkaError.COORDINATOR_LOAD_IN_PROGRESS),
+        (Api.END_TXN, KafkaError.CONCURRENT_TRANSACTIONS),
+    ],
+)
+def test_an_answer_that_tells_of_an_error_is_an_answer(mock: Mock, api: Api, error: int) -> None:
+    producer = Transactional(mock)
+    producer.writer.init_transactions(10)
+    mock.answer(api, error)
+    producer.commit()
+    assert not producer.writer.unanswered()
+
+
+@pytest.mark.parametrize("api", [Api.METADATA, Api.FIND_COORDINATOR, Api.INIT_PRODUCER_ID])
+def test_a_request_that_changes_no_transaction_may_be_without_an_answer(mock: Mock, api: Api) -> None:
+    producer = Transactional(mock)
+    mock.answer(api, KafkaError._TRANSPORT)
+    producer.writer.init_transactions(10)
+    producer.commit()
+    assert not producer.writer.unanswered()
+
+
+def test_an_error_that_is_repeated_and_logged_no_more_is_noticed(mock: Mock) -> None:
+    log = Log()
+    producer = Transactional(mock, logger=log)
+    # Given a coordinator's connection that broke twice, under requests that may be without an answer
+    for _ in range(2):
+        mock.answer(Api.INIT_PRODUCER_ID, KafkaError._TRANSPORT)
+    producer.writer.init_transactions(10)
+    producer.commit()
+    assert log.facilities.count("FAIL") == 2
+    assert not producer.writer.unanswered()
+    # When it breaks a third time, which librdkafka does not log for 30 s
+    mock.answer(Api.END_TXN, KafkaError._TRANSPORT)
+    producer.commit()
+    # Then it is noticed all the same
+    assert producer.writer.unanswered()
+    producer.commit()  # with all that was logged
+    assert log.facilities.count("FAIL") == 2
 
 
 def test_settling_ends_with_the_last_delivery(mock: Mock) -> None:

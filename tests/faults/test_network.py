@@ -9,9 +9,10 @@ from itertools import count
 
 import pytest
 from application import Application, prose, wait_for
+from confluent_kafka import KafkaError
 from invariants import Witness, hold
 from keeper import Slot, keeping
-from proxy import Api, Proxy
+from proxy import Api, Proxy, Trap
 
 from wcsup import _core
 from wcsup.errors import ExitStatus
@@ -20,6 +21,17 @@ from wcsup.pipeline.report import Role
 BOTH: list[Slot] = [("map", "0"), ("reduce", "0")]
 
 SHORT = 2.0
+
+PLAIN: dict[str, str] = {}
+QUIET = {"log.connection.close": "false"}
+"""librdkafka does not log then that a connection broke."""
+PATIENT = {"socket.max.fails": "0", "socket.timeout.ms": "1500"}
+"""It gives up on a request without breaking its connection."""
+
+
+def delayed_commit(proxy: Proxy, kafka: dict[str, str]) -> Trap:
+    """Have the next commit under way for long; its sender sees that its connection broke or that time is up."""
+    return proxy.delay_request(Api.END_TXN) if kafka is PATIENT else proxy.hold_request(Api.END_TXN)
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
@@ -55,18 +67,19 @@ def test_lost_answers_of_every_kind_of_request(application: Application, proxy: 
     hold(application, lines)
 
 
+@pytest.mark.parametrize("kafka", [PLAIN, QUIET, PATIENT], ids=["plain", "quiet", "patient"])
 @pytest.mark.parametrize("role", ["map", "reduce"])
 def test_a_delayed_commit_cannot_end_a_later_transaction(
-    application: Application, proxy: Proxy, seed: int, role: Role
+    application: Application, proxy: Proxy, seed: int, role: Role, kafka: dict[str, str]
 ) -> None:
     lines = prose(900, seed)
     application.start("reduce" if role == "map" else "map")
-    application.start(role, bootstrap_servers=proxy.address)
+    application.start(role, bootstrap_servers=proxy.address, kafka=kafka)
     application.feed(lines[:300])
     application.wait_counted()
 
     # Given a commit that is under way for long: the worker sends it again, and that one succeeds
-    late = proxy.hold_request(Api.END_TXN)
+    late = delayed_commit(proxy, kafka)
     application.feed(lines[300:600])
     wait_for("a commit is delayed", late.sprung.is_set)
     application.wait_counted()
@@ -85,9 +98,13 @@ def test_a_delayed_commit_cannot_end_a_later_transaction(
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
-@pytest.mark.parametrize("dies", [True, False])
+@pytest.mark.parametrize(
+    ("dies", "kafka"),
+    [(True, PLAIN), (False, PLAIN), (False, QUIET), (False, PATIENT)],
+    ids=["dies", "plain", "quiet", "patient"],
+)
 def test_a_delayed_commit_that_ends_a_question_commits_nothing(
-    application: Application, proxy: Proxy, seed: int, role: Role, dies: bool
+    application: Application, proxy: Proxy, seed: int, *, role: Role, dies: bool, kafka: dict[str, str]
 ) -> None:
     """A producer asks whether it has been replaced by a transaction, which has the epoch of the commit before it."""
     # The question is about the first partition, of `words` too.
@@ -96,10 +113,10 @@ def test_a_delayed_commit_that_ends_a_question_commits_nothing(
     )
     lines = [first, *prose(300, seed)]
     application.start("reduce" if role == "map" else "map")
-    worker = application.start(role, bootstrap_servers=proxy.address)
+    worker = application.start(role, bootstrap_servers=proxy.address, kafka=kafka)
 
     # Given a commit that is under way for long: the worker sends it again, and that one succeeds
-    late = proxy.hold_request(Api.END_TXN)
+    late = delayed_commit(proxy, kafka)
     asks = proxy.hold_answer(Api.TXN_OFFSET_COMMIT, skip=1)
     application.feed(lines[:1])
     wait_for("a commit is delayed", late.sprung.is_set)
@@ -107,6 +124,7 @@ def test_a_delayed_commit_that_ends_a_question_commits_nothing(
     # When it arrives while the worker asks
     application.feed(lines[1:])
     wait_for("the worker asks", asks.sprung.is_set)
+    assert struct.pack(">h", KafkaError.ILLEGAL_GENERATION) in asks.wait_answered(), "its offsets are refused"
     late.release()
     assert struct.unpack_from(">ih", late.wait_answered()) == (0, 0), "the broker takes it"
 
@@ -119,12 +137,18 @@ def test_a_delayed_commit_that_ends_a_question_commits_nothing(
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
-@pytest.mark.parametrize("kind", [Api.PRODUCE, Api.END_TXN, Api.TXN_OFFSET_COMMIT])
-def test_a_delayed_answer(application: Application, proxy: Proxy, seed: int, role: Role, kind: Api) -> None:
+@pytest.mark.parametrize(
+    ("kind", "kafka"),
+    [(Api.PRODUCE, PLAIN), (Api.END_TXN, PLAIN), (Api.TXN_OFFSET_COMMIT, PLAIN), (Api.END_TXN, PATIENT)],
+    ids=["produce", "end", "offsets", "end-patient"],
+)
+def test_a_delayed_answer(
+    application: Application, proxy: Proxy, seed: int, *, role: Role, kind: Api, kafka: dict[str, str]
+) -> None:
     """Later than the transaction's time-out: the broker has done it, or given up in between."""
     lines = prose(900, seed)
     application.start("reduce" if role == "map" else "map")
-    changes = {"bootstrap_servers": proxy.address, "transaction_timeout": SHORT}
+    changes = {"bootstrap_servers": proxy.address, "transaction_timeout": SHORT, "kafka": kafka}
     with keeping(application, (role, "0"), **changes) as keeper, Witness(application):
         application.feed(lines[:300])
         application.wait_counted()

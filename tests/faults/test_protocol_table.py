@@ -34,6 +34,7 @@ class FakeProducer:
     def __init__(self, errors: dict[str, list[KafkaError]]) -> None:
         self._errors = errors
         self.calls: list[str] = []
+        self.disturbed = False
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -69,6 +70,9 @@ class FakeProducer:
 
     def written(self) -> dict[tuple[str, int], int]:
         return {("words", 3): 7}
+
+    def unanswered(self) -> bool:
+        return self.disturbed
 
     def poll(self, _timeout: float) -> None:
         pass
@@ -187,6 +191,22 @@ def test_the_producer_of_an_aborted_transaction_is_not_used_again(monkeypatch: p
     # But to ask whether its name was taken meanwhile, which sends no records, and offsets that are refused.
     assert aborted.calls == ["init", "begin", "offsets", "abort", "begin", "offsets to refuse", "abort"]
     assert next_one.calls == ["init", "begin", "offsets", "commit"]
+
+
+def test_a_producer_whose_request_had_no_answer_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, next_one = FakeProducer({}), FakeProducer({})
+    producers = iter([first, next_one])
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: next(producers))
+    transactions = Transactions(Config(bootstrap_servers="nowhere:1"), "wcsup-test-map-0")
+    transactions.start()
+    outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
+    transactions.commit(outbox, METADATA, lambda _: None)
+    first.disturbed = True
+    for _ in range(2):
+        transactions.commit(outbox, METADATA, lambda _: None)
+    commit = ["begin", "offsets", "commit"]
+    assert first.calls == ["init", *commit, "begin", "offsets to refuse", "abort"]
+    assert next_one.calls == ["init", *commit, *commit]
 
 
 def test_a_member_that_has_not_joined_commits_nothing(attempt: Callable[..., tuple[str, list[str]]]) -> None:

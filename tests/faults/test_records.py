@@ -31,7 +31,7 @@ def stranger(application: Application) -> Producer:
     """Return a transactional producer that follows no rule of the application's."""
     config = application.config
     patient = replace(config, transaction_timeout=120.0)
-    producer = clients.transactional_producer(patient, f"{config.app_id}-stranger", lambda _: None)
+    producer = clients.transactional_producer(patient, f"{config.app_id}-stranger")
     producer.init_transactions()
     return producer
 

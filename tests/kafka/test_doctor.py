@@ -160,7 +160,7 @@ def test_settings_that_librdkafka_refuses_are_found(app: Config, tmp_path: Path)
 def test_a_transaction_that_stays_open_is_listed(application: Application) -> None:
     config = application.config
     application.feed([b"one", b"two", b"three"])
-    stranger = clients.transactional_producer(config, "hangs", lambda _: None)
+    stranger = clients.transactional_producer(config, "hangs")
     stranger.init_transactions()
     stranger.begin_transaction()
     stranger.produce(config.topic("words"), b"", b"open", partition=2)

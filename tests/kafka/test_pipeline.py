@@ -197,7 +197,7 @@ def test_a_restart_with_deleted_state_gives_the_same_counts(application: Applica
 
 def test_aborted_and_open_transactions_of_strangers_are_not_counted(application: Application) -> None:
     config = application.config
-    stranger = clients.transactional_producer(config, "stranger", lambda _: None)
+    stranger = clients.transactional_producer(config, "stranger")
     stranger.init_transactions()
     stranger.begin_transaction()
     stranger.produce(config.topic("words"), struct.pack(">q", 1000), b"aborted", partition=0)

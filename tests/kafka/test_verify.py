@@ -342,7 +342,7 @@ def test_an_open_transaction_of_a_stranger_leaves_it_undecided(
 ) -> None:
     monkeypatch.setattr(reading, "HELD_SECONDS", -9.0)
     config = counted.config
-    stranger = clients.transactional_producer(config, "holds", lambda _: None)
+    stranger = clients.transactional_producer(config, "holds")
     stranger.init_transactions()
     stranger.begin_transaction()
     stranger.produce(config.topic("counts"), struct.pack(">q", 1), b"open", partition=2)

@@ -32,7 +32,7 @@ def transaction(field: Field, rng: random.Random, event: Event) -> None:
     config = replace(application.config, transaction_timeout=rng.uniform(*TIME_OUTS))
     name = f"{config.app_id}-stranger-{rng.getrandbits(64):x}"
     try:
-        producer = clients.transactional_producer(config, name, lambda _: None)
+        producer = clients.transactional_producer(config, name)
         producer.init_transactions(10)
         producer.begin_transaction()
         for partition in range(config.partitions):

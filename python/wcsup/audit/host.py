@@ -53,7 +53,7 @@ def _settings(config: Config) -> Check:
             probe = replace(config, bootstrap_servers=config.bootstrap_servers or given["bootstrap.servers"])
         else:
             probe = replace(config, bootstrap_servers="127.0.0.1:9")  # nobody is asked anything
-        clients.transactional_producer(probe, f"{config.app_id}-doctor", lambda _: None)
+        clients.transactional_producer(probe, f"{config.app_id}-doctor")
         clients.group_reader(probe, config.map_group, f"{config.app_id}-doctor").close()
     except UsageError as error:
         return Check.failed(name, str(error))

@@ -128,34 +128,33 @@ def _shared_admin(config: Config) -> AdminClient:
     return _make(config, AdminClient, settings(config))
 
 
+class _Quiet:
+    """A logger for a transactional producer: errors that its calls raise, too, are logged by those who handle them."""
+
+    def log(self, level: int, text: str, *arguments: object) -> None:
+        """Take a line of librdkafka's log; its facility is the first argument."""
+        log.log(logging.DEBUG if arguments[0] == "TXNERR" else level, text, *arguments)
+
+
 class _Listener:
-    """A logger for librdkafka that hears what no callback tells.
+    """A logger for a consumer that hears of an offset that is not there: the consumer has gone to the start.
 
-    `FAIL`: a connection failed; the error callback tells of none to a transaction coordinator.
-    `REQTMOUT`: requests timed out, and their connection is closed, which is not told as a failure.
-    `OFFSET`: a consumer's offset is not there, and it has gone to the start.
-
-    What librdkafka's `debug` setting adds under the same names tells nothing of the kind.
+    No callback tells. librdkafka warns each time (`rd_kafka_offset_reset`), and what its `debug` setting adds under the
+    same name tells nothing of the kind.
     """
 
-    def __init__(self, *facilities: Literal["FAIL", "REQTMOUT", "OFFSET"], heard: Callable[[str], None]) -> None:
-        self._facilities = facilities
+    def __init__(self, heard: Callable[[str], None]) -> None:
         self._heard = heard
 
     def log(self, level: int, text: str, *arguments: object) -> None:
-        """Take a line of librdkafka's log."""
-        if arguments[0] in self._facilities and level > logging.DEBUG:
+        """Take a line of librdkafka's log; its facility is the first argument."""
+        if arguments[0] == "OFFSET" and level > logging.DEBUG:
             self._heard(text % arguments)
-        if arguments[0] == "TXNERR":
-            level = logging.DEBUG  # a call raises the same, and what follows from it is logged there
         log.log(level, text, *arguments)
 
 
-def transactional_producer(config: Config, name: str, on_failure: Callable[[str], None]) -> Writer:
+def transactional_producer(config: Config, name: str) -> Writer:
     """Return a producer whose `transactional.id` is `name`; whoever starts with it next fences this one.
-
-    `on_failure` hears of failed connections and of requests without an answer; it is called from within calls of the
-    producer.
 
     Where a broker answers it is connected: `init_transactions` takes 500 ms otherwise, in half of all cases, since no
     broker may be connected yet when it looks for the coordinator (`rd_kafka_txn_coord_query`). The first answer comes
@@ -168,7 +167,7 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
         _plugged(
             settings(
                 config,
-                logger=_Listener("FAIL", "REQTMOUT", heard=on_failure),
+                logger=_Quiet(),
                 transactional_id=name,
                 transaction_timeout_ms=timeout,
                 message_timeout_ms=timeout,
@@ -184,8 +183,7 @@ def transactional_producer(config: Config, name: str, on_failure: Callable[[str]
                 queue_buffering_max_kbytes=131_072,
                 partitioner="murmur2_random",
             )
-        )
-        | {"log_level": 6},  # not the user's to lower: `_Listener` has to hear
+        ),
     )
     with suppress(KafkaException):
         for _ in range(_CONNECT_QUESTIONS):
@@ -255,7 +253,7 @@ def group_reader(
         "fetch_wait_max_ms": round(gather_seconds * 1000) or 100,
         "fetch_min_bytes": _GATHERED_BYTES if gather_seconds else 1,
         "fetch_max_bytes": 4_000_000,
-        "logger": _Listener("OFFSET", heard=on_reset),
+        "logger": _Listener(on_reset),
     }
     if config.group_protocol == "classic":  # KIP-848 has the broker decide on these and refuses them
         session = int(config.session_timeout * 1000)

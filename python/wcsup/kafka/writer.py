@@ -39,6 +39,10 @@ class Writer(Producer):
         """
         self._outlet.settle(left, seconds)
 
+    def unanswered(self) -> bool:
+        """Return whether a request of a transaction had no answer: it may arrive in the middle of a later one."""
+        return self._outlet.unanswered()
+
     def written(self) -> Written:
         """Return the highest offsets written since the transaction began; 0 where librdkafka was not told."""
         return {(topic, partition): max(0, offset) for topic, partition, offset in self._outlet.written()}

@@ -97,7 +97,7 @@ class Transactions:
         self._alive = alive
         self._timed = timed
         self._disturbed = False
-        """Whether the producer is to be replaced before the next transaction."""
+        """Whether a call of the last transaction failed: the producer is to be replaced before the next one."""
         self._began: float | None = None
         """When the open transaction was begun; none where none is open."""
         self._producer: Writer | None = None
@@ -110,7 +110,7 @@ class Transactions:
         """
         self._began = None
         for _ in range(_QUICK_STARTS):
-            self._producer = clients.transactional_producer(self._config, self._name, self._hear)
+            self._producer = clients.transactional_producer(self._config, self._name)
             try:
                 self._producer.init_transactions(_QUICK_START_SECONDS)
             except KafkaException as failed:
@@ -149,8 +149,7 @@ class Transactions:
         if generation(metadata) < 0:
             raise AbortedError(KafkaError(KafkaError.ILLEGAL_GENERATION))
         producer = self._running()
-        producer.poll(0)  # what the last commit's connection went through is only heard of in a call like this
-        if self._disturbed:
+        if self._disturbed or producer.unanswered():
             self._renew(outbox.offsets[0].topic, metadata)
             producer = self._running()
         point("before-begin")
@@ -293,7 +292,7 @@ class Transactions:
         self._disturbed = True
 
     def _renew(self, topic: str, metadata: bytes) -> None:
-        """Replace a producer whose last transaction saw a transport error or was aborted.
+        """Replace a producer whose last transaction had a request without an answer, was retried or aborted.
 
         librdkafka does not bump the epoch per transaction (KIP-890, librdkafka#5423), so what is left of one
         transaction can hit the next; a new epoch is proof against it.
@@ -332,10 +331,6 @@ class Transactions:
         if error.code() in {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
             raise ConfigurationError(f"Kafka refuses a record: {error.str()}")
         raise RetryError(f"transaction ended with unknown outcome: {error.str()}")
-
-    def _hear(self, _failure: str) -> None:
-        """Take note of a failed connection; called from within producer calls, so it never raises."""
-        self._disturbed = True
 
     def _running(self) -> Writer:
         if self._producer is None:

@@ -23,7 +23,7 @@ use libloading::os::unix::{Library, RTLD_NOW};
 
 use consumer::Heartbeats;
 pub use consumer::{Consumer, Notice};
-use producer::Acks;
+use producer::Outcomes;
 pub use producer::{Producer, Taken, Written};
 
 const NAME: &CStr = c"wcsup";
@@ -78,6 +78,19 @@ type OnRequestSent = unsafe extern "C" fn(
     usize,
     *mut c_void,
 ) -> c_int;
+type OnResponseReceived = unsafe extern "C" fn(
+    *mut Handle,
+    c_int,
+    *const c_char,
+    i32,
+    i16,
+    i16,
+    i32,
+    usize,
+    i64,
+    c_int,
+    *mut c_void,
+) -> c_int;
 type OnDestroy = unsafe extern "C" fn(*mut Handle, *mut c_void) -> c_int;
 
 /// Declares the functions of librdkafka that are called, and looks them up.
@@ -112,6 +125,7 @@ api! {
     rd_kafka_conf_get: fn(*const Conf, *const c_char, *mut c_char, *mut usize) -> c_int;
     rd_kafka_interceptor_add_on_acknowledgement: fn(*mut Handle, *const c_char, OnAcknowledgement, *mut c_void) -> c_int;
     rd_kafka_interceptor_add_on_request_sent: fn(*mut Handle, *const c_char, OnRequestSent, *mut c_void) -> c_int;
+    rd_kafka_interceptor_add_on_response_received: fn(*mut Handle, *const c_char, OnResponseReceived, *mut c_void) -> c_int;
     rd_kafka_interceptor_add_on_destroy: fn(*mut Handle, *const c_char, OnDestroy, *mut c_void) -> c_int;
     rd_kafka_queue_new: fn(*mut Handle) -> *mut Queue;
     rd_kafka_queue_get_consumer: fn(*mut Handle) -> *mut Queue;
@@ -246,7 +260,7 @@ unsafe extern "C" fn on_new(
     // SAFETY: `handle` is librdkafka's.
     let is_producer = unsafe { (api.rd_kafka_type)(handle) } == PRODUCER;
     let hearing = if is_producer {
-        Acks::of(api, handle).map(Heard::Producer)
+        Outcomes::of(api, handle).map(Heard::Producer)
     } else {
         Heartbeats::of(api, handle).map(Heard::Consumer)
     };
@@ -300,14 +314,14 @@ unsafe impl Send for Use {}
 /// What librdkafka's threads tell of a client.
 #[derive(Clone, Copy)]
 enum Heard {
-    Producer(&'static Acks),
+    Producer(&'static Outcomes),
     Consumer(&'static Heartbeats),
 }
 
 /// Makes what librdkafka's threads are to tell of a client, which `add` gives to an interceptor; or returns its error.
 ///
 /// They may tell it until all of them have ended, which nothing tells: so it stays in memory. A process makes a client
-/// when it starts, and another one after a transaction that was aborted.
+/// when it starts, and another one after a transaction that was aborted or disturbed.
 fn hear<T: Default>(add: impl FnOnce(*mut c_void) -> c_int) -> Result<&'static T, c_int> {
     let heard: &'static T = Box::leak(Box::default());
     match add(ptr::from_ref(heard).cast_mut().cast()) {

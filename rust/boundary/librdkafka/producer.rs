@@ -1,13 +1,31 @@
-//! Gives records to a producer, many at a time, and hears what was acknowledged.
+//! Gives records to a producer, many at a time, and hears what was acknowledged and what had no answer.
 //!
 //! A commit of a light load has a dozen small requests that are answered one after another, and confluent-kafka's thread
 //! would wake up for each to serve its delivery reports. Here librdkafka's own threads take note of acknowledgements, and
 //! who waits for them is woken once. Reports of what was delivered are not made (`on_conf_set`).
+//!
+//! A request without an answer may reach its broker later, in the middle of another transaction. `unanswered` tells that
+//! there was one. That rests on how librdkafka 2.16 calls the interceptor `on_response_received`:
+//!
+//! - Whenever a request ends, `rd_kafka_buf_callback` calls it before all else, whatever is logged. The error is 0 for an
+//!   answer, also for one that tells of an error (`rd_kafka_req_response`). There is an error where the connection breaks
+//!   (`rd_kafka_broker_fail`), where time is up, even if the connection is kept (`rd_kafka_broker_bufq_timeout_scan`,
+//!   `socket.max.fails`), and where the answer can't be read.
+//! - Only then is the request sent again, and only then does the call return that waits for it. So when a commit has
+//!   succeeded, each request that was sent for its transaction has an answer, or was noted here.
+//! - Requests that wait to be sent, or were sent in part, when the connection breaks end in the same way. No broker has
+//!   them, but nothing tells them from the others. They cost a new producer at most.
+//! - An answer to a request whose time was up comes without the request's kind (-1), and changes nothing.
+//!
+//! Requests that were sent can't be counted against answers: for an answer that librdkafka's main thread handles, which
+//! is each but that to `Produce`, the interceptor is called twice (`rd_kafka_buf_handle_op`), and neither call has the
+//! number of the request (`rkbuf_reshdr.CorrId` of the request is not set).
 
 use std::cmp::max;
-use std::ffi::{CStr, CString, NulError, c_int, c_void};
+use std::ffi::{CStr, CString, NulError, c_char, c_int, c_void};
 use std::ops::Range;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,12 +34,16 @@ use crate::records::Records;
 
 /// librdkafka copies key and value (`RD_KAFKA_MSG_F_COPY`).
 const COPY: c_int = 2;
+/// `Produce`, `AddPartitionsToTxn`, `AddOffsetsToTxn`, `EndTxn` and `TxnOffsetCommit` of Kafka's protocol: what changes
+/// a transaction, and is refused where it is of an earlier epoch. `InitProducerId` is not: whenever it arrives it fences
+/// the producer, be that new or not.
+const CHANGES: [i16; 5] = [0, 24, 25, 26, 28];
 
 /// A producer that was made with the plugin.
 pub struct Producer {
     /// None once it was destroyed: no pointer into it outlives it.
     open: Mutex<Option<Open>>,
-    acks: &'static Acks,
+    heard: &'static Outcomes,
 }
 
 struct Open {
@@ -34,11 +56,13 @@ struct Open {
 // SAFETY: librdkafka's clients and topics may be used by any thread.
 unsafe impl Send for Open {}
 
-/// What came of a producer's records.
+/// What came of a producer's records and requests.
 #[derive(Default)]
-pub struct Acks {
+pub struct Outcomes {
     counts: Mutex<Counts>,
     settled: Condvar,
+    /// Whether a request that changes a transaction had no answer.
+    unanswered: AtomicBool,
 }
 
 #[derive(Default)]
@@ -71,7 +95,7 @@ impl Producer {
     /// Why there is none.
     pub fn newest() -> Result<Arc<Self>, &'static str> {
         Client::newest(|api, handle, heard| {
-            let Heard::Producer(acks) = heard else {
+            let Heard::Producer(heard) = heard else {
                 return Err("the client is no producer");
             };
             let open = Open {
@@ -81,7 +105,7 @@ impl Producer {
             };
             Ok(Self {
                 open: Mutex::new(Some(open)),
-                acks,
+                heard,
             })
         })
     }
@@ -98,33 +122,39 @@ impl Producer {
         let topic = CString::new(topic)?;
         // Before they are given, for they may be acknowledged before that returns.
         let given = places.len();
-        self.acks.lock().sent += given;
+        self.heard.lock().sent += given;
         let mut open = self.lock();
         let taken = open
             .as_mut()
             .map(|open| open.produce(topic, records, places));
-        self.acks.lock().sent -= given - taken.map_or(0, |(taken, _)| taken);
+        self.heard.lock().sent -= given - taken.map_or(0, |(taken, _)| taken);
         Ok(taken)
     }
 
     /// Begins to count anew: what was acknowledged before is forgotten.
     pub fn begin(&self) {
-        *self.acks.lock() = Counts::default();
+        *self.heard.lock() = Counts::default();
     }
 
     /// Waits until no more than `left` of the records given since `begin` are yet to be acknowledged or failed, or for so
     /// long.
     pub fn settle(&self, left: usize, time: Duration) {
-        self.acks.settle(left, time);
+        self.heard.settle(left, time);
     }
 
     /// The highest offset acknowledged since `begin`, by topic and partition.
     pub fn written(&self) -> Vec<Written> {
-        let counts = self.acks.lock();
+        let counts = self.heard.lock();
         let named = |(topic, partition, offset): &(CString, i32, i64)| {
             (topic.to_string_lossy().into_owned(), *partition, *offset)
         };
         counts.written.iter().map(named).collect()
+    }
+
+    /// Whether a request that changes a transaction had no answer, ever.
+    pub fn unanswered(&self) -> bool {
+        // librdkafka's locks are between what its threads tell and the end of the call that waited for it.
+        self.heard.unanswered.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
@@ -132,13 +162,17 @@ impl Producer {
     }
 }
 
-impl Acks {
-    /// Has what comes of a producer's records told, from before it has any; or returns librdkafka's error.
+impl Outcomes {
+    /// Has what comes of a producer's records and requests told, from before it has any; or returns librdkafka's error.
     pub fn of(api: &Api, handle: *mut Handle) -> Result<&'static Self, c_int> {
-        // SAFETY: the handle is librdkafka's, and what `on_acknowledgement` is given lives on.
-        hear(|acks| unsafe {
-            let add = api.rd_kafka_interceptor_add_on_acknowledgement;
-            add(handle, NAME.as_ptr(), on_acknowledgement, acks)
+        let add_acknowledgement = api.rd_kafka_interceptor_add_on_acknowledgement;
+        let add_response = api.rd_kafka_interceptor_add_on_response_received;
+        // SAFETY: the handle is librdkafka's, and what the interceptors are given lives on.
+        hear(|heard| unsafe {
+            match add_acknowledgement(handle, NAME.as_ptr(), on_acknowledgement, heard) {
+                NO_ERROR => add_response(handle, NAME.as_ptr(), on_response_received, heard),
+                error => error,
+            }
         })
     }
 
@@ -169,17 +203,17 @@ unsafe extern "C" fn on_acknowledgement(
     let Some(api) = API.get() else {
         return NO_ERROR;
     };
-    // SAFETY: `on_new` gave what lives on, and the message is librdkafka's, with its topic.
-    let (acks, message, topic) = unsafe {
+    // SAFETY: `Outcomes::of` gave what lives on, and the message is librdkafka's, with its topic.
+    let (heard, message, topic) = unsafe {
         let message = &*message;
         let name = (api.rd_kafka_topic_name)(message.topic);
         (
-            &*opaque.cast_const().cast::<Acks>(),
+            &*opaque.cast_const().cast::<Outcomes>(),
             message,
             CStr::from_ptr(name),
         )
     };
-    let mut counts = acks.lock();
+    let mut counts = heard.lock();
     if message.error == NO_ERROR {
         counts.write(message, topic);
     }
@@ -190,7 +224,29 @@ unsafe extern "C" fn on_acknowledgement(
         .take_if(|wanted| acknowledged >= *wanted)
         .is_some()
     {
-        acks.settled.notify_all();
+        heard.settled.notify_all();
+    }
+    NO_ERROR
+}
+
+/// A request has ended, with an answer or without; the module's page says when.
+unsafe extern "C" fn on_response_received(
+    _handle: *mut Handle,
+    _socket: c_int,
+    _broker: *const c_char,
+    _broker_id: i32,
+    request: i16,
+    _version: i16,
+    _correlation: i32,
+    _size: usize,
+    _time: i64,
+    error: c_int,
+    opaque: *mut c_void,
+) -> c_int {
+    if error != NO_ERROR && CHANGES.contains(&request) {
+        // SAFETY: `Outcomes::of` gave what lives on.
+        let heard = unsafe { &*opaque.cast_const().cast::<Outcomes>() };
+        heard.unanswered.store(true, Ordering::Relaxed);
     }
     NO_ERROR
 }
