@@ -1,10 +1,13 @@
 """Which settings of `--kafka-config` reach Kafka's clients, and what a new one is connected to."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mocked import Mock
+from application import wait_for
+from confluent_kafka import TopicPartition
+from mocked import TOPIC, Mock
 
 from wcsup.config import Config
 from wcsup.errors import UsageError
@@ -41,6 +44,7 @@ def test_settings_are_lines_and_comments_are_left_out(config: Config) -> None:
         "group.instance.id=mine",
         "partitioner=consistent",
         "partition.assignment.strategy=range",
+        "log.connection.close=false",
         "logger=mine",
     ],
 )
@@ -61,6 +65,28 @@ def test_what_the_client_refuses_is_said_with_the_files_name(line: str, config: 
     write(config, line)
     with pytest.raises(UsageError, match=rf"settings of .*kafka.properties: .*{line.partition('=')[0]}"):
         clients.transactional_producer(config, "name")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", "log_level=0", "debug=all", "enabled_events=255", "log.queue=false", "log.thread.name=false"],
+)
+def test_no_setting_keeps_a_reader_from_hearing_that_its_offset_is_not_there(
+    mock: Mock, config: Config, line: str
+) -> None:
+    write(config, line)
+    heard: list[str] = []
+    config = replace(config, bootstrap_servers=mock.config.bootstrap_servers)
+    reader = clients.group_reader(config, "group", "name", on_reset=heard.append)
+    reader.assign([TopicPartition(TOPIC, 0, 1000)])
+
+    def told() -> bool:
+        reader.read(0.1)
+        return bool(heard)
+
+    wait_for("it has gone to the start", told)
+    assert f"{TOPIC} [0]: offset reset (at offset 1000" in heard[0]
+    reader.close()
 
 
 def test_a_transactional_producer_is_connected_to_a_broker_and_not_to_the_address_it_was_given(

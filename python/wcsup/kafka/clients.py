@@ -44,13 +44,18 @@ _KEPT: Final[dict[str, tuple[str, ...]]] = {
     "group.id": (),
     "group.instance.id": (),
     "isolation.level": (COMMITTED,),
+    "log.connection.close": ("true",),
     "logger": (),
     "partition.assignment.strategy": ("cooperative-sticky",),
     "partitioner": ("murmur2_random",),
     "request.required.acks": ("all", "-1"),
     "transactional.id": (),
 }
-"""Settings that counting exactly once rests on, and what the user's file may say of each: nothing that changes it."""
+"""Settings that are not the user's, and what the file may say of each: nothing that changes it."""
+
+_EXACTLY_ONCE = "counting exactly once rests on it"
+_WHY: Final = {"log.connection.close": "the log is to say which connection broke before a producer was renewed"}
+"""Why a setting is not the user's, where that is not `_EXACTLY_ONCE`."""
 
 Settings = dict[str, Any]
 Client = TypeVar("Client")
@@ -81,8 +86,8 @@ def read_properties(config: Config) -> Settings:
             settings[key] = value
         elif value.lower() not in _KEPT[key]:
             raise UsageError(
-                f"{config.kafka_config}:{number}: {key} is not to be {value!r}, since counting exactly once "
-                "rests on it: take the line out"
+                f"{config.kafka_config}:{number}: {key} is not to be {value!r}, since {_WHY.get(key, _EXACTLY_ONCE)}: "
+                "take the line out"
             )
     return settings
 
