@@ -26,8 +26,6 @@ from wcsup.kafka import clients, replication
 
 log = logging.getLogger("wcsup.topics")
 
-log = logging.getLogger("wcsup.topics")
-
 Answer = TypeVar("Answer")
 
 NAMES = ("lines", "words", "counts", "top", "dead-letters", "positions")
