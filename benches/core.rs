@@ -9,13 +9,13 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use wcsup_core::aggregate::Aggregator;
 use wcsup_core::ascii::Text;
-use wcsup_core::changelog::Changelog;
 use wcsup_core::combine::Combiner;
 use wcsup_core::input::Event;
 use wcsup_core::table::{Key, Table};
 use wcsup_core::tokenize::Rule;
-use wcsup_core::top::Top;
 use wcsup_core::totals::Totals;
+use wcsup_core::totals::changelog::Changelog;
+use wcsup_core::totals::top::Top;
 
 fn main() {
     divan::main();

@@ -2,20 +2,16 @@
 //!
 //! A line of text goes through these modules in order: [`positions`] says whether it belongs to the batch,
 //! [`tokenize`] what its words are, [`combine`] adds equal words up and [`partition`] says where their records
-//! go, one or, [`packed`], many words in one of the [`records`]. There [`aggregate`] adds the records up, [`known`]
-//! has the old totals, [`totals`] are what the batch makes of the old ones, [`top`] keeps the highest of them and
-//! [`kept`] what the store is yet to be given. [`changelog`] folds the same totals when a store is restored.
+//! go, one or, [`packed`], many words in one of the [`records`]. There [`aggregate`] adds the records up, [`totals`]
+//! has the old totals, what the batch makes of them, and what the store is yet to be given.
 //!
 //! None of them knows Python or Kafka. The boundary is in `boundary`, behind the feature `python`; the records come
 //! from librdkafka there.
 
 pub mod aggregate;
 pub mod ascii;
-pub mod changelog;
 pub mod combine;
 pub mod input;
-pub mod kept;
-pub mod known;
 pub mod packed;
 pub mod partition;
 pub mod partitions;
@@ -23,7 +19,6 @@ pub mod positions;
 pub mod records;
 pub mod table;
 pub mod tokenize;
-pub mod top;
 pub mod totals;
 
 #[cfg(feature = "python")]

@@ -22,11 +22,9 @@ __all__ = [
     "Changelog",
     "Combiner",
     "Inbox",
-    "Kept",
-    "Known",
     "Outlet",
     "Records",
-    "Top",
+    "State",
     "Totals",
     "partition",
     "plugin",
@@ -236,10 +234,13 @@ class Aggregator:
         """
     def partitions(self) -> list[int]:
         """Return the owned partitions that the batch has words of, in order."""
-    def words(self, partition: int) -> list[bytes]:
-        """Return the partition's distinct words in byte order, the order in which `totals` takes the old ones."""
-    def totals(self, partition: int, old: Sequence[bytes | None] | Known) -> Totals:
-        """Add the batch to old totals, given in the order of `words` or known. The batch keeps.
+    def words(self, partition: int, state: State | None = None) -> list[bytes]:
+        """Return the partition's distinct words in byte order, the order in which `totals` takes the old ones.
+
+        With a state, only those whose totals it does not know: they are to be looked up in the store.
+        """
+    def totals(self, partition: int, old: Sequence[bytes | None], state: State | None = None) -> Totals:
+        """Add the batch to the old totals: those of `words`, and those that the state knows. The batch keeps.
 
         An old total has 8 bytes, or 4 from an older word count; None where a word is new. Raises ValueError where
         one has another length or there are not as many as words. A sum that does not fit 8 bytes is `refused`.
@@ -302,51 +303,59 @@ class Totals:
         """Return the number of totals, which leaves deleted words out."""
 
 @final
-class Known:
-    """All totals of one partition in memory: words that are not in it are new. Some 9 bytes for each."""
+class State:
+    """What is in memory of one partition's totals: resident ones, those the store is yet to be given, top words.
 
-    def __new__(cls) -> Known:
-        """No totals: those of an empty store."""
-    def merge(self, totals: Totals) -> bool:
-        """Take new totals in: those of an `Aggregator` after their commit, of a `Changelog` once they are stored.
+    Resident are all words before the `frontier`, in byte order: one that is not among them is new. Others are
+    unwritten, or in the store. Some 10 bytes for each resident word.
+    """
 
-        Returns whether it could: False for totals below 0 or with words to delete. Then it is as it was before.
+    def __new__(cls, listed: int, top: Sequence[tuple[bytes, int]] = (), *, empty: bool) -> State:
+        """Return the state of a partition that has these top words, of at most `listed`.
+
+        `empty`: it has no words at all, so that all are known. Else none is.
         """
+    def take(self, totals: Totals) -> bool:
+        """Take new totals in: those of an `Aggregator` after their commit, or of a `Changelog`. They are unwritten.
+
+        Returns whether that may have changed the top words.
+        """
+    def top(self, most: int | None = None, totals: Totals | None = None) -> list[tuple[bytes, int]]:
+        """Return (word, total) of all top words or the first so many, highest first, equal ones in byte order.
+
+        `totals`: as they will be with these. Words over 256 bytes are left out. The list is exact as long as totals
+        only rise; deleted words leave it, and a listed word whose total fell is listed with the total that it has now.
+        """
+    def behind(self) -> Totals:
+        """Return what is unwritten: the last total of each word, and words to delete. What they change is not told."""
+    def written(self) -> None:
+        """Forget what is unwritten: the store has it."""
+    @property
+    def unwritten(self) -> int:
+        """How many words are unwritten."""
+    def scan(self, entries: Iterable[tuple[bytes, bytes]], bytes: int) -> bool:
+        """Make words of the store resident, given with their totals in byte order from the frontier on.
+
+        Takes so many bytes of them, about; returns whether there were no more. Newer totals that are unwritten count. Raises
+        ValueError where a word does not come behind the one before it, or as `Aggregator.totals` does; then the state
+        is as it was.
+        """
+    def complete(self) -> None:
+        """Know that the store has no words from the frontier on."""
+    def limit(self, bytes: int) -> None:
+        """Have the resident totals take at most so many bytes: the last words are forgotten, now or later."""
+    @property
+    def has_room(self) -> bool:
+        """Whether the limit leaves room to scan more words."""
+    @property
+    def frontier(self) -> bytes | None:
+        """Before which word all are resident; none where all are."""
+    @property
+    def resident(self) -> int:
+        """How many words are resident."""
     @property
     def memory(self) -> int:
-        """Bytes held, about."""
-
-@final
-class Kept:
-    """New totals of one partition that its store is yet to be given: the last one of each word."""
-
-    def __new__(cls) -> Kept: ...
-    def keep(self, totals: Totals) -> None:
-        """Take new totals in: those of an `Aggregator`. Raises ValueError where they come with words to delete."""
-    def get(self, word: bytes) -> bytes | None:
-        """Return the total that is kept of a word (8 bytes)."""
-    def pairs(self) -> list[tuple[bytes, bytes]]:
-        """Return (word, 8-byte total) of all words in byte order."""
-    def clear(self) -> None:
-        """Forget all."""
-    def __len__(self) -> int:
-        """Return the number of words."""
-
-@final
-class Top:
-    """The most frequent words of one partition; exact as long as totals only rise."""
-
-    def __new__(cls, size: int, words: Sequence[tuple[bytes, int]] = ()) -> Top: ...
-    def merge(self, totals: Totals) -> bool:
-        """Take new totals in; return whether that may have changed the list.
-
-        Words over 256 bytes are left out. Deleted words leave it; a listed word whose total fell is listed with
-        the total that it has now.
-        """
-    def merged(self, totals: Totals) -> Top:
-        """Return another list with new totals taken in; this one stays as it is."""
-    def words(self, most: int | None = None) -> list[tuple[bytes, int]]:
-        """Return (word, total) of all or the first so many, highest first, equal ones in byte order."""
+        """Bytes that the resident words hold, about."""
 
 @final
 class Changelog:
@@ -367,13 +376,13 @@ class Changelog:
 
         Raises ValueError for a partition that is not owned.
         """
-    def words(self, partition: int) -> list[bytes]:
-        """Return the distinct words read of a partition in byte order, deleted ones too."""
-    def totals(self, partition: int, old: Sequence[bytes | None] | Known | None) -> Totals:
-        """Return the partition's last totals as changes to a store, and forget them; the next offset stays.
+    def words(self, partition: int, state: State | None = None) -> list[bytes]:
+        """Return the distinct words read of a partition, deleted ones too, as `Aggregator.words`."""
+    def totals(self, partition: int, old: Sequence[bytes | None] | None, state: State | None = None) -> Totals:
+        """Return the partition's last totals as changes to the old ones, and forget them; the next offset stays.
 
-        `old` is what the store has, in the order of `words` or `Known`; None: the store is empty. Raises ValueError as
-        `Aggregator.totals` does, and then forgets nothing.
+        `old` and the state are as for `Aggregator.totals`, which also says what is raised: then nothing is forgotten.
+        None: there are no old ones.
         """
     @property
     def taken(self) -> int:

@@ -22,6 +22,7 @@ POINTS = (
     "open-read",
     "open-loaded",
     "open-done",
+    "scanned",
     "released",
 )
 """All names, in the order in which a worker passes them."""

@@ -5,8 +5,9 @@ use pyo3::types::PyList;
 
 use super::inbox::{Inbox, RejectedRecord};
 use super::records::Records;
-use super::totals::{Known, Totals, old_totals, totals_error};
-use super::{number_of_partitions, position, records};
+use super::state::{State, found_totals, missing, old_totals, totals_error};
+use super::totals::Totals;
+use super::{number_of_partitions, position};
 use crate::aggregate;
 
 #[pyclass(module = "wcsup._core")]
@@ -45,27 +46,32 @@ impl Aggregator {
         self.batch.partitions()
     }
 
-    fn words<'py>(&mut self, py: Python<'py>, partition: i32) -> PyResult<Bound<'py, PyList>> {
+    #[pyo3(signature = (partition, state = None))]
+    fn words<'py>(
+        &mut self,
+        py: Python<'py>,
+        partition: i32,
+        state: Option<&Bound<'py, State>>,
+    ) -> PyResult<Bound<'py, PyList>> {
         py.detach(|| self.batch.words(partition).len());
-        records::words(py, self.batch.words(partition))
+        missing(py, self.batch.words(partition), state)
     }
 
+    #[pyo3(signature = (partition, old, state = None))]
     fn totals(
         &mut self,
         py: Python<'_>,
         partition: i32,
         old: &Bound<'_, PyAny>,
+        state: Option<&Bound<'_, State>>,
     ) -> PyResult<Totals> {
-        let totals = if let Ok(old) = old.cast::<Known>() {
-            let known = &old.try_borrow()?.known;
-            py.detach(|| {
-                let old = known.totals(self.batch.words(partition));
-                self.batch.totals(partition, &old)
-            })
-        } else {
-            let old = old_totals(old)?;
-            py.detach(|| self.batch.totals(partition, &old))
-        };
+        let found = found_totals(old)?;
+        let mut state = state.map(Bound::try_borrow_mut).transpose()?;
+        let state = state.as_deref_mut();
+        let totals = py.detach(|| {
+            let old = old_totals(self.batch.words(partition), found, state)?;
+            self.batch.totals(partition, &old)
+        });
         totals
             .map(Totals::from)
             .map_err(|error| totals_error(&error))

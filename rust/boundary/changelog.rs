@@ -5,9 +5,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::inbox::Inbox;
-use super::totals::{Known, Totals, old_totals, totals_error};
-use super::{position, records};
-use crate::changelog;
+use super::position;
+use super::state::{State, found_totals, missing, old_totals, totals_error};
+use super::totals::Totals;
+use crate::totals::changelog;
 
 #[pyclass(module = "wcsup._core")]
 #[derive(Default)]
@@ -45,28 +46,38 @@ impl Changelog {
         next.ok_or_else(|| PyValueError::new_err(format!("partition {partition} is not owned")))
     }
 
-    fn words<'py>(&mut self, py: Python<'py>, partition: i32) -> PyResult<Bound<'py, PyList>> {
+    #[pyo3(signature = (partition, state = None))]
+    fn words<'py>(
+        &mut self,
+        py: Python<'py>,
+        partition: i32,
+        state: Option<&Bound<'py, State>>,
+    ) -> PyResult<Bound<'py, PyList>> {
         py.detach(|| self.log.words(partition).len());
-        records::words(py, self.log.words(partition))
+        missing(py, self.log.words(partition), state)
     }
 
+    #[pyo3(signature = (partition, old, state = None))]
     fn totals(
         &mut self,
         py: Python<'_>,
         partition: i32,
         old: Option<&Bound<'_, PyAny>>,
+        state: Option<&Bound<'_, State>>,
     ) -> PyResult<Totals> {
-        let known = old.and_then(|old| old.cast::<Known>().ok());
-        let totals = if let Some(known) = known {
-            let known = &known.try_borrow()?.known;
-            py.detach(|| {
-                let old = known.totals(self.log.words(partition));
-                self.log.totals(partition, Some(&old))
-            })
-        } else {
-            let old = old.map(old_totals).transpose()?;
-            py.detach(|| self.log.totals(partition, old.as_deref()))
+        let Some(old) = old else {
+            return py
+                .detach(|| self.log.totals(partition, None))
+                .map(Totals::from)
+                .map_err(|error| totals_error(&error));
         };
+        let found = found_totals(old)?;
+        let mut state = state.map(Bound::try_borrow_mut).transpose()?;
+        let state = state.as_deref_mut();
+        let totals = py.detach(|| {
+            let old = old_totals(self.log.words(partition), found, state)?;
+            self.log.totals(partition, Some(&old))
+        });
         totals
             .map(Totals::from)
             .map_err(|error| totals_error(&error))

@@ -5,10 +5,10 @@ mod aggregator;
 mod changelog;
 mod combiner;
 mod inbox;
-mod kept;
 mod librdkafka;
 mod outlet;
 mod records;
+mod state;
 mod totals;
 
 use std::time::Duration;
@@ -28,12 +28,12 @@ mod _core {
         changelog::Changelog,
         combiner::Combiner,
         inbox::{Inbox, plugin, separate_heap},
-        kept::Kept,
         outlet::Outlet,
         partition_of,
         records::Records,
+        state::State,
         tokens,
-        totals::{Known, Top, Totals},
+        totals::Totals,
     };
 
     #[pymodule_export]

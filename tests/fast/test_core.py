@@ -1,5 +1,6 @@
 """Laws of the Rust core, checked through Python as the workers use it."""
 
+import itertools
 import re
 import sys
 import unicodedata
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from totals import eight, listed, placed
 
 from wcsup import _core
-from wcsup._core import MAX_WORD_BYTES, Aggregator, Changelog, Combiner, Inbox, Known, Records, Top, Totals
+from wcsup._core import MAX_WORD_BYTES, Aggregator, Changelog, Combiner, Inbox, Records, State, Totals
 
 Rule = Literal["ascii", "unicode"]
 Words = dict[bytes, int]
@@ -716,27 +717,6 @@ class TestChangelog:
             assert changelog.words(partition) == []
         assert (changelog.taken, changelog.malformed) == (len(records), 0)
 
-    @law
-    @given(
-        st.dictionaries(keys, st.integers(0, 2**40)),
-        st.dictionaries(keys, st.none() | st.integers(0, 2**40), min_size=1),
-    )
-    def test_known_totals_are_as_good_as_a_stores(self, before: Words, records: dict[bytes, int | None]) -> None:
-        def changelog(records: dict[bytes, int | None]) -> Changelog:
-            changelog = Changelog()
-            changelog.own(0, 0)
-            values = ((word, None if total is None else eight(total)) for word, total in records.items())
-            changelog.add(Inbox([record(key=word, offset=n, value=value) for n, (word, value) in enumerate(values)]))
-            return changelog
-
-        known = Known()
-        assert known.merge(changelog(dict(before)).totals(0, known))
-        old = [eight(before[word]) if word in before else None for word in sorted(records)]
-        looked_up, totals = changelog(records).totals(0, old), changelog(records).totals(0, known)
-        assert (totals.pairs(), totals.deleted()) == (looked_up.pairs(), looked_up.deleted())
-        assert (totals.new_words, totals.added) == (looked_up.new_words, looked_up.added)
-        assert known.merge(totals) == (not totals.deleted())
-
     def test_pairs_come_in_parts(self) -> None:
         totals = totals_of({b"a": 1, b"b": 2, b"c": 3})
         pairs = totals.pairs()
@@ -800,36 +780,126 @@ class TestChangelog:
             changelog.totals(0, [None])
 
 
-class TestKnown:
+any_word = st.binary(max_size=3) | st.text("\0a", max_size=4).map(str.encode)
+
+
+class StateMachine:
+    """A partition's state beside its store, as a reducer has the two, and what is true of both."""
+
+    def __init__(self, stored: Words) -> None:
+        self.state = State(3, empty=not stored)
+        self.stored, self.all = dict(stored), dict(stored)
+
+    def take(self, batch: Aggregator | Changelog) -> Totals:
+        missing = batch.words(0, self.state)
+        found = [eight(self.stored[word]) if word in self.stored else None for word in missing]
+        totals = batch.totals(0, found, self.state)
+        self.state.take(totals)
+        for word in totals.deleted():
+            del self.all[word]
+        self.all |= pairs_of(totals)
+        return totals
+
+    def write(self) -> None:
+        totals = self.state.behind()
+        assert self.state.unwritten == len(totals) + len(totals.deleted())
+        for word in totals.deleted():
+            self.stored.pop(word, None)
+        self.stored |= pairs_of(totals)
+        self.state.written()
+        assert self.stored == self.all
+
+    def scan(self, words: int) -> None:
+        frontier = self.state.frontier
+        if frontier is None:
+            return
+        left = sorted((word, eight(total)) for word, total in self.stored.items() if word >= frontier)
+        assert self.state.scan(left[:words], 1 << 20) or not self.state.has_room
+        if words >= len(left) and self.state.has_room:
+            self.state.complete()
+
+
+class TestState:
     @law
-    @given(st.lists(st.dictionaries(keys, st.integers(0, 2**40)), max_size=8))
-    def test_equals_a_store(self, batches: list[Words]) -> None:
-        known = Known()
-        store: Words = {}
-        for batch in batches:
-            aggregator = aggregate((0, key, count) for key, count in batch.items())
-            old = [eight(store[word]) if word in store else None for word in aggregator.words(0)]
-            looked_up, totals = aggregator.totals(0, old), aggregator.totals(0, known)
-            assert totals.pairs() == looked_up.pairs()
-            assert (totals.new_words, totals.added) == (looked_up.new_words, looked_up.added)
-            assert known.merge(totals)
-            store |= pairs_of(totals)
+    @given(st.dictionaries(any_word, counts, max_size=30), st.data())
+    def test_equals_a_dict_however_batches_writes_and_scans_come(self, stored: Words, data: st.DataObject) -> None:
+        machine = StateMachine(stored)
+        for step in data.draw(st.lists(st.sampled_from(["batch", "log", "write", "scan", "limit"]), max_size=12)):
+            before = dict(machine.all)
+            if step == "batch":
+                words = data.draw(st.dictionaries(any_word, st.integers(-(2**40), 2**40), max_size=20))
+                totals = machine.take(aggregate((0, word, count) for word, count in words.items()))
+                expected = {word: before.get(word, 0) + count for word, count in words.items()}
+                fits = {word: total for word, total in expected.items() if -(2**63) <= total < 2**63}
+                assert pairs_of(totals) == fits
+                assert totals.new_words == len(fits.keys() - before.keys())
+            elif step == "log":
+                records = data.draw(st.dictionaries(any_word, st.none() | counts, max_size=20))
+                changelog = Changelog()
+                changelog.own(0, 0)
+                changelog.add(
+                    Inbox(
+                        record(offset=n, key=word, value=None if total is None else eight(total))
+                        for n, (word, total) in enumerate(records.items())
+                    )
+                )
+                totals = machine.take(changelog)
+                assert totals.deleted() == sorted(w for w, total in records.items() if total is None and w in before)
+                assert totals.added == sum(machine.all.values()) - sum(before.values())
+            elif step == "write":
+                machine.write()
+            elif step == "scan":
+                machine.scan(data.draw(st.integers(0, 20)))
+            else:
+                machine.state.limit(data.draw(st.integers(0, 400)))
+        machine.write()
+        machine.state.limit(1 << 30)
+        machine.scan(1000)
+        assert machine.state.resident == len(machine.all)
 
     def test_many_words_take_few_bytes(self) -> None:
-        known = Known()
+        machine = StateMachine({})
         for start in range(0, 200_000, 20_000):
-            aggregator = aggregate((0, b"%d" % number, 1) for number in range(start, start + 25_000))
-            assert known.merge(aggregator.totals(0, known))
-        assert known.memory < 205_000 * 15
+            machine.take(aggregate((0, b"%d" % number, 1) for number in range(start, start + 25_000)))
+            machine.write()
+        assert machine.state.memory < 205_000 * 12
         aggregator = aggregate((0, b"%d" % number, 1) for number in range(-5, 300_000, 777))
         twice = {number for start in range(20_000, 200_000, 20_000) for number in range(start, start + 5000)}
         before = {b"%d" % number: 1 + (number in twice) for number in range(205_000)}
-        assert pairs_of(aggregator.totals(0, known)) == {word: before.get(word, 0) + 1 for word in aggregator.words(0)}
+        assert aggregator.words(0, machine.state) == []
+        totals = aggregator.totals(0, [], machine.state)
+        assert pairs_of(totals) == {word: before.get(word, 0) + 1 for word in aggregator.words(0)}
 
-    def test_takes_no_total_below_0(self) -> None:
-        known = Known()
-        assert not known.merge(aggregate([(0, b"a", 1), (0, b"b", -1)]).totals(0, known))
-        assert aggregate([(0, b"a", 1)]).totals(0, known).new_words == 1
+    @pytest.mark.parametrize(("limit", "size"), [(1 << 30, 1000), (1000, 1 << 30)])
+    def test_a_scan_is_bounded(self, limit: int, size: int) -> None:
+        state = State(3, empty=False)
+        state.limit(limit)
+        endless = ((b"%09d" % number, eight(1)) for number in itertools.count())
+        assert not state.scan(endless, size)
+        assert 70 < state.resident < 100
+        assert state.has_room == (limit > size)
+        assert state.frontier == b"%09d\0" % (state.resident - 1)
+
+    @pytest.mark.parametrize(
+        "entries", [[(b"b", eight(1)), (b"b", eight(1))], [(b"b", eight(1)), (b"a", eight(1))], [(b"a", b"123")]]
+    )
+    def test_a_scan_that_fails_leaves_the_state(self, entries: list[tuple[bytes, bytes]]) -> None:
+        state = State(3, empty=False)
+        assert state.scan([(b"a", b"\0\0\1\0")], 1000)
+        with pytest.raises(ValueError, match=r"order|bytes"):
+            state.scan([(b"ab", eight(1)), *entries], 1000)
+        assert (state.frontier, state.resident) == (b"a\0", 1)
+        assert pairs_of(aggregate([(0, b"a", 1)]).totals(0, [], state)) == {b"a": 257}
+
+    def test_without_all_that_it_misses_there_are_no_totals(self) -> None:
+        state, batch = State(3, empty=False), aggregate([(0, b"a", 1)])
+        assert batch.words(0, state) == [b"a"]
+        with pytest.raises(ValueError, match="0 old totals for 1 words"):
+            batch.totals(0, [], state)
+        state.complete()
+        assert batch.words(0, state) == []
+        with pytest.raises(ValueError, match="1 old totals for 0 words"):
+            batch.totals(0, [None], state)
 
 
 class TestTop:
@@ -839,41 +909,41 @@ class TestTop:
         st.lists(st.dictionaries(st.binary(max_size=2) | st.sampled_from([b"x" * 257]), st.integers(1, 9)), max_size=8),
     )
     def test_equals_sorting_while_totals_rise(self, size: int, batches: list[Words]) -> None:
-        top, store = Top(size), Counter[bytes]()
+        top, store = State(size, empty=True), Counter[bytes]()
         for batch in batches:
             store.update(batch)
-            before, totals = top.words(), totals_of({word: store[word] for word in batch})
-            merged = top.merged(totals)
-            assert top.words() == before, "the list that another was made of stays"
-            changed = top.merge(totals)
+            before, totals = top.top(), totals_of({word: store[word] for word in batch})
+            merged = top.top(totals=totals)
+            assert top.top() == before, "the list that another was made of stays"
+            changed = top.take(totals)
             ranked = sorted(store.items(), key=lambda item: (-item[1], item[0]))
             expected = [(word, total) for word, total in ranked if len(word) <= 256][:size]
-            assert top.words() == merged.words() == expected
-            assert top.words(2) == expected[:2]
+            assert top.top() == merged == expected
+            assert top.top(2) == expected[:2]
             assert changed or expected == before
 
     def test_takes_up_a_list(self) -> None:
-        top = Top(2, [(b"a", 1), (b"c", 3), (b"b", 3), (b"x" * 257, 9)])
-        assert top.words() == [(b"b", 3), (b"c", 3)]
-        assert not top.merge(totals_of({b"a": 2, b"c": 3, b"d": 3}))
-        assert top.merge(totals_of({b"c": 4}))
-        assert top.words() == [(b"c", 4), (b"b", 3)]
+        top = State(2, [(b"a", 1), (b"c", 3), (b"b", 3), (b"x" * 257, 9)], empty=True)
+        assert top.top() == [(b"b", 3), (b"c", 3)]
+        assert not top.take(totals_of({b"a": 2, b"c": 3, b"d": 3}))
+        assert top.take(totals_of({b"c": 4}))
+        assert top.top() == [(b"c", 4), (b"b", 3)]
 
     def test_deleted_words_leave_it(self) -> None:
-        top = Top(3, [(b"a", 1), (b"b", 2)])
+        top = State(3, [(b"a", 1), (b"b", 2)], empty=True)
         changelog = Changelog()
         changelog.own(0, 0)
         changelog.add(
             Inbox([record(key=b"b", offset=0), record(key=b"c", offset=1, value=eight(7)), record(key=b"d", offset=2)])
         )
-        assert top.merge(changelog.totals(0, [eight(2), None, None]))
-        assert top.words() == [(b"c", 7), (b"a", 1)]
+        assert top.take(changelog.totals(0, [eight(2), None, None]))
+        assert top.top() == [(b"c", 7), (b"a", 1)]
 
     def test_a_total_that_fell_is_shown_as_it_is(self) -> None:
-        top = Top(3, [(b"a", 5), (b"b", 4), (b"c", 3)])
-        assert top.merge(aggregate([(0, b"a", -4)]).totals(0, [eight(5)]))
-        assert top.words() == [(b"b", 4), (b"c", 3), (b"a", 1)]
+        top = State(3, [(b"a", 5), (b"b", 4), (b"c", 3)], empty=True)
+        assert top.take(aggregate([(0, b"a", -4)]).totals(0, [eight(5)]))
+        assert top.top() == [(b"b", 4), (b"c", 3), (b"a", 1)]
 
     def test_refuses_what_is_no_size(self) -> None:
         with pytest.raises((OverflowError, ValueError)):
-            Top(-1)
+            State(-1, empty=True)

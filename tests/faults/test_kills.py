@@ -49,7 +49,7 @@ def test_random_kills_while_200_000_lines_flow(application: Application) -> None
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
-@pytest.mark.parametrize("name", [name for name in POINTS if not name.startswith(("open-", "released"))])
+@pytest.mark.parametrize("name", [name for name in POINTS if not name.startswith(("open-", "released", "scanned"))])
 def test_a_kill_at_each_step_of_the_commit(application: Application, role: Role, name: str) -> None:
     other: Role = "reduce" if role == "map" else "map"
     lines = prose(3000, seed=len(name))

@@ -21,6 +21,7 @@ from wcsup.errors import ExitStatus, RetryError
 from wcsup.kafka import clients, topics
 from wcsup.state import restore
 from wcsup.state.directory import open_directory
+from wcsup.state.partition import Partition
 from wcsup.state.store import Cached, Stamp, Store
 
 Damage = Callable[[Path], None]
@@ -323,16 +324,15 @@ def test_a_file_that_a_killed_process_was_loading_from_is_removed(tmp_path: Path
         assert not list(path.glob("*.sst"))
 
 
-@pytest.mark.parametrize("known_bytes", [restore.KNOWN_BYTES, 0], ids=["known", "looked-up"])
+@pytest.mark.parametrize("resident_bytes", [1 << 30, 100_000, 0], ids=["resident", "in-part", "looked-up"])
 def test_a_partition_that_does_not_fit_memory_is_restored_in_parts(
-    application: Application, monkeypatch: pytest.MonkeyPatch, known_bytes: int
+    application: Application, monkeypatch: pytest.MonkeyPatch, resident_bytes: int
 ) -> None:
     """Also where a later part changes and deletes words of an earlier one."""
     # Given four times the bound, and one turn at a time
     monkeypatch.setattr(restore, "_FOLD_BYTES", 1 << 20)
     monkeypatch.setattr(restore, "_TURN_RECORDS", 1)
     monkeypatch.setattr(restore, "_BATCH_RECORDS", 5000)
-    monkeypatch.setattr(restore, "KNOWN_BYTES", known_bytes)
     config = application.config
     producer = Producer(clients.settings(config))
     expected: list[dict[bytes, int]] = [{} for _ in range(config.partitions)]
@@ -351,9 +351,10 @@ def test_a_partition_that_does_not_fit_memory_is_restored_in_parts(
     # When the stores are restored
     directory = open_directory(config)
     opening = restore.Restore(config, directory, application.admin, topics.identity(application.admin, config))
+    opening.resident_bytes = resident_bytes
     for partition in range(config.partitions):
         opening.begin(partition)
-    opened: dict[int, restore.Open] = {}
+    opened: dict[int, Partition] = {}
     seen: list[float | None] = []
 
     def all_open() -> bool:
@@ -370,5 +371,5 @@ def test_a_partition_that_does_not_fit_memory_is_restored_in_parts(
         want = expected[partition]
         assert found.store.items() == [(word, eight(total)) for word, total in sorted(want.items())]
         assert (found.stamp.distinct, found.stamp.total) == (len(want), sum(want.values()))
-        assert found.store.stamp == (replace(found.stamp, top=restore.latin(found.top)) if want else None)
+        assert found.store.stamp == (found.stamped if want else None)
         found.store.close()

@@ -3,8 +3,6 @@
 import json
 from dataclasses import dataclass
 
-from wcsup import _core
-
 Refused = tuple[int, int, bytes | None, bytes | None, str]
 """A record that a batch refused: partition, offset, key, value and why."""
 
@@ -53,8 +51,8 @@ def readable(word: bytes) -> str:
     return word.decode("utf-8", "backslashreplace")
 
 
-def top_record(partition: int, top: _core.Top) -> tuple[bytes, bytes]:
+def top_record(partition: int, top: list[tuple[bytes, int]]) -> tuple[bytes, bytes]:
     """Return key and value of topic `top` for a partition of `counts`."""
-    words = [[readable(word), total] for word, total in top.words()]
+    words = [[readable(word), total] for word, total in top]
     value = json.dumps({"words": words}, ensure_ascii=False, separators=(",", ":"))
     return str(partition).encode(), value.encode()

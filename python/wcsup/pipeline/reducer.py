@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 
 from confluent_kafka.admin import AdminClient
 
@@ -16,8 +15,8 @@ from wcsup.pipeline.records import PACKED_BYTES, Letter, readable, top_record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox
 from wcsup.state.directory import StateDirectory
-from wcsup.state.restore import KNOWN_BYTES, Committed, Open, Restore, latin
-from wcsup.state.store import Stamp
+from wcsup.state.partition import Partition
+from wcsup.state.restore import Committed, Restore
 
 FULL_DISTINCT = 200_000
 FULL_BYTES = 32 << 20
@@ -33,6 +32,15 @@ long, or until they are so many.
 A light load changes the same words dozens of times a second: writing each to its store was 3 of the 10 ms that a
 reducer's commit took. A process that dies meanwhile leaves stores that are behind by that, and reads it from `counts`.
 """
+
+STATE_BYTES = 128 << 20
+"""Bound on the totals kept in memory for all partitions: at some 10 bytes a word, more than 10 million words."""
+
+SCAN_BYTES = 512 << 10
+"""How much of a store one turn scans, so that its words need no look-up any more: some 50,000 words, in 10 ms."""
+
+FIRST_SECONDS = 1.0
+"""How long a reducer that opened stores waits for its first commit, which no scan is to hold up."""
 
 GATHER_SECONDS = 0.0005
 TOP_SECONDS = 1.0
@@ -57,9 +65,11 @@ class Reducer:
         self._config = config
         self._batch = _core.Aggregator(config.partitions)
         self._restore = Restore(config, directory, admin, identity)
-        self._open: dict[int, Open] = {}
-        self._known: dict[int, tuple[_core.Known, Stamp]] = {}
-        """All totals of a partition, as of a stamp: then no look-up has to reach its store."""
+        self._open: dict[int, Partition] = {}
+        self._closed: dict[int, Partition] = {}
+        """Partitions whose stores were closed a moment ago, and may be opened again as they are."""
+        self._scan_from = 0.0
+        """When stores may be scanned."""
         self._totals: dict[int, _core.Totals] = {}
         self._letters = 0
         self._unpublished: set[int] = set()
@@ -81,14 +91,17 @@ class Reducer:
         self._unpublished.discard(partition)
         if (opened := self._open.pop(partition, None)) is not None:
             try:
-                if opened.store.kept:
-                    self._write(opened)
+                if opened.unwritten_since is not None:
+                    opened.write()
             finally:
                 opened.store.close()
+            self._closed[partition] = opened
+            self._share()
 
     def begin(self, partition: int) -> None:
         """Start opening the partition's store."""
-        self._restore.begin(partition)
+        self._restore.begin(partition, self._closed.pop(partition, None))
+        self._share()
 
     def opened(self, committed: Committed) -> dict[int, int]:
         """Go on opening stores; return those that are up to date, with the input offset to go on from."""
@@ -97,40 +110,18 @@ class Reducer:
         opened = self._restore.step(committed)
         self._counters.restored = self._restore.read
         self._open |= opened
-        self._know(opened)
         # Whoever had them before may have ended without publishing.
-        self._unpublished |= {partition for partition, o in opened.items() if o.top.words(1)}
+        self._unpublished |= {partition for partition, o in opened.items() if o.totals.top(1)}
         if opened:
+            self._scan_from = time.monotonic() + FIRST_SECONDS
             point("open-done")
         return {partition: o.input_offset for partition, o in opened.items()}
 
-    def _know(self, opened: dict[int, Open]) -> None:
-        """Keep the totals of stores that were empty, or are as they were when they were closed, as after an abort."""
-        for partition, now in opened.items():
-            if now.known is not None:
-                self._known[partition] = (now.known, now.stamp)
-                now.known = None
-            elif partition in self._known and self._known[partition][1] != now.stamp:
-                del self._known[partition]
-        self._bound()
-        if not self._restore.pending:
-            self._known = {partition: known for partition, known in self._known.items() if partition in self._open}
-
-    def _learn(self, partition: int, totals: _core.Totals, stamp: Stamp) -> None:
-        """Keep new totals that were committed, of a partition of which all are known."""
-        if partition not in self._known:
-            return
-        known, _ = self._known[partition]
-        self._known[partition] = (known, stamp)
-        if not known.merge(totals):
-            del self._known[partition]
-
-    def _bound(self) -> None:
-        """Forget the totals of partitions, the largest first, for which there is no room."""
-        sizes = {partition: known.memory for partition, (known, _) in self._known.items()}
-        while sum(sizes.values()) > KNOWN_BYTES:
-            largest = max(sizes, key=sizes.__getitem__)
-            del sizes[largest], self._known[largest]
+    def _share(self) -> None:
+        """Divide the memory for resident totals among the partitions."""
+        self._restore.resident_bytes = STATE_BYTES // max(1, len(self._open) + len(self._restore.progress()))
+        for opened in self._open.values():
+            opened.totals.limit(self._restore.resident_bytes)
 
     @property
     def taken(self) -> int:
@@ -179,13 +170,11 @@ class Reducer:
         letters = [Letter.of(self._config.topic(self.input), refused) for refused in self._batch.rejected()]
         broken: StoreBrokenError | None = None
         for partition in self._batch.partitions():
-            opened = self._open[partition]
             try:
-                old = self._old(partition, opened)
+                totals = self._open[partition].new_totals(self._batch, partition)
             except StoreBrokenError as error:
                 broken = error  # the others are looked at first, so that one new start rebuilds all damaged ones
                 continue
-            totals = self._batch.totals(partition, old)
             letters += self._refused(partition, totals)
             if len(totals):
                 self._totals[partition] = totals
@@ -206,11 +195,6 @@ class Reducer:
         why = "with these counts of the batch that ends here the total of the word would not fit 8 bytes"
         return [Letter.at(last, why, word, count) for word, count in refused]
 
-    def _old(self, partition: int, opened: Open) -> list[bytes | None] | _core.Known:
-        if partition in self._known:
-            return self._known[partition][0]
-        return opened.store.lookup(self._batch.words(partition))
-
     def _records(self) -> Iterator[tuple[str, _core.Records]]:
         """Make the records, when they are to be written: for they are many."""
         yield self._config.topic(self.input), self._batch.forwarded(PACKED_BYTES)
@@ -218,31 +202,26 @@ class Reducer:
         for partition, totals in self._totals.items():
             totals.append_to(counts, partition)
         yield self._config.topic("counts"), counts
-        published = [(partition, *top_record(partition, self._top(partition))) for partition in self._publishing]
+        tops = ((partition, self._open[partition].totals) for partition in self._publishing)
+        # As they are when the batch is committed.
+        published = [
+            (number, *top_record(number, state.top(totals=self._totals.get(number)))) for number, state in tops
+        ]
         yield self._config.topic("top"), _core.Records(published)
 
-    def _top(self, partition: int) -> _core.Top:
-        """Return the top words as they are when the batch is committed."""
-        top, totals = self._open[partition].top, self._totals.get(partition)
-        return top if totals is None else top.merged(totals)
-
     def committed(self, written: Written) -> None:
-        """Write each partition's totals and stamp to its store, in one batch, or keep them; begin the next batch."""
+        """Write each partition's totals and stamp to its store, in one batch, or later; begin the next batch."""
         counts = self._config.topic("counts")
         new_totals = sum(len(totals) for totals in self._totals.values())
         are_few = new_totals <= KEPT_RECORDS
         for partition, totals in self._totals.items():
             opened = self._open[partition]
-            opened.stamp = opened.stamp.after(totals, written[counts, partition] + 1, own=True)
-            if opened.top.merge(totals):
+            # The making of a new store would hold up the second commit.
+            first = opened.store.empty and opened.unwritten_since is None
+            if opened.take(totals, written[counts, partition] + 1, own=True):
                 self._unpublished.add(partition)
-            first = opened.store.empty and not opened.store.kept  # the store's making would hold up the second commit
-            if are_few or first:
-                opened.store.keep(totals)
-            else:
-                self._write(opened, totals)
-            self._learn(partition, totals, opened.stamp)
-        self._bound()
+            if not (are_few or first):
+                opened.write()
         self._unpublished -= self._publishing.keys()
         self._published |= self._publishing
         counters, batch = self._counters, self._batch
@@ -253,6 +232,7 @@ class Reducer:
         counters.written += new_totals
         self._totals = {}
         batch.clear()
+        self._scan_from = 0.0
         self._kept_at_most += new_totals
         if self._kept_at_most > KEPT_WORDS:
             self._kept_at_most = self._kept
@@ -261,20 +241,29 @@ class Reducer:
 
     @property
     def _kept(self) -> int:
-        return sum(opened.store.kept for opened in self._open.values())
-
-    def _write(self, opened: Open, totals: _core.Totals | None = None) -> None:
-        opened.store.write(totals, replace(opened.stamp, top=latin(opened.top)))
+        return sum(opened.totals.unwritten for opened in self._open.values())
 
     def tend(self, *, last: bool = False) -> None:
-        """Write the totals that were kept long enough, of one store at a time; `last`: all."""
+        """Write the totals that were kept long enough, of one store at a time; scan one. `last`: write all."""
         due = time.monotonic() - (0 if last else KEPT_SECONDS)
         for opened in self._open.values():
-            since = opened.store.kept_since
+            since = opened.unwritten_since
             if since is not None and since <= due:
-                self._write(opened)
+                opened.write()
                 if not last:
                     break
+        if not self._restore.pending:
+            self._closed.clear()
+            if not last:
+                self._scan()
+
+    def _scan(self) -> None:
+        if time.monotonic() < self._scan_from:
+            return
+        scannable = next((opened for opened in self._open.values() if opened.scannable), None)
+        if scannable is not None:
+            scannable.scan(SCAN_BYTES)
+            point("scanned")
 
     def clear(self) -> None:
         """Drop the batch."""
@@ -290,7 +279,7 @@ class Reducer:
         report.total = sum(o.stamp.total for o in self._open.values())
         report.state_bytes = sum(o.store.size for o in self._open.values())
         report.kept_words = self._kept
-        words = [word for o in self._open.values() for word in o.top.words(_REPORTED_TOP)]
+        words = [word for o in self._open.values() for word in o.totals.top(_REPORTED_TOP)]
         words.sort(key=lambda word: (-word[1], word[0]))
         report.top = [(readable(word), total) for word, total in words[:_REPORTED_TOP]]
 

@@ -9,7 +9,7 @@
    since control records and compaction leave gaps where a "last record" is waited for in vain. Partitions
    take turns, so that the totals of those being read fit memory: then a store that was empty is loaded in
    one go, in the order of its words, and no old total has to be looked up.
-5. Hand the store over with the input offset to go on from.
+5. Hand the partition over with the input offset to go on from.
 
 Nothing here blocks for long: the work loop calls `step` between its polls, so that heartbeats, rebalances
 and the partitions that are open already go on.
@@ -18,7 +18,7 @@ and the partitions that are open already go on.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -32,12 +32,10 @@ from wcsup.kafka import clients, topics
 from wcsup.kafka.reader import Reader
 from wcsup.state.directory import StateDirectory
 from wcsup.state.pace import Pace
+from wcsup.state.partition import Partition
 from wcsup.state.store import Cached, Stamp, Store, StoreLockedError, discard
 
 log = logging.getLogger("wcsup.restore")
-
-TOP_WORDS = 100
-"""How many words of a partition are kept for `top`."""
 
 LOCK_SECONDS = 20.0
 """How long another process may keep a store's lock before this one gives up and is started anew."""
@@ -58,24 +56,8 @@ _TURN_RECORDS = 500_000
 _FOLD_BYTES = 64 << 20
 """Bound on the totals that are not in a store yet."""
 
-KNOWN_BYTES = 128 << 20
-"""Bound on the totals kept in memory for all partitions: at 9 to 12 bytes a word, more than 10 million words."""
-
 _LOAD_WORDS = 10_000
 """From so many words on an empty store is loaded with a file: it costs some files and a sync, and then less a word."""
-
-
-@dataclass(slots=True)
-class Open:
-    """A store that is up to date, and where its input goes on."""
-
-    store: Store
-    stamp: Stamp
-    """What has been counted, without the top words."""
-    top: _core.Top
-    input_offset: int
-    known: _core.Known | None
-    """All totals of the store, where it was empty and they fit memory."""
 
 
 class _Step(Enum):
@@ -91,11 +73,10 @@ class _Opening:
     partition: int
     step: _Step
     since: float
+    before: Partition | None
+    """What this process had of the partition when it closed its store."""
     store: Store | None = None
-    stamp: Stamp | None = None
-    top: _core.Top | None = None
-    known: _core.Known | None = None
-    input_offset: int = 0
+    state: Partition | None = None
     first: int = 0
     end: int = 0
 
@@ -130,10 +111,12 @@ class Restore:
         self._pace = Pace(clock)
         self.read = 0
         """Records of `counts` read so far."""
+        self.resident_bytes = 1 << 62
+        """How many bytes the resident totals of each partition may take."""
 
-    def begin(self, partition: int) -> None:
-        """Start opening the store of an assigned partition."""
-        self._openings[partition] = _Opening(partition, _Step.LOCK, self._clock())
+    def begin(self, partition: int, before: Partition | None = None) -> None:
+        """Start opening the store of an assigned partition; `before` is as in `Partition.of`."""
+        self._openings[partition] = _Opening(partition, _Step.LOCK, self._clock(), before)
 
     def abandon(self, partition: int) -> None:
         """Stop opening a store: its partition is gone. What was restored so far stays on disk and is right."""
@@ -165,7 +148,7 @@ class Restore:
         at = self._changelog.next_offset(opening.partition) if opening.step is _Step.READ else opening.first
         return at - opening.first, opening.end - opening.first
 
-    def step(self, committed: Committed) -> dict[int, Open]:
+    def step(self, committed: Committed) -> dict[int, Partition]:
         """Do a bounded piece of work; return the stores that are open now, by partition."""
         self._lock()
         opened = self._compare(committed)
@@ -223,7 +206,7 @@ class Restore:
             raise broken
 
     # Steps 2 and 3
-    def _compare(self, committed: Committed) -> dict[int, Open]:
+    def _compare(self, committed: Committed) -> dict[int, Partition]:
         openings = self._at(_Step.COMPARE)
         if not openings or self._clock() < self._ask_again:
             return {}
@@ -243,17 +226,17 @@ class Restore:
         opened = {}
         for opening in openings:
             first, last = start[self._topic, opening.partition], end[self._topic, opening.partition]
-            opening.input_offset = offsets[opening.partition]
-            self._check(opening, first, last)
-            assert opening.stamp is not None  # noqa: S101 - set by _check
-            if opening.stamp.missed(last, stable[self._topic, opening.partition]) <= 0:
-                opened[opening.partition] = self._opened(opening)
+            state = opening.state = self._check(opening, first, last)
+            state.input_offset = offsets[opening.partition]
+            state.totals.limit(self.resident_bytes)
+            if state.stamp.missed(last, stable[self._topic, opening.partition]) <= 0:
+                opened[opening.partition] = state
                 continue
             opening.step = _Step.WAIT
-            opening.first, opening.end = opening.stamp.next_offset, last
+            opening.first, opening.end = state.stamp.next_offset, last
         return opened
 
-    def _check(self, opening: _Opening, start: int, end: int) -> None:
+    def _check(self, opening: _Opening, start: int, end: int) -> Partition:
         fresh = Stamp(self._identity.cluster, self._identity.topics["counts"], self._config.partitions, start)
         store = opening.store
         assert store is not None  # noqa: S101 - opened in step 1
@@ -268,11 +251,9 @@ class Restore:
                 log.warning("store %s %s, and is rebuilt", store.path, why)
                 store.close()
                 discard(store.path)
-                opening.store = Store.open(store.path, self._cached)
+                store = opening.store = Store.open(store.path, self._cached)
             stamp = fresh
-        opening.stamp = stamp or fresh
-        opening.top = top_of(opening.stamp)
-        opening.known = _core.Known() if opening.stamp.distinct == 0 else None
+        return Partition.of(store, stamp or fresh, opening.before)
 
     # Step 4
     def _take_turns(self) -> None:
@@ -295,7 +276,7 @@ class Restore:
         partitions = [TopicPartition(self._topic, o.partition, o.first) for o in new]
         self._reader.assign(partitions)
 
-    def _read(self) -> dict[int, Open]:
+    def _read(self) -> dict[int, Partition]:
         assert self._reader is not None  # noqa: S101 - made by _take_turns
         before = self._changelog.taken
         for error, _ in self._reader.read(_WAIT_SECONDS, _BATCH_RECORDS):
@@ -311,7 +292,8 @@ class Restore:
                 self._write(opening)
             if done:
                 self._stop_reading(opening)
-                opened[opening.partition] = self._opened(opening)
+                assert opening.state is not None  # noqa: S101 - set by step 3
+                opened[opening.partition] = opening.state
         return opened
 
     def _stop_reading(self, opening: _Opening) -> None:
@@ -321,46 +303,15 @@ class Restore:
         opening.step = _Step.WAIT
 
     def _write(self, opening: _Opening) -> None:
-        store, stamp, top = opening.store, opening.stamp, opening.top
-        assert store is not None and stamp is not None and top is not None  # noqa: S101 - set by steps 1 to 3
-        totals = self._changelog.totals(opening.partition, self._old(opening))
-        top.merge(totals)
-        next_offset = self._changelog.next_offset(opening.partition)
-        opening.stamp = stamp.after(totals, next_offset, own=False, top=latin(top))
-        if store.empty and len(totals) >= _LOAD_WORDS:
-            store.load(totals)
+        state, partition = opening.state, opening.partition
+        assert state is not None  # noqa: S101 - set by step 3
+        totals = state.new_totals(self._changelog, partition)
+        state.take(totals, self._changelog.next_offset(partition), own=False)
+        load = state.store.empty and len(totals) >= _LOAD_WORDS
+        if load:
+            state.store.load(totals)
             point("open-loaded")
-            store.write(None, opening.stamp)
-        else:
-            store.write(totals, opening.stamp)
-        self._learn(opening, totals)
-
-    def _old(self, opening: _Opening) -> list[bytes | None] | _core.Known:
-        if opening.known is not None:
-            return opening.known
-        assert opening.store is not None  # noqa: S101 - opened in step 1
-        return opening.store.lookup(self._changelog.words(opening.partition))
-
-    def _learn(self, opening: _Opening, totals: _core.Totals) -> None:
-        known = opening.known
-        if known is not None and (not known.merge(totals) or known.memory > KNOWN_BYTES):
-            opening.known = None
-
-    # Step 5
-    def _opened(self, opening: _Opening) -> Open:
-        assert opening.store is not None and opening.stamp is not None and opening.top is not None  # noqa: S101
-        stamp = replace(opening.stamp, top=())
-        return Open(opening.store, stamp, opening.top, opening.input_offset, opening.known)
+        state.write(loaded=load)
 
     def _at(self, step: _Step) -> list[_Opening]:
         return [opening for opening in self._openings.values() if opening.step is step]
-
-
-def latin(top: _core.Top) -> tuple[tuple[str, int], ...]:
-    """Return the words of `top` as a stamp keeps them."""
-    return tuple((word.decode("latin-1"), total) for word, total in top.words())
-
-
-def top_of(stamp: Stamp) -> _core.Top:
-    """Return the top words that a stamp keeps."""
-    return _core.Top(TOP_WORDS, [(word.encode("latin-1"), total) for word, total in stamp.top])

@@ -6,10 +6,10 @@ import logging
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -21,6 +21,7 @@ from rocksdict import (
     IngestExternalFileOptions,
     Options,
     Rdict,
+    ReadOptions,
     SstFileWriter,
     WriteBatch,
 )
@@ -138,9 +139,6 @@ class Store:
         """None for a new store, and for one that another version of wcsup wrote or that was loaded in part."""
         self.empty = True
         """Nothing was ever written to it."""
-        self.kept_since: float | None = None
-        """When the oldest totals that are kept for the next `write` came; none where there are none."""
-        self._kept = _core.Kept()
         self._lock = lock
         self._cached = cached
         self._database: Rdict | None = None
@@ -179,35 +177,17 @@ class Store:
 
     def lookup(self, words: Sequence[bytes]) -> list[bytes | None]:
         """Return the stored totals of `words`, which are in byte order, in their order."""
-        found: list[bytes | None]
+        if self._database is None or not words:
+            return [None] * len(words)
         try:
-            found = [None] * len(words) if self._database is None else self._database[list(_keys(words))]  # type: ignore[assignment]
+            return self._database[list(_keys(words))]  # type: ignore[return-value]
         except Exception as error:
             raise _meaning(error, self.path, self) from error
-        if not len(self._kept):
-            return found
-        return [self._kept.get(word) or total for word, total in zip(words, found, strict=True)]
-
-    def keep(self, totals: _core.Totals) -> None:
-        """Take new totals that the next `write` is to write: a word that changes often is then written once.
-
-        A process that dies until then leaves the store behind, as its stamp says: it will read what it missed.
-        """
-        if self.kept_since is None:
-            self.kept_since = time.monotonic()
-        self._kept.keep(totals)
-
-    @property
-    def kept(self) -> int:
-        """How many words are kept for the next `write`."""
-        return len(self._kept)
 
     def write(self, totals: _core.Totals | None, stamp: Stamp) -> None:
-        """Write what was kept, new totals, and the stamp that all of them make true, in one RocksDB batch."""
+        """Write new totals, and the stamp that they make true, in one RocksDB batch."""
         batch = WriteBatch(raw_mode=True)
         put = batch.put
-        for key, total in _keyed(self._kept.pairs()):
-            put(key, total)
         if totals is not None:
             for key, total in _pairs(totals):
                 put(key, total)
@@ -220,8 +200,31 @@ class Store:
             raise _meaning(error, self.path, self) from error
         self.stamp = stamp
         self.empty = False
-        self._kept.clear()
-        self.kept_since = None
+
+    def scan(self, totals: _core.State, size: int) -> None:
+        """Have words that the store has from the frontier of `totals` on become resident there, `size` bytes of them.
+
+        Each scan has an iterator of its own: one that is kept would keep files that were compacted meanwhile.
+        """
+        frontier = totals.frontier
+        if frontier is None:
+            return
+        try:
+            if self._database is None or totals.scan(_from(self._database, frontier), size):
+                self._end(totals.frontier)
+                totals.complete()
+        except Exception as error:
+            raise _meaning(error, self.path, self) from error
+
+    def _end(self, frontier: bytes | None) -> None:
+        """Raise where there are more words: rocksdict's `items()` ends at a damaged block as at the end."""
+        if self._database is None or frontier is None:
+            return
+        entries = self._database.iter()
+        entries.seek(_key(frontier))
+        entries.status()
+        if entries.valid():
+            raise OSError("a scan ended before the last word")
 
     def load(self, totals: _core.Totals) -> None:
         """Write the first totals to an empty store, as a sorted file of RocksDB's: for that, a third less work.
@@ -362,6 +365,22 @@ def _pairs(totals: _core.Totals) -> Iterator[tuple[bytes, bytes]]:
     """Yield (key, total), made a part at a time: as Python objects they are many times their size."""
     for start in range(0, len(totals), _PART):
         yield from _keyed(totals.pairs(start, start + _PART))
+
+
+def _from(database: Rdict, word: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (word, total) from a word on; a damaged block ends them."""
+    options = ReadOptions()
+    options.fill_cache(False)  # type: ignore[call-arg] # the stub's signature lacks it
+    items = database.items(from_key=_key(word), read_opt=options)
+    if word.strip(b"\0"):
+        return items  # type: ignore[return-value]
+    # Only the first keys may be of NULs alone.
+    first: list[tuple[bytes, bytes]] = []
+    for key, total in items:
+        first.append((_word(key), total))  # type: ignore[arg-type]
+        if key.strip(b"\0"):  # type: ignore[union-attr, arg-type]
+            break
+    return chain(first, items)  # type: ignore[arg-type]
 
 
 def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:

@@ -1,9 +1,9 @@
 //! Records of `counts`, folded by partition and word while a store is restored: the last one counts.
 
+use super::{Totals, TotalsError, parse_total};
 use crate::input::Event;
 use crate::partitions::Partitions;
 use crate::positions::Positions;
-use crate::totals::{Totals, TotalsError, parse_total};
 
 /// The last total of each word, by partition; none where the last record deletes the word.
 #[derive(Debug, Default)]
@@ -75,18 +75,15 @@ impl Changelog {
         old: Option<&[Option<i64>]>,
     ) -> Result<Totals, TotalsError> {
         let last = self.last.in_order(partition);
-        if let Some(old) = old {
-            if last.len() != old.len() {
-                return Err(TotalsError::Count {
-                    words: last.len(),
-                    old: old.len(),
-                });
-            }
+        if let Some(old) = old.filter(|old| old.len() != last.len()) {
+            return Err(TotalsError::Count {
+                words: last.len(),
+                old: old.len(),
+            });
         }
         let mut totals = Totals::with_capacity(last.len());
-        for (index, (word, total)) in last.enumerate() {
-            let old = old.and_then(|old| old[index]);
-            match (total, old) {
+        for (place, (word, total)) in last.enumerate() {
+            match (total, old.and_then(|old| old[place])) {
                 (Some(total), old) => totals.put(word, old, total),
                 (None, Some(old)) => totals.delete(word, old),
                 (None, None) => {}
