@@ -336,9 +336,9 @@ class State:
     def scan(self, entries: Iterable[tuple[bytes, bytes]], bytes: int) -> bool:
         """Make words of the store resident, given with their totals in byte order from the frontier on.
 
-        Takes so many bytes of them, about; returns whether there were no more. Newer totals that are unwritten count. Raises
-        ValueError where a word does not come behind the one before it, or as `Aggregator.totals` does; then the state
-        is as it was.
+        Takes so many bytes of them, about; returns whether there were no more. Newer totals that are unwritten count.
+        Raises ValueError where a word does not come behind the one before it, or as `Aggregator.totals` does; then the
+        state is as it was.
         """
     def complete(self) -> None:
         """Know that the store has no words from the frontier on."""

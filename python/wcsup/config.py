@@ -48,6 +48,12 @@ class Config:
     words: WordRule = option(
         "ascii", "What a word is: a-z, A-Z and _, or Unicode's rules (UAX 29).", choices=("ascii", "unicode")
     )
+    state_memory: int | None = option(
+        None,
+        "Memory for totals, such as 2G, shared evenly by the partitions; other totals are looked up in the stores "
+        "[default: an eighth of this machine's, or of its container's].",
+        metavar="SIZE",
+    )
     commit_interval: float = option(1.0, "Longest time between two commits, in seconds.", metavar="SECONDS")
     session_timeout: float = option(
         6.0,

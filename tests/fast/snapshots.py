@@ -31,6 +31,9 @@ def worker(role: Role, number: int = 0, **more: Any) -> WorkerView:
         "total": 0,
         "state_bytes": 0,
         "kept_words": 0,
+        "words_in_memory": 0,
+        "bytes_in_memory": 0,
+        "state_memory": 0,
         "top": [],
     }
     return WorkerView(**(values | more))

@@ -322,6 +322,8 @@ BAD_LINES = [
     ("run --http :9090", "':9090': expected HOST:PORT"),
     ("run --http ::1:9090", "'::1:9090': expected HOST:PORT"),
     ("run --http localhost:99999", "'localhost:99999': expected HOST:PORT"),
+    ("run --state-memory 0", "'0': expected a size such as 300M"),
+    ("run --state-memory 1X", "'1X': expected a size such as 300M"),
     ("run --max-rss 0", "'0': expected a size such as 300M"),
     ("run --max-rss 300X", "'300X': expected a size such as 300M"),
     ("run --cpu-affinity one", "'one': expected numbers of processors"),
@@ -453,6 +455,33 @@ def test_without_a_supervisor_there_is_nothing_to_steer(line: str, call: Call) -
     status, out, err = call(*line.split())
     assert (status, out) == (3, "")
     assert re.fullmatch(r"wcsup: no supervisor runs in [^\n]+; start one with wcsup run\n", err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "file", "wanted"),
+    [
+        ((), {}, "", None),
+        ((), {}, "state-memory = '2G'", 2 << 30),
+        ((), {"WCSUP_STATE_MEMORY": "300M"}, "state-memory = '2G'", 300 << 20),
+        (("--state-memory", "1.5g"), {"WCSUP_STATE_MEMORY": "300M"}, "", 3 << 29),
+        (("--state-memory", "1000000"), {}, "", 1_000_000),
+    ],
+)
+def test_memory_for_totals_is_a_size(
+    arguments: tuple[str, ...],
+    environment: dict[str, str],
+    file: str,
+    wanted: int | None,
+    *,
+    taken: dict[str, Any],
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    Path("wcsup.toml").write_text(file)
+    assert call("run", *arguments) == (0, "", "")
+    assert taken["config"].state_memory == wanted
 
 
 def test_status_without_anything_is_no_error(call: Call) -> None:

@@ -66,7 +66,17 @@ def busy() -> Snapshot:
     return snapshot(
         worker("map", counters=mapped, cpu_seconds=12.5),
         worker("map", 1, state=State.BACKOFF, ready=False, pid=None, rss_bytes=None, partitions=[], restarts=3),
-        worker("reduce", counters=reduced, distinct=500, total=9000, state_bytes=4096, kept_words=12),
+        worker(
+            "reduce",
+            counters=reduced,
+            distinct=500,
+            total=9000,
+            state_bytes=4096,
+            kept_words=12,
+            words_in_memory=40,
+            bytes_in_memory=410,
+            state_memory=1 << 20,
+        ),
         worker(
             *("reduce", 1),
             state=State.RESTORING,
@@ -166,6 +176,9 @@ def test_labels_are_few_and_bounded() -> None:
         ("wcsup_worker_open_fds", labels(role="map", slot="map-0"), 30),
         ("wcsup_worker_state_bytes", labels(role="reduce", slot="reduce-0"), 4096),
         ("wcsup_worker_kept_words", labels(role="reduce", slot="reduce-0"), 12),
+        ("wcsup_worker_words_in_memory", labels(role="reduce", slot="reduce-0"), 40),
+        ("wcsup_worker_bytes_in_memory", labels(role="reduce", slot="reduce-0"), 410),
+        ("wcsup_worker_state_memory_bytes", labels(role="reduce", slot="reduce-0"), 1 << 20),
         ("wcsup_worker_restoring_partitions", labels(role="reduce", slot="reduce-1"), 2),
         ("wcsup_worker_restore_remaining_records", labels(role="reduce", slot="reduce-1"), 90),
         ("wcsup_worker_restore_remaining_seconds", labels(role="reduce", slot="reduce-1"), 1.5),

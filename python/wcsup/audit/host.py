@@ -13,15 +13,18 @@ from wcsup.errors import ConfigurationError, UsageError
 from wcsup.kafka import broker, clients
 from wcsup.kafka.broker import java
 from wcsup.state.directory import open_directory
+from wcsup.state.memory import host_memory, state_memory
 
 _LITTLE_BYTES = 2 << 30
 _LEAST_BYTES = 256 << 20
+_WORD_BYTES = 10
 
 
 def examine(config: Config) -> Iterator[Check]:
     """Check what needs no broker."""
     yield _settings(config)
     yield _state(config)
+    yield _memory(config)
     if config.bootstrap_servers is None:
         yield from _disk({"state": config.state, "data": config.data})
     else:
@@ -79,6 +82,16 @@ def _state(config: Config) -> Check:
         return Check.failed(name, str(error))
     stores = sum(1 for _ in (path / "stores").iterdir())
     return Check.ok(name, f"{path} belongs to {config.app_id} (host {host}), {stores} stores")
+
+
+def _memory(config: Config) -> Check:
+    """Say what totals may take: more than the machine has would have the kernel end workers."""
+    name = "state memory"
+    bound, there = state_memory(config), host_memory()
+    says = f"{bound / 1e9:.1f} GB for totals, some {bound // _WORD_BYTES / 1e6:,.0f} million words"
+    if bound > there:
+        return Check.failed(name, f"{says}, of {there / 1e9:.1f} GB that are there; choose a smaller --state-memory")
+    return Check.ok(name, f"{says}; what does not fit is looked up in the stores")
 
 
 def _disk(directories: dict[str, Path]) -> Iterator[Check]:

@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import click
 
 from wcsup import logs
+from wcsup.cli.values import Size
 from wcsup.config import Config
 from wcsup.errors import UsageError
 
@@ -90,14 +91,15 @@ class FromElsewhere(click.Option):
 def _type(field: Field[Any], kind: Any) -> click.ParamType[Any]:
     if field.metadata["choices"]:
         return click.Choice(field.metadata["choices"])
+    if field.metadata["metavar"] == "SIZE":
+        return Size()
     if kind in {int, int | None}:
         return click.IntRange(min=1)
     if kind is float:
         return Positive()
     if kind == Path | None:
-        if field.metadata["metavar"] == "FILE":
-            return click.Path(exists=True, dir_okay=False, path_type=Path)
-        return click.Path(file_okay=False, path_type=Path)
+        file = field.metadata["metavar"] == "FILE"
+        return click.Path(exists=file, file_okay=file, dir_okay=not file, path_type=Path)
     return _TEXTS[field.name]
 
 

@@ -1,4 +1,4 @@
-"""Kinds of values that options of `run` take: an address to listen at, a size in bytes, processors."""
+"""Kinds of values that options take: an address to listen at, a size in bytes, processors."""
 
 import os
 import re

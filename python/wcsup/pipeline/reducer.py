@@ -33,9 +33,6 @@ A light load changes the same words dozens of times a second: writing each to it
 reducer's commit took. A process that dies meanwhile leaves stores that are behind by that, and reads it from `counts`.
 """
 
-STATE_BYTES = 128 << 20
-"""Bound on the totals kept in memory for all partitions: at some 10 bytes a word, more than 10 million words."""
-
 SCAN_BYTES = 512 << 10
 """How much of a store one turn scans, so that its words need no look-up any more: some 50,000 words, in 10 ms."""
 
@@ -96,12 +93,10 @@ class Reducer:
             finally:
                 opened.store.close()
             self._closed[partition] = opened
-            self._share()
 
     def begin(self, partition: int) -> None:
         """Start opening the partition's store."""
         self._restore.begin(partition, self._closed.pop(partition, None))
-        self._share()
 
     def opened(self, committed: Committed) -> dict[int, int]:
         """Go on opening stores; return those that are up to date, with the input offset to go on from."""
@@ -116,12 +111,6 @@ class Reducer:
             self._scan_from = time.monotonic() + FIRST_SECONDS
             point("open-done")
         return {partition: o.input_offset for partition, o in opened.items()}
-
-    def _share(self) -> None:
-        """Divide the memory for resident totals among the partitions."""
-        self._restore.resident_bytes = STATE_BYTES // max(1, len(self._open) + len(self._restore.progress()))
-        for opened in self._open.values():
-            opened.totals.limit(self._restore.resident_bytes)
 
     @property
     def taken(self) -> int:
@@ -279,6 +268,9 @@ class Reducer:
         report.total = sum(o.stamp.total for o in self._open.values())
         report.state_bytes = sum(o.store.size for o in self._open.values())
         report.kept_words = self._kept
+        report.words_in_memory = sum(o.totals.resident for o in self._open.values())
+        report.bytes_in_memory = sum(o.totals.memory for o in self._open.values())
+        report.state_memory = self._restore.resident_bytes * len(self._open)
         words = [word for o in self._open.values() for word in o.totals.top(_REPORTED_TOP)]
         words.sort(key=lambda word: (-word[1], word[0]))
         report.top = [(readable(word), total) for word, total in words[:_REPORTED_TOP]]

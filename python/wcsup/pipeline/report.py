@@ -172,6 +172,12 @@ class Report:
     """Reducer: size of its open stores on disk."""
     kept_words: int = 0
     """Reducer: words whose new totals are yet to be written to its stores."""
+    words_in_memory: int = 0
+    """Reducer: words that need no look-up in its stores."""
+    bytes_in_memory: int = 0
+    """Reducer: what their totals take."""
+    state_memory: int = 0
+    """Reducer: what they may take, with the partitions that it has now."""
 
     def to_json(self) -> str:
         """Return the report's line, without its newline."""

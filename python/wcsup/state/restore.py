@@ -31,6 +31,7 @@ from wcsup.errors import RetryError, StoreBrokenError
 from wcsup.kafka import clients, topics
 from wcsup.kafka.reader import Reader
 from wcsup.state.directory import StateDirectory
+from wcsup.state.memory import partition_memory
 from wcsup.state.pace import Pace
 from wcsup.state.partition import Partition
 from wcsup.state.store import Cached, Stamp, Store, StoreLockedError, discard
@@ -111,7 +112,7 @@ class Restore:
         self._pace = Pace(clock)
         self.read = 0
         """Records of `counts` read so far."""
-        self.resident_bytes = 1 << 62
+        self.resident_bytes = partition_memory(config)
         """How many bytes the resident totals of each partition may take."""
 
     def begin(self, partition: int, before: Partition | None = None) -> None:

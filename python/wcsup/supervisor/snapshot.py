@@ -56,6 +56,9 @@ class WorkerView:
     total: int
     state_bytes: int
     kept_words: int
+    words_in_memory: int
+    bytes_in_memory: int
+    state_memory: int
     top: list[tuple[str, int]]
     cpu_seconds: float = 0.0
     """Of all processes that filled the slot, as its counters are."""
@@ -146,6 +149,9 @@ def view(slot: Slot, now: float) -> WorkerView:
         total=report.total,
         state_bytes=report.state_bytes,
         kept_words=report.kept_words,
+        words_in_memory=report.words_in_memory,
+        bytes_in_memory=report.bytes_in_memory,
+        state_memory=report.state_memory,
         top=report.top,
         cpu_seconds=slot.cpu_seconds,
         restore_seconds=report.restore_seconds,

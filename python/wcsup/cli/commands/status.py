@@ -121,4 +121,15 @@ def _text(config: Config, snapshot: dict[str, Any]) -> str:
     why = [f"{worker['slot']}: {worker['failed']}" for worker in workers if worker.get("failed")]
     condition = snapshot["stopping"] or ("ready" if snapshot["ready"] else "not ready yet")
     title = f"supervisor {snapshot['pid']}, up {span(snapshot['uptime'])}, {condition}"
-    return "\n".join([title, columns(head + rows, "<><>>>><"), *why, left_text])
+    return "\n".join([title, columns(head + rows, "<><>>>><"), *why, *_in_memory(workers), left_text])
+
+
+def _in_memory(workers: Sequence[dict[str, Any]]) -> list[str]:
+    """Say how many of the words need no look-up in the stores."""
+    from wcsup.observe.figures import size
+
+    words, known, taken, bound = (
+        sum(worker[name] for worker in workers)
+        for name in ("distinct", "words_in_memory", "bytes_in_memory", "state_memory")
+    )
+    return [f"totals in memory: {known:,} of {words:,} words, {size(taken)} of at most {size(bound)}"] if words else []
