@@ -76,7 +76,7 @@ class TestTheOldestUncountedLine:
     def test_is_a_committed_one(self, application: Application, uncounted: Uncounted) -> None:
         keep(application)
         topic, made = application.config.topic("lines"), ago(300)
-        stranger = clients.transactional_producer(application.config, "stranger", lambda _: None)
+        stranger = clients.transactional_producer(application.config, "stranger")
         stranger.init_transactions()
         stranger.begin_transaction()
         for partition in (0, 1):
