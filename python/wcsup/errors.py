@@ -55,6 +55,16 @@ class ConfigurationError(WcsupError):
 
 class DiskError(ConfigurationError):
     """The disk of the state directory is full, fails or can't be written. What is on it is left as it is."""
+class RefusedError(ConfigurationError):
+    """The brokers refuse something until somebody changes it: rights, a password, a limit, a setting.
+
+    A command ends with it. A worker tries again for a while, since rights and passwords are changed under it, too.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        """`code` is Kafka's."""
+        super().__init__(message)
+        self.code = code
 
 
 class FencedError(WcsupError):

@@ -218,8 +218,8 @@ def test_a_member_that_has_not_joined_commits_nothing(attempt: Callable[..., tup
 @pytest.mark.parametrize(
     ("code", "flags", "failure"),
     [
-        (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, {"retriable": True}, Failure.RETRIABLE),
-        (KafkaError._TIMED_OUT, {"retriable": True}, Failure.RETRIABLE),
+        (KafkaError.COORDINATOR_LOAD_IN_PROGRESS, {"retriable": True}, Failure.RETRY),
+        (KafkaError._TIMED_OUT, {"retriable": True}, Failure.RETRY),
         (KafkaError._TIMED_OUT, {"txn_requires_abort": True}, Failure.ABORT),
         (KafkaError.ILLEGAL_GENERATION, {"txn_requires_abort": True}, Failure.ABORT),
         (KafkaError.UNKNOWN_MEMBER_ID, {"txn_requires_abort": True}, Failure.ABORT),
@@ -229,13 +229,14 @@ def test_a_member_that_has_not_joined_commits_nothing(attempt: Callable[..., tup
         (KafkaError.INVALID_PRODUCER_EPOCH, {"fatal": True}, Failure.FENCED),
         (KafkaError.PRODUCER_FENCED, {}, Failure.FENCED),
         (KafkaError._FENCED, {"fatal": True}, Failure.FENCED),
-        (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, {"fatal": True}, Failure.FATAL),
-        (KafkaError._FATAL, {}, Failure.FATAL),
+        (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, {"fatal": True}, Failure.REFUSED),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, {"txn_requires_abort": True}, Failure.REFUSED),
+        (KafkaError._FATAL, {}, Failure.UNKNOWN),
         # None of librdkafka's flags: the outcome is unknown.
-        (KafkaError._STATE, {}, Failure.FATAL),
-        (KafkaError._TIMED_OUT, {}, Failure.FATAL),
-        (KafkaError._TRANSPORT, {}, Failure.FATAL),
-        (KafkaError.UNKNOWN, {}, Failure.FATAL),
+        (KafkaError._STATE, {}, Failure.UNKNOWN),
+        (KafkaError._TIMED_OUT, {}, Failure.UNKNOWN),
+        (KafkaError._TRANSPORT, {}, Failure.UNKNOWN),
+        (KafkaError.UNKNOWN, {}, Failure.UNKNOWN),
     ],
 )
 def test_what_an_error_means(code: int, flags: dict[str, bool], failure: Failure) -> None:
@@ -245,4 +246,4 @@ def test_what_an_error_means(code: int, flags: dict[str, bool], failure: Failure
 def test_a_consumer_s_fatal_error_is_told_by_its_text() -> None:
     text = f"Fatal error: {KafkaError(KafkaError.FENCED_INSTANCE_ID).str()}"
     assert classify(KafkaError(KafkaError._FATAL, text, fatal=True)) is Failure.FENCED
-    assert classify(KafkaError(KafkaError._FATAL, "Fatal error: something else", fatal=True)) is Failure.FATAL
+    assert classify(KafkaError(KafkaError._FATAL, "Fatal error: something else", fatal=True)) is Failure.UNKNOWN

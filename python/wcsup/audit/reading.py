@@ -17,7 +17,7 @@ from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError
 from wcsup.kafka import clients, positions, topics
 from wcsup.kafka.positions import Position
-from wcsup.kafka.reader import messages
+from wcsup.kafka.reader import messages, reads_on
 
 _BATCH_RECORDS = 10_000
 _WAIT_SECONDS = 0.2
@@ -81,7 +81,7 @@ class Reader:
                 offset = message.offset() or 0
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    if error.fatal() or not error.retriable():
+                    if not reads_on(error):
                         raise KafkaException(error)
                     continue
                 end = waiting.get(partition)

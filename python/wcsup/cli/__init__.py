@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from wcsup.cli.file import META_KEY
-from wcsup.errors import INTERRUPTED, BrokerUnreachableError, ConfigurationError, ExitStatus, WcsupError
+from wcsup.errors import INTERRUPTED, ExitStatus, WcsupError
 from wcsup.garbage import collect_rarely
 
 
@@ -65,15 +65,13 @@ def _kafka_error(error: Exception) -> WcsupError | None:
     """Return what an error of the Kafka client means to a user; None where it is no such error."""
     if type(error).__module__.partition(".")[0] not in {"cimpl", "confluent_kafka"}:
         return None
-    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka import KafkaException
+
+    from wcsup.kafka import failures
 
     if not isinstance(error, KafkaException):
         return None
-    cause = error.args[0]
-    unreachable = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._TIMED_OUT}
-    kind = WcsupError
-    if cause.code() in unreachable:
-        kind = BrokerUnreachableError
-    elif "AUTHORIZATION" in cause.name() or "AUTHENTICATION" in cause.name():
-        kind = ConfigurationError
-    return kind(f"Kafka: {cause.str()} ({cause.name()})")
+    cause = failures.of(error)
+    known = WcsupError(f"Kafka: {cause.str()} ({cause.name()})")
+    known.status = failures.meaning(cause).status
+    return known

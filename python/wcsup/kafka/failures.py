@@ -1,54 +1,171 @@
-"""What a Kafka error means for a transaction: the one place where errors are classified."""
+"""The one table of Kafka's errors: what each means, and what is to be done about it.
+
+librdkafka flags errors of transactional calls as retriable, abortable or fatal. That says how the client goes on, not
+whether it helps: it has a transaction without the right to write aborted, and so every one after it. So the table's
+meaning goes first, and the flags decide where the table says that trying again may help.
+"""
 
 from enum import Enum
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
+
+from wcsup.errors import ExitStatus
 
 
 class Failure(Enum):
-    """What to do about an error of a transactional call."""
+    """What to do about an error."""
 
-    RETRIABLE = "retriable"
-    """Make the same call again with the same arguments."""
+    NONE = "none"
+    """Nothing: it tells of something that is no failure."""
+    RETRY = "retry"
+    """It passes by itself: make the same call again."""
+    SILENT = "silent"
+    """No broker was there, or none answered in time: the same, and where nobody does, say so."""
     ABORT = "abort"
     """Abort the transaction, drop the batch, go on from the committed offsets."""
+    REFUSED = "refused"
+    """The brokers refuse for good, until somebody changes something: try for a while, then end and say what."""
     FENCED = "fenced"
     """Another instance has this one's name: end, and stay away."""
-    FATAL = "fatal"
+    UNKNOWN = "unknown"
     """The client is of no more use, or the outcome is unknown: end; a new process settles it."""
 
+    @property
+    def passes(self) -> bool:
+        """Whether it may be over when the same is asked again."""
+        return self in {Failure.RETRY, Failure.SILENT}
 
-_FENCED = {
-    KafkaError._FENCED,
-    KafkaError.INVALID_PRODUCER_EPOCH,
-    KafkaError.PRODUCER_FENCED,
-    KafkaError.FENCED_INSTANCE_ID,
+    @property
+    def status(self) -> ExitStatus:
+        """What a process ends with that can't go on for it."""
+        return _STATUS[self]
+
+
+_STATUS = {
+    Failure.NONE: ExitStatus.DONE,
+    Failure.RETRY: ExitStatus.RETRY,
+    Failure.SILENT: ExitStatus.BROKER_UNREACHABLE,
+    Failure.ABORT: ExitStatus.RETRY,
+    Failure.REFUSED: ExitStatus.CONFIGURATION,
+    Failure.FENCED: ExitStatus.FENCED,
+    Failure.UNKNOWN: ExitStatus.RETRY,
 }
+
+_NAMES: dict[Failure, str] = {
+    Failure.NONE: """
+        NO_ERROR _PARTITION_EOF _NOOP _NODE_UPDATE _ASSIGN_PARTITIONS _REVOKE_PARTITIONS
+        _PURGE_QUEUE _PURGE_INFLIGHT DUPLICATE_SEQUENCE_NUMBER
+        ELECTION_NOT_NEEDED NO_REASSIGNMENT_IN_PROGRESS UNKNOWN_SUBSCRIPTION_ID TELEMETRY_TOO_LARGE
+    """,
+    # Leaders, coordinators and controllers move, topics were made a moment before, copies lag.
+    Failure.RETRY: """
+        _DESTROY_BROKER _UNKNOWN_BROKER _RETRY _INTR _OUTDATED _QUEUE_FULL _ISR_INSUFF
+        _WAIT_COORD _WAIT_CACHE _IN_PROGRESS _PREV_IN_PROGRESS _UNKNOWN_TOPIC _UNKNOWN_PARTITION _LOG_TRUNCATION
+        _MAX_POLL_EXCEEDED _NO_OFFSET _BAD_MSG _BAD_COMPRESSION OFFSET_OUT_OF_RANGE
+        UNKNOWN_TOPIC_OR_PART UNKNOWN_TOPIC_ID INCONSISTENT_TOPIC_ID LEADER_NOT_AVAILABLE NOT_LEADER_FOR_PARTITION
+        FENCED_LEADER_EPOCH UNKNOWN_LEADER_EPOCH PREFERRED_LEADER_NOT_AVAILABLE ELIGIBLE_LEADERS_NOT_AVAILABLE
+        REQUEST_TIMED_OUT BROKER_NOT_AVAILABLE REPLICA_NOT_AVAILABLE NETWORK_EXCEPTION OFFSET_NOT_AVAILABLE
+        NOT_COORDINATOR COORDINATOR_NOT_AVAILABLE COORDINATOR_LOAD_IN_PROGRESS TRANSACTION_COORDINATOR_FENCED
+        NOT_CONTROLLER STALE_CTRL_EPOCH STALE_BROKER_EPOCH UNKNOWN_CONTROLLER_ID LISTENER_NOT_FOUND
+        NOT_ENOUGH_REPLICAS NOT_ENOUGH_REPLICAS_AFTER_APPEND KAFKA_STORAGE_ERROR REASSIGNMENT_IN_PROGRESS
+        FETCH_SESSION_ID_NOT_FOUND INVALID_FETCH_SESSION_EPOCH UNSTABLE_OFFSET_COMMIT CONCURRENT_TRANSACTIONS
+        THROTTLING_QUOTA_EXCEEDED MEMBER_ID_REQUIRED REBOOTSTRAP_REQUIRED
+    """,
+    Failure.SILENT: "_TRANSPORT _FAIL _RESOLVE _ALL_BROKERS_DOWN _TIMED_OUT _TIMED_OUT_QUEUE _MSG_TIMED_OUT",
+    # What a batch was read by is no more, or what was sent of it did not arrive whole.
+    Failure.ABORT: """
+        ILLEGAL_GENERATION UNKNOWN_MEMBER_ID REBALANCE_IN_PROGRESS FENCED_MEMBER_EPOCH STALE_MEMBER_EPOCH
+        _ASSIGNMENT_LOST UNKNOWN_PRODUCER_ID INVALID_PRODUCER_ID_MAPPING OUT_OF_ORDER_SEQUENCE_NUMBER
+        TRANSACTION_ABORTABLE OPERATION_NOT_ATTEMPTED INVALID_MSG _INVALID_DIFFERENT_RECORD _INCONSISTENT
+    """,
+    Failure.REFUSED: """
+        TOPIC_AUTHORIZATION_FAILED GROUP_AUTHORIZATION_FAILED CLUSTER_AUTHORIZATION_FAILED
+        TRANSACTIONAL_ID_AUTHORIZATION_FAILED DELEGATION_TOKEN_AUTHORIZATION_FAILED
+        _AUTHENTICATION _SSL SASL_AUTHENTICATION_FAILED UNSUPPORTED_SASL_MECHANISM ILLEGAL_SASL_STATE SECURITY_DISABLED
+        DELEGATION_TOKEN_AUTH_DISABLED DELEGATION_TOKEN_NOT_FOUND DELEGATION_TOKEN_OWNER_MISMATCH
+        DELEGATION_TOKEN_REQUEST_NOT_ALLOWED DELEGATION_TOKEN_EXPIRED INVALID_PRINCIPAL_TYPE
+        PRINCIPAL_DESERIALIZATION_FAILURE UNACCEPTABLE_CREDENTIAL
+        MSG_SIZE_TOO_LARGE RECORD_LIST_TOO_LARGE INVALID_MSG_SIZE INVALID_RECORD INVALID_TIMESTAMP INVALID_REQUIRED_ACKS
+        OFFSET_METADATA_TOO_LARGE INVALID_COMMIT_OFFSET_SIZE UNSUPPORTED_COMPRESSION_TYPE UNSUPPORTED_FOR_MESSAGE_FORMAT
+        INVALID_GROUP_ID INVALID_SESSION_TIMEOUT INCONSISTENT_GROUP_PROTOCOL GROUP_MAX_SIZE_REACHED UNSUPPORTED_ASSIGNOR
+        UNRELEASED_INSTANCE_ID GROUP_ID_NOT_FOUND NON_EMPTY_GROUP GROUP_SUBSCRIBED_TO_TOPIC INVALID_REGULAR_EXPRESSION
+        INVALID_TRANSACTION_TIMEOUT TOPIC_EXCEPTION TOPIC_ALREADY_EXISTS TOPIC_DELETION_DISABLED INVALID_PARTITIONS
+        INVALID_REPLICATION_FACTOR INVALID_REPLICA_ASSIGNMENT INVALID_CONFIG POLICY_VIOLATION LOG_DIR_NOT_FOUND
+        RESOURCE_NOT_FOUND DUPLICATE_RESOURCE UNSUPPORTED_VERSION _UNSUPPORTED_FEATURE
+    """,
+    Failure.FENCED: "_FENCED FENCED_INSTANCE_ID PRODUCER_FENCED INVALID_PRODUCER_EPOCH",
+    # Misuse of the client, its end, and what only other kinds of clients and brokers meet.
+    Failure.UNKNOWN: """
+        UNKNOWN _FATAL _STATE _CONFLICT _AUTO_OFFSET_RESET _DESTROY _CRIT_SYS_RESOURCE _FS _INVALID_ARG
+        _GAPLESS_GUARANTEE _EXISTING_SUBSCRIPTION _UNKNOWN_GROUP _UNKNOWN_PROTOCOL _NOT_IMPLEMENTED _NOT_CONFIGURED
+        _APPLICATION _KEY_SERIALIZATION _VALUE_SERIALIZATION _KEY_DESERIALIZATION _VALUE_DESERIALIZATION _PARTIAL
+        _READ_ONLY _NOENT _UNDERFLOW _INVALID_TYPE INVALID_TXN_STATE INVALID_REQUEST INVALID_UPDATE_VERSION
+        FEATURE_UPDATE_FAILED
+        INCONSISTENT_VOTER_SET INVALID_VOTER_KEY DUPLICATE_VOTER VOTER_NOT_FOUND INVALID_REGISTRATION
+        MISMATCHED_ENDPOINT_TYPE UNSUPPORTED_ENDPOINT_TYPE INVALID_RECORD_STATE FENCED_STATE_EPOCH
+        SHARE_SESSION_NOT_FOUND INVALID_SHARE_SESSION_EPOCH SHARE_SESSION_LIMIT_REACHED
+        STREAMS_INVALID_TOPOLOGY STREAMS_INVALID_TOPOLOGY_EPOCH STREAMS_TOPOLOGY_FENCED
+    """,
+}
+
+TABLE: dict[int, Failure] = {
+    getattr(KafkaError, name): failure for failure, names in _NAMES.items() for name in names.split()
+}
+"""By code."""
+
+NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+"""What is answered for a topic that was made a moment before, and passes then, and for one that is gone."""
+
+OF_A_LOGIN = {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED}
+"""How a connection fails whose broker does not let the client in, or is not let in by it."""
+
+
+def cause(error: KafkaError) -> int:
+    """Return the code that says why.
+
+    A consumer gives its fatal error as a message whose code is always _FATAL; the cause is in librdkafka's text alone,
+    so it is compared with librdkafka's own texts.
+    """
+    if error.code() != KafkaError._FATAL:
+        return error.code()
+    found = [code for code in TABLE if code != KafkaError._FATAL and KafkaError(code).str() in error.str()]
+    return max(found, key=lambda code: len(KafkaError(code).str()), default=KafkaError._FATAL)
+
+
+def meaning(error: KafkaError) -> Failure:
+    """Return what an error of a consumer, of an administrative request or of a record asks for."""
+    return TABLE.get(cause(error), Failure.UNKNOWN)
 
 
 def classify(error: KafkaError) -> Failure:
-    """Return what an error of a producer's transactional call, or of a consumer, asks for.
+    """Return what an error of a producer's transactional call asks for.
 
-    An error with none of librdkafka's three flags has an unknown outcome and counts as fatal
+    An error with none of librdkafka's three flags has an unknown outcome, unless it is a refusal
     (librdkafka, INTRODUCTION.md, "Transactional producer error handling").
     """
+    found = meaning(error)
+    if found is Failure.REFUSED:
+        return found
     if error.fatal() or error.code() == KafkaError._FATAL:
-        return Failure.FENCED if _cause_is_fencing(error) else Failure.FATAL
+        return found if found is Failure.FENCED else Failure.UNKNOWN
     # The flag stands before the code: FENCED_INSTANCE_ID from send_offsets is abortable there, and the
     # consumer, whose name it is, reports it as fatal on its own.
     if error.txn_requires_abort():
         return Failure.ABORT
     if error.retriable():
-        return Failure.RETRIABLE
-    return Failure.FENCED if error.code() in _FENCED else Failure.FATAL
+        return Failure.RETRY
+    return found if found is Failure.FENCED else Failure.UNKNOWN
 
 
-def _cause_is_fencing(error: KafkaError) -> bool:
-    """Return whether a fatal error is about a name that somebody else has now.
+def of(failed: KafkaException) -> KafkaError:
+    """Return the error that an exception carries."""
+    error: KafkaError = failed.args[0]
+    return error
 
-    A consumer gives its fatal error as a message whose code is always _FATAL; the cause is in librdkafka's text
-    alone, so it is compared with librdkafka's own texts.
+
+def of_a_group(error: KafkaError) -> bool:
+    """Return whether an error is of the group that an assigned consumer has to name, and never joins.
+
+    librdkafka looks for the group's coordinator all the same, for which a user may lack the right.
     """
-    if error.code() != KafkaError._FATAL:
-        return error.code() in _FENCED
-    return any(KafkaError(code).str() in error.str() for code in _FENCED)
+    return error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED

@@ -33,7 +33,7 @@ from confluent_kafka.admin import AdminClient
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
 from wcsup.kafka import clients, topics
-from wcsup.kafka.reader import messages
+from wcsup.kafka.reader import messages, reads_on
 from wcsup.kafka.watch import COUNTS_LOST
 
 log = logging.getLogger("wcsup.positions")
@@ -162,7 +162,7 @@ class Reading:
                 if error is None:
                     self._recorded.take(partition, message.key(), message.value())
                 elif error.code() != KafkaError._PARTITION_EOF:
-                    if error.fatal() or not error.retriable():
+                    if not reads_on(error):
                         raise KafkaException(error)
                 elif (message.offset() or 0) >= self._left.get(partition, 0):
                     self._left.pop(partition, None)

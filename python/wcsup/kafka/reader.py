@@ -6,6 +6,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from wcsup import _core
 from wcsup.errors import RetryError
+from wcsup.kafka import failures
 
 POLL_RECORDS = 20_000
 POLL_BYTES = 512 << 10
@@ -20,12 +21,21 @@ Notice = tuple[KafkaError, int]
 
 
 def messages(consumer: Consumer, most: int, seconds: float) -> list[Message]:
-    """Return what a consumer has by now, errors and ends of partitions among it; wait so long for the first.
+    """Return what an assigned consumer has by now, errors and ends of partitions among it; wait so long for the first.
 
-    `consume` waits for all of its messages or its whole time-out.
+    `consume` waits for all of its messages or its whole time-out. What concerns the group, which is none of its own, is
+    left out.
     """
     first = consumer.poll(seconds)
-    return [] if first is None else [first, *consumer.consume(most, 0)]
+    found = [] if first is None else [first, *consumer.consume(most, 0)]
+    return [message for message in found if (error := message.error()) is None or not failures.of_a_group(error)]
+
+
+def reads_on(error: KafkaError) -> bool:
+    """Return whether an assigned consumer goes on by itself after an error that it tells."""
+    if failures.of_a_group(error):
+        return True
+    return failures.meaning(error).passes and error.code() not in failures.NO_SUCH_TOPIC
 
 
 class Reader:

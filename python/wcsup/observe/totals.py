@@ -12,8 +12,8 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError
-from wcsup.kafka import clients, topics
-from wcsup.kafka.reader import Notice, messages
+from wcsup.kafka import clients, failures, topics
+from wcsup.kafka.reader import Notice, messages, reads_on
 from wcsup.pipeline.records import readable
 
 KEPT_WORDS = 100
@@ -42,7 +42,7 @@ class Reader:
         found = listed.topics[self.topic]
         if found.error is not None:
             self.close()
-            if found.error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
+            if found.error.code() in failures.NO_SUCH_TOPIC:
                 raise ConfigurationError(f"nothing was counted yet: topic {self.topic} does not exist; start wcsup run")
             raise ConfigurationError(f"topic {self.topic} can't be read: {found.error.str()}")
         self.partitions = sorted(found.partitions)
@@ -109,7 +109,7 @@ def _ended(notices: list[Notice]) -> set[int]:
     for error, partition in notices:
         if error.code() == KafkaError._PARTITION_EOF:
             ended.add(partition)
-        elif error.fatal() or not error.retriable():
+        elif not reads_on(error):
             raise KafkaException(error)
     return ended
 

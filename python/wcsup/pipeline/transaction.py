@@ -114,7 +114,7 @@ class Transactions:
             try:
                 self._producer.init_transactions(_QUICK_START_SECONDS)
             except KafkaException as failed:
-                if classify(failed.args[0]) is not Failure.RETRIABLE:
+                if classify(failed.args[0]) is not Failure.RETRY:
                     self._raise(failed.args[0])
             else:
                 self._disturbed = False
@@ -312,7 +312,7 @@ class Transactions:
                 return call(*arguments)
             except KafkaException as failed:
                 error = failed.args[0]
-                if classify(error) is not Failure.RETRIABLE:
+                if classify(error) is not Failure.RETRY:
                     self._raise(error)
                 log.warning("%s, trying again: %s", getattr(call, "__name__", "call"), error.str())
                 self._disturbed = True

@@ -248,7 +248,7 @@ class Worker:
             case Failure.FENCED:
                 self._replaced = True
                 raise FencedError(f"another process joined under this name; this one ends ({error.str()})")
-            case Failure.FATAL if error.code() == KafkaError._FATAL:
+            case Failure.UNKNOWN if error.code() == KafkaError._FATAL:
                 raise RetryError(f"the consumer failed: {error.str()}")
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
             raise gone(self._config, self._stage.input)
