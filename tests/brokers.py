@@ -59,8 +59,13 @@ class TestBroker:
     def kill(self) -> None:
         """End it as a crash of the host would: nothing is flushed, no client is told."""
         assert self._running is not None
-        with suppress(ProcessLookupError):
-            os.kill(self._running.pid, signal.SIGKILL)
+        kill(self._running.pid)
+
+
+def kill(pid: int) -> None:
+    """Kill a process that may have ended."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _extended(server: Callable[..., str], doors: Doors, more: str) -> Callable[..., str]:

@@ -3,6 +3,7 @@
 from cluster import cluster, nodes
 from fixtures import app, application, broker, data_dir, disks, doors, make_application, own_logging, proxy, wcsup
 from mocked import mock
+from secured import secured
 
 __all__ = [
     "app",
@@ -17,5 +18,6 @@ __all__ = [
     "nodes",
     "own_logging",
     "proxy",
+    "secured",
     "wcsup",
 ]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ class Shell:
     def __init__(self, config: Config, place: Path) -> None:
         self.config = config
         self.place = place
-        self.application = Application(config)
         self._started: list[tuple[str, subprocess.Popen[bytes]]] = []
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WCSUP_")}
         values = {name: getattr(config, name) for name in ("bootstrap_servers", "app_id", "topic_prefix")}
@@ -41,7 +41,13 @@ class Shell:
             "WCSUP_STATE_DIR": str(config.state),
             "WCSUP_PARTITIONS": str(config.partitions),
             "WCSUP_DATA_DIR": str(place / "no-embedded-broker"),
+            **({"WCSUP_KAFKA_CONFIG": str(config.kafka_config)} if config.kafka_config else {}),
         }
+
+    @cached_property
+    def application(self) -> Application:
+        """The application, as the test's own clients see it."""
+        return Application(self.config)
 
     def __call__(self, line: str, stdin: bytes = b"") -> Done:
         """Call a command and wait for its end."""

@@ -55,6 +55,8 @@ class ConfigurationError(WcsupError):
 
 class DiskError(ConfigurationError):
     """The disk of the state directory is full, fails or can't be written. What is on it is left as it is."""
+
+
 class RefusedError(ConfigurationError):
     """The brokers refuse something until somebody changes it: rights, a password, a limit, a setting.
 

@@ -1,5 +1,6 @@
 """Which settings of `--kafka-config` reach Kafka's clients, and what a new one is connected to."""
 
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,43 @@ def test_no_setting_keeps_a_reader_from_hearing_that_its_offset_is_not_there(
     wait_for("it has gone to the start", told)
     assert f"{TOPIC} [0]: offset reset (at offset 1000" in heard[0]
     reader.close()
+
+
+SECRET = "hunter2"  # noqa: S105 - it opens nothing
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"sasl.password {SECRET}",
+        f"sasl.password: {SECRET}",
+        f"sasl.password: hun={SECRET}",
+        SECRET,
+        f"sasl.oauthbearer.method={SECRET}",
+        f"oauth_cb={SECRET}",
+        f"ssl.key.pem={SECRET}",
+    ],
+)
+def test_no_message_repeats_what_may_be_a_secret(line: str, config: Config) -> None:
+    write(config, f"# a comment\nsecurity.protocol=SSL\nsasl.password=geheim\n{line}\n")
+    with pytest.raises(UsageError) as refused:
+        clients.admin(config)
+    said = "".join(traceback.format_exception(refused.value))
+    assert SECRET not in said
+    assert "geheim" not in said
+    assert "kafka.properties" in said
+
+
+def test_a_malformed_line_is_named_by_its_number(config: Config) -> None:
+    write(config, f"linger.ms=5\nsasl.password {SECRET}\n")
+    with pytest.raises(UsageError, match=r"kafka\.properties:2: expected key=value"):
+        clients.read_properties(config)
+
+
+def test_a_setting_that_is_no_secret_is_named_with_its_value(config: Config) -> None:
+    write(config, "compression.type=paper\n")
+    with pytest.raises(UsageError, match='"paper" for configuration property "compression'):
+        clients.admin(config)
 
 
 def test_a_transactional_producer_is_connected_to_a_broker_and_not_to_the_address_it_was_given(

@@ -80,7 +80,8 @@ class Cluster:
 
 
 def connect(config: Config) -> Cluster:
-    """Ask every broker; raise `BrokerUnreachableError` where none answers."""
+    """Ask every broker; raise what says why where none answers."""
+    clients.check_reachable(config)
     heard = _Features()
     logger = logging.Logger("features")  # its own, at no level: it is no part of the program's logs
     logger.addHandler(heard)

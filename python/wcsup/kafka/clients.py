@@ -1,26 +1,35 @@
 """How wcsup's Kafka clients are set up; every client of the program is made here."""
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.errors import BrokerUnreachableError, UsageError
+from wcsup.errors import RetryError, UsageError
+from wcsup.kafka import causes, failures
+from wcsup.kafka.causes import CAUSES
+from wcsup.kafka.failures import Failure
 from wcsup.kafka.reader import Reader
 from wcsup.kafka.writer import Writer
 
 log = logging.getLogger("wcsup.kafka")
+log.addFilter(causes.SaidElsewhere())
 
 REACH_SECONDS = 10.0
 """How long a broker may take to answer the first request before it counts as unreachable."""
 
+REFUSED_SECONDS = 4.0
+"""How long clients that are not let in go on trying before a command says so: a broker that starts may not know yet."""
+
+_TRY_SECONDS = 1.0
 _AGAIN_SECONDS = 0.05
 """How long after a connection broke the request is made again."""
 
@@ -57,6 +66,10 @@ _EXACTLY_ONCE = "counting exactly once rests on it"
 _WHY: Final = {"log.connection.close": "the log is to say which connection broke before a producer was renewed"}
 """Why a setting is not the user's, where that is not `_EXACTLY_ONCE`."""
 
+_KEY = re.compile(r"[A-Za-z0-9._-]+")
+_SECRET = re.compile("password|passphrase|secret|token|jaas|oauth|assertion|credential|key|pem", re.IGNORECASE)
+"""Parts of the names of settings whose values are said to nobody."""
+
 Settings = dict[str, Any]
 Client = TypeVar("Client")
 Answer = TypeVar("Answer")
@@ -79,9 +92,10 @@ def read_properties(config: Config) -> Settings:
         if not text or text.startswith("#"):
             continue
         key, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"{config.kafka_config}:{number}: expected key=value, found {text!r}")
         key, value = key.strip(), value.strip()
+        if not equals or not _KEY.fullmatch(key):
+            # What stands there may be a password, so it is not repeated.
+            raise UsageError(f"{config.kafka_config}:{number}: expected key=value, such as linger.ms=5")
         if key not in _KEPT:
             settings[key] = value
         elif value.lower() not in _KEPT[key]:
@@ -100,6 +114,7 @@ def settings(config: Config, **own: Any) -> Settings:
         "bootstrap.servers": config.bootstrap_servers,
         "client.id": config.app_id,
         "logger": log,
+        "error_cb": CAUSES.hear,
         # A restarted broker is found again at once; the default backs off to 10 s.
         "reconnect.backoff.ms": 20,
         "reconnect.backoff.max.ms": 500,
@@ -113,14 +128,30 @@ def settings(config: Config, **own: Any) -> Settings:
     }
 
 
+def user(config: Config) -> str | None:
+    """Return the name that clients log in by, where they do so by one."""
+    return read_properties(config).get("sasl.username")
+
+
 def _make(config: Config, kind: Callable[[Settings], Client], values: Settings) -> Client:
     file = f" of {config.kafka_config}" if config.kafka_config else ""
     try:
         return kind(values)
     except KafkaException as error:
-        raise UsageError(f"librdkafka refuses the settings{file}: {error.args[0].str()}") from error
+        said = _without_secrets(error.args[0].str(), values)
+        raise UsageError(f"librdkafka refuses the settings{file}: {said}") from None
     except (TypeError, ValueError) as error:  # a text where the client wants a function, such as error_cb
-        raise UsageError(f"the Kafka client refuses the settings{file}: {error}") from error
+        raise UsageError(
+            f"the Kafka client refuses the settings{file}: {_without_secrets(str(error), values)}"
+        ) from None
+
+
+def _without_secrets(text: str, values: Settings) -> str:
+    """Return a text without the values of settings that may be secrets."""
+    secrets = {str(value) for key, value in values.items() if _SECRET.search(key) and value}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "…")
+    return text
 
 
 def admin(config: Config, **own: Any) -> AdminClient:
@@ -139,6 +170,11 @@ class _Quiet:
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Take a line of librdkafka's log; its facility is the first argument."""
         log.log(logging.DEBUG if arguments[0] == "TXNERR" else level, text, *arguments)
+
+
+def producer(config: Config, on_delivery: Callable[[KafkaError | None, Message], None], **own: Any) -> Producer:
+    """Return a producer without transactions, which tells from within its calls what came of each record."""
+    return _make(config, Producer, settings(config, enable_idempotence=True, **own) | {"on_delivery": on_delivery})
 
 
 class _Listener:
@@ -275,7 +311,7 @@ def _assigned(config: Config, isolation: str) -> Settings:
     return _reading(
         config,
         isolation,
-        group_id=f"{config.app_id}-reader",
+        group_id=config.reduce_group,
         queued_min_messages=200_000,
         queued_max_messages_kbytes=65_536,
         fetch_wait_max_ms=10,
@@ -283,7 +319,10 @@ def _assigned(config: Config, isolation: str) -> Settings:
 
 
 def assigned_consumer(config: Config, isolation: Literal["read_committed", "read_uncommitted"] = COMMITTED) -> Consumer:
-    """Return a consumer that reads by `assign()` and never joins its group nor commits."""
+    """Return a consumer that reads by `assign()` and never joins its group nor commits.
+
+    It has to name a group all the same, whose coordinator librdkafka looks for: one that its user may know of.
+    """
     return _make(config, Consumer, _assigned(config, isolation))
 
 
@@ -317,7 +356,7 @@ def restoring_reader(config: Config) -> Reader:
         config,
         _reading(
             config,
-            group_id=f"{config.app_id}-reader",
+            group_id=config.reduce_group,
             queued_min_messages=20_000,
             queued_max_messages_kbytes=16_384,
             fetch_max_bytes=2_000_000,
@@ -339,32 +378,59 @@ def offsets_reader(config: Config, group: str) -> Consumer:
 
 
 def check_reachable(config: Config) -> None:
-    """Raise `BrokerUnreachableError` where no broker answers within `REACH_SECONDS`."""
-    unreachable(config, lambda: admin(config).list_topics(timeout=REACH_SECONDS))
+    """Raise an error that says why, where no broker answers.
+
+    That is a `BrokerUnreachableError` after `REACH_SECONDS`, and a `RefusedError`, sooner, where brokers are there and
+    do not let this client in.
+    """
+    began, sought = time.monotonic(), False
+    CAUSES.told = True
+    try:
+        while not _answers(config, _TRY_SECONDS):
+            waited = time.monotonic() - began
+            if waited >= REFUSED_SECONDS and not sought:
+                sought = True
+                if (refused := causes.refusal(settings(config), began)) is not None:
+                    raise refused
+            if waited >= REACH_SECONDS:
+                raise causes.silence(settings(config), began, waited)
+    finally:
+        CAUSES.told = False
+
+
+def _answers(config: Config, seconds: float) -> bool:
+    """Return whether a broker answers within so long."""
+    client = admin(config)
+    try:
+        client.list_topics(timeout=seconds)
+    except KafkaException as failed:
+        client.poll(0)  # which is when it tells why
+        if not failures.meaning(failures.of(failed)).passes:
+            raise
+        time.sleep(_AGAIN_SECONDS)
+        return False
+    return True
 
 
 def unreachable(config: Config, ask: Callable[[], Answer]) -> Answer:
-    """Return what `ask` returns; a request that no broker answered becomes `BrokerUnreachableError`.
+    """Return what `ask` returns, asking again for `REACH_SECONDS` where it fails with what passes by itself.
 
-    Where a connection breaks under the request it is made again: librdkafka does not do that.
+    Then it raises what `check_reachable` does where no broker answered, and a `RetryError` where they did and could not
+    say. Any other `KafkaException` goes through.
     """
-    deadline = time.monotonic() + REACH_SECONDS
+    began = time.monotonic()
     while True:
         try:
             return ask()
-        except KafkaException as error:
-            code = error.args[0].code()
-            if code == KafkaError._TRANSPORT and time.monotonic() < deadline:
+        except KafkaException as failed:
+            error = failures.of(failed)
+            found, waited = failures.meaning(error), time.monotonic() - began
+            if not found.passes:
+                raise
+            if waited < REACH_SECONDS:
                 time.sleep(_AGAIN_SECONDS)
                 continue
-            if code in {
-                KafkaError._TRANSPORT,
-                KafkaError._TIMED_OUT,
-                KafkaError._ALL_BROKERS_DOWN,
-                KafkaError._RESOLVE,
-            }:
-                raise BrokerUnreachableError(
-                    f"no Kafka broker answered at {config.bootstrap_servers} within {REACH_SECONDS:.0f} s; "
-                    "check the address (--bootstrap-servers) and that it runs (wcsup broker status)"
-                ) from error
-            raise
+            admin(config).poll(0)
+            if found is Failure.SILENT:
+                raise causes.silence(settings(config), began, waited) from failed
+            raise RetryError(f"Kafka could not say for {waited:.0f} s what it was asked: {error.str()}") from failed

@@ -54,6 +54,7 @@ def _lags(config: Config) -> dict[str, float | None]:
         if embedded is None:
             return unknown
         config = replace(config, bootstrap_servers=embedded.bootstrap)
+    clients.check_reachable(config)
     admin = clients.admin(config)
     listed = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
     lines = listed.get(config.topic("lines"))
