@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from confluent_kafka.admin._config import ConfigResource
-from confluent_kafka.admin._resource import ResourceType
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from wcsup import logs
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, RetryError, WcsupError
-from wcsup.kafka import clients
+from wcsup.kafka import clients, failures, refusals, topics
+from wcsup.kafka.failures import Failure
+from wcsup.kafka.refusals import About
+from wcsup.kafka.rights import Right
 from wcsup.sources import Refused, Splitter, Stop, chunks, name, size
 
 log = logging.getLogger("wcsup.feed")
@@ -106,12 +107,13 @@ class Feeder:
         self._on_refused = on_refused
         self._reported = 0.0
         self._failure: KafkaError | None = None
+        self._config = config
         self._topic = config.topic("lines")
         self._partitions, self._max_bytes = _limits(config)
         self._partition = time.time_ns() % self._partitions
-        settings = clients.settings(
+        self._producer = clients.producer(
             config,
-            enable_idempotence=True,
+            self._not_delivered,
             compression_type="lz4",
             linger_ms=5,
             batch_size=1_000_000,
@@ -122,7 +124,6 @@ class Feeder:
             # A report for each line would cost more than writing it does.
             delivery_report_only_error=True,
         )
-        self._producer = Producer({**settings, "on_delivery": self._not_delivered})
 
     @property
     def batch(self) -> int:
@@ -220,6 +221,9 @@ class Feeder:
         lost = f"{self.progress.failed:,} lines were not written after {self.progress.written:,} that were"
         if failure.code() == KafkaError._MSG_TIMED_OUT:
             return BrokerUnreachableError(f"{lost}: no broker took them for {GIVE_UP_SECONDS} s")
+        if failures.meaning(failure) is Failure.REFUSED:
+            about = About(self._topic, rights=[Right("topic", self._topic, "WRITE")])
+            return ConfigurationError(f"{lost}: {refusals.refused(self._config, failure, about)}")
         return RetryError(f"{lost}: {failure.str()}")
 
 
@@ -230,9 +234,8 @@ def _limits(config: Config) -> tuple[int, int]:
     found = clients.unreachable(config, lambda: admin.list_topics(topic, timeout=clients.REACH_SECONDS)).topics[topic]
     if found.error is not None:
         raise ConfigurationError(f"topic {topic}: {found.error.str()}; wcsup run makes it")
-    resource = ConfigResource(ResourceType.TOPIC, topic)
-    entries = admin.describe_configs([resource])[resource].result()
-    return len(found.partitions), int(entries["max.message.bytes"].value)
+    entries = topics.configs(admin, config, ["lines"])["lines"]
+    return len(found.partitions), int(entries["max.message.bytes"] or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
 
     def run(config: Config, slot: str, log: Logging) -> ExitStatus:
         from wcsup import _core
-        from wcsup.kafka import application
+        from wcsup.kafka import application, rights
         from wcsup.pipeline.report import Job
         from wcsup.pipeline.worker import end, work
 
@@ -30,7 +30,7 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
         job = Job(role, slot.removeprefix(f"{role}-"), config)
         log.start(job.name)
         config = connect(config)
-        application.prepare(config)
+        application.prepare(config, rights.of_role(config, role))
         application.check_positions(config)
         try:
             return work(Job(job.role, job.slot, config))

@@ -11,20 +11,23 @@ where Kafka has forgotten those, nobody knows where counting stopped, and the ap
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
-from wcsup.kafka import clients, groups, positions, topics
+from wcsup.kafka import clients, failures, groups, positions, refusals, rights, topics
+from wcsup.kafka.failures import Failure
 from wcsup.kafka.positions import APPLICATION
-from wcsup.kafka.reader import messages
+from wcsup.kafka.reader import messages, reads_on
+from wcsup.kafka.refusals import About
+from wcsup.kafka.rights import Right
 
 log = logging.getLogger("wcsup.application")
 
@@ -100,17 +103,18 @@ def owner(config: Config, admin: AdminClient) -> Application | None:
     return None if first is None else Application.read(first)
 
 
-def prepare(config: Config) -> None:
+def prepare(config: Config, needed: Sequence[Right] = ()) -> None:
     """Make and check the topics, and see that they are this application's; a first start claims them.
 
-    Raises `ConfigurationError` for topics that do not fit, that belong to another application, or of which nobody knows
-    how far they are counted.
+    `needed` is what the caller will do with the topics. Raises `ConfigurationError` for topics that do not fit, that
+    belong to another application, or of which nobody knows how far they are counted, and for rights that are lacking.
     """
     admin = clients.admin(config)
-    found = owner(config, admin)
+    with refusals.told(config, About(rights=[*needed, *rights.checked(config, topics.NAMES)])):
+        found = owner(config, admin)
     if found is not None:
         found.refuse_changes(config)
-    made = topics.ensure(config, fixed=found is not None)
+    made = topics.ensure(config, fixed=found is not None, needed=needed)
     if found is None:
         _claim(config, admin, new=set(made) == set(topics.NAMES))
 
@@ -154,11 +158,14 @@ def write(config: Config, records: list[tuple[bytes, bytes]], partitions: range 
         if error is not None:
             failed.append(error)
 
-    producer = Producer({**clients.settings(config), "enable.idempotence": True, "linger.ms": 0})
+    producer = clients.producer(config, delivered, linger_ms=0)
     for partition in partitions:
         for key, value in records:
-            producer.produce(config.topic("positions"), value, key, partition=partition, on_delivery=delivered)
+            producer.produce(config.topic("positions"), value, key, partition=partition)
     left = producer.flush(_PATIENCE_SECONDS)
+    if failed and failures.meaning(failed[0]) is Failure.REFUSED:
+        topic = config.topic("positions")
+        raise refusals.refused(config, failed[0], About(topic, rights=[Right("topic", topic, "WRITE")]))
     if left or failed:
         why = failed[0].str() if failed else f"no broker took them within {_PATIENCE_SECONDS:.0f} s"
         raise ConfigurationError(f"the application can't be recorded in {config.topic('positions')}: {why}")
@@ -236,7 +243,7 @@ def _read(consumer: Consumer, topic: str, partition: int, end: int) -> Iterator[
             elif error.code() == KafkaError._PARTITION_EOF:
                 if (message.offset() or 0) >= end:
                     return
-            elif error.fatal() or not error.retriable():
+            elif not reads_on(error):
                 raise KafkaException(error)
         if time.monotonic() > deadline:
             raise RetryError(

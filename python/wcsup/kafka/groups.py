@@ -6,6 +6,8 @@ from confluent_kafka.admin import AdminClient
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
 from wcsup.kafka import clients
+from wcsup.kafka.refusals import About, forbidden, told
+from wcsup.kafka.rights import Right
 from wcsup.kafka.topics import patiently
 
 
@@ -23,7 +25,8 @@ def offsets(config: Config, group: str, topic: str, partitions: int) -> list[Top
                 raise KafkaException(partition.error)
         return found
 
-    return patiently(ask)
+    with told(config, About(topic, group, rights=[Right("topic", topic, "READ")])):
+        return patiently(ask)
 
 
 def committed(config: Config, group: str, topic: str, partitions: int) -> dict[int, int]:
@@ -36,9 +39,10 @@ def members(admin: AdminClient, group: str) -> int:
     try:
         return len(admin.describe_consumer_groups([group])[group].result().members)
     except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+        cause = error.args[0]
+        if cause.code() == KafkaError.GROUP_ID_NOT_FOUND:
             return 0
-        raise
+        raise KafkaException(KafkaError(cause.code(), f"group {group}: {cause.str()}")) from error
 
 
 def delete(admin: AdminClient, config: Config) -> list[str]:
@@ -55,6 +59,8 @@ def delete(admin: AdminClient, config: Config) -> list[str]:
             code = error.args[0].code()
             if code == KafkaError.NON_EMPTY_GROUP:
                 raise ConfigurationError(f"group {group} has members: stop its workers first") from error
+            if code == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                raise forbidden(config, [Right("group", group, "DELETE")]) from error
             if code != KafkaError.GROUP_ID_NOT_FOUND:
                 raise
     return gone

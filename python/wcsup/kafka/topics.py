@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,7 +22,9 @@ from confluent_kafka.cimpl import NewTopic
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
-from wcsup.kafka import clients, replication
+from wcsup.kafka import clients, failures, refusals, replication, rights
+from wcsup.kafka.refusals import About
+from wcsup.kafka.rights import Right
 
 log = logging.getLogger("wcsup.topics")
 
@@ -72,18 +74,22 @@ class Identity:
     """Topic id by plain name (`lines`, `words`, …)."""
 
 
-def ensure(config: Config, *, fixed: bool = False) -> list[str]:
+def ensure(config: Config, *, fixed: bool = False, needed: Sequence[Right] = ()) -> list[str]:
     """Make the topics that are missing, and return their plain names.
 
-    `fixed`: the number of partitions is the application's for good. It warns of copies that are fewer than they could
-    be. Raises `ConfigurationError` for a topic that does not fit or can't have the copies that are asked for.
+    `fixed`: the number of partitions is the application's for good. `needed` is what the caller will do with the
+    topics. It warns of copies that are fewer than they could be. Raises `ConfigurationError` for a topic that does not
+    fit or can't have the copies that are asked for, and for rights that are lacking.
     """
     admin = clients.admin(config)
     existing = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS))
     missing = [name for name in NAMES if config.topic(name) not in existing.topics]
     live = len(existing.brokers)
+    wanted = [*needed, *rights.checked(config, NAMES)]
     if missing:
-        _create(admin, config, missing, replication.for_new(config, live))
+        _create(admin, config, missing, replication.for_new(config, live), wanted)
+    if (refused := refusals.lacking(config, wanted)) is not None:
+        raise refused
     _check(admin, config, fixed=fixed)
     there = {name: existing.topics[config.topic(name)] for name in NAMES if name not in missing}
     for remark in replication.remarks(config, live, missing, there):
@@ -91,7 +97,8 @@ def ensure(config: Config, *, fixed: bool = False) -> list[str]:
     return missing
 
 
-def _create(admin: AdminClient, config: Config, names: list[str], replicas: int) -> None:
+def _create(admin: AdminClient, config: Config, names: list[str], replicas: int, wanted: Sequence[Right]) -> None:
+    """Make topics, of which none can be seen; one that is there all the same lacks rights of those that are wanted."""
     durable = replication.settings(replicas)
     deadline = time.monotonic() + 30
     while names:
@@ -103,11 +110,8 @@ def _create(admin: AdminClient, config: Config, names: list[str], replicas: int)
         for topic, future in admin.create_topics(new).items():
             try:
                 future.result()
-            except KafkaException as error:
-                # Somebody else was faster, or a deletion of the same name has not ended: only the
-                # latter leaves the topic missing, and then it is made again.
-                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise ConfigurationError(f"topic {topic} can't be made: {error.args[0].str()}") from error
+            except KafkaException as failed:
+                _judge_making(config, topic, failures.of(failed), names, wanted)
         there = admin.list_topics(timeout=clients.REACH_SECONDS).topics
         for name in names:
             found = there.get(config.topic(name))
@@ -118,6 +122,22 @@ def _create(admin: AdminClient, config: Config, names: list[str], replicas: int)
         if again:
             time.sleep(0.05)
         names = again
+
+
+def _judge_making(config: Config, topic: str, error: KafkaError, names: Sequence[str], wanted: Sequence[Right]) -> None:
+    """Raise what it means that a topic was not made; nothing where it may be there, or be made the next time."""
+    forbidden = error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+    if forbidden or error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+        # Somebody else was faster, or a deletion of the same name has not ended: only the latter leaves the topic
+        # missing, and then it is made again. Or it is there, and may not be seen.
+        lacking = rights.lacking(clients.admin(config), wanted)
+        hidden = {right.name for right in lacking}
+        if forbidden and (len(names) == len(NAMES) or not {config.topic(name) for name in names} <= hidden):
+            lacking = [*rights.to_make(config, names), *lacking]
+        if lacking:
+            raise refusals.forbidden(config, lacking)
+    elif not failures.meaning(error).passes:
+        raise ConfigurationError(f"topic {topic} can't be made: {error.str()}")
 
 
 def _check(admin: AdminClient, config: Config, *, fixed: bool) -> None:
@@ -143,8 +163,8 @@ def _keep(admin: AdminClient, config: Config, entries: Mapping[str, str | None])
     except KafkaException as error:
         raise ConfigurationError(
             f"topic {topic} has {was} and would lose what reducers have not counted by then, and Kafka refuses the "
-            f"change ({error.args[0].str()}). Set it: kafka-configs.sh --alter --topic {topic} --add-config "
-            + ",".join(f"{key}={value}" for key, value in KEPT.items())
+            f"change, which needs ALTER_CONFIGS of the topic ({error.args[0].str()}). Set it: kafka-configs.sh --alter "
+            f"--topic {topic} --add-config " + ",".join(f"{key}={value}" for key, value in KEPT.items())
         ) from error
     log.warning("topic %s had %s: it now keeps records until they are counted, whatever their age or size", topic, was)
 
@@ -161,11 +181,16 @@ def _partitions(admin: AdminClient, config: Config) -> dict[str, int]:
 def configs(admin: AdminClient, config: Config, names: Iterable[str]) -> dict[str, dict[str, str | None]]:
     """Return the configuration of topics that exist, by plain name."""
     resources = {name: ConfigResource(ResourceType.TOPIC, config.topic(name)) for name in names}
-    answers = admin.describe_configs(list(resources.values())) if resources else {}
-    return {
-        name: {key: entry.value for key, entry in answers[resource].result().items()}
-        for name, resource in resources.items()
-    }
+
+    def ask() -> dict[str, dict[str, str | None]]:
+        answers = admin.describe_configs(list(resources.values())) if resources else {}
+        return {
+            name: {key: entry.value for key, entry in answers[resource].result().items()}
+            for name, resource in resources.items()
+        }
+
+    with refusals.told(config, About(rights=rights.checked(config, resources))):
+        return patiently(ask)
 
 
 def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str | None], *, fixed: bool) -> str | None:
@@ -224,21 +249,30 @@ def miscount(config: Config, name: str, partitions: int, *, fixed: bool) -> str 
 
 
 def identity(admin: AdminClient, config: Config) -> Identity:
-    """Return the ids of the cluster and of the application's topics."""
+    """Return the ids of the cluster and of the application's topics.
+
+    Raises `ConfigurationError` for a topic that does not exist, or may not be seen.
+    """
+    known_by = time.monotonic() + _PASSING_SECONDS
 
     def ask() -> Identity:
         names = TopicCollection([config.topic(name) for name in NAMES])
         described = admin.describe_topics(names, request_timeout=clients.REACH_SECONDS)
         cluster = admin.describe_cluster(request_timeout=clients.REACH_SECONDS)
-        ids = {name: str(described[config.topic(name)].result().topic_id) for name in NAMES}
+        ids: dict[str, str] = {}
+        for name in NAMES:
+            try:
+                ids[name] = str(described[config.topic(name)].result().topic_id)
+            except KafkaException as failed:
+                if failures.of(failed).code() in failures.NO_SUCH_TOPIC and time.monotonic() > known_by:
+                    raise ConfigurationError(
+                        f"topic {config.topic(name)} does not exist; wcsup run makes missing ones"
+                    ) from failed
+                raise
         return Identity(cluster.result().cluster_id or "", ids)
 
-    try:
+    with refusals.told(config, About(rights=rights.of_run(config))):
         return clients.unreachable(config, lambda: patiently(ask))
-    except KafkaException as error:
-        raise ConfigurationError(
-            f"a topic of {config.app_id} can't be described: {error.args[0].str()}; wcsup run makes missing ones"
-        ) from error
 
 
 def starts(admin: AdminClient, partitions: list[TopicPartition]) -> dict[tuple[str, int], int]:
@@ -276,13 +310,18 @@ def _list_offsets(
     futures: dict[TopicPartition, Future[Any]] = admin.list_offsets(
         wanted, isolation_level=isolation, request_timeout=clients.REACH_SECONDS
     )
-    try:
-        return {(p.topic, p.partition): future.result() for p, future in futures.items()}
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.FENCED_LEADER_EPOCH:
-            # The client goes on sending the epoch from before a broker's restart until it learns of the new one.
-            admin.list_topics(timeout=clients.REACH_SECONDS)
-        raise
+    found: dict[tuple[str, int], ListOffsetsResultInfo] = {}
+    for p, future in futures.items():
+        try:
+            found[p.topic, p.partition] = future.result()
+        except KafkaException as failed:
+            error = failures.of(failed)
+            if error.code() == KafkaError.FENCED_LEADER_EPOCH:
+                # The client goes on sending the epoch from before a broker's restart until it learns of the new one.
+                admin.list_topics(timeout=clients.REACH_SECONDS)
+            where = f"partition {p.partition} of {p.topic}"
+            raise KafkaException(KafkaError(error.code(), f"{where}: {error.str()}")) from failed
+    return found
 
 
 def _offsets(
@@ -303,19 +342,6 @@ def _offsets(
     return patiently(ask)
 
 
-_PASSING = {
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.FENCED_LEADER_EPOCH,
-    KafkaError.UNKNOWN_LEADER_EPOCH,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError._TRANSPORT,
-}
-"""What brokers answer while leaders and coordinators move, or just after a topic was made; and a broken connection."""
-
 _PASSING_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.05
 """A start asks for topics that were made a moment before, and waits for nothing else then."""
@@ -329,7 +355,7 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
         try:
             return ask()
         except KafkaException as error:
-            if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+            if not failures.meaning(failures.of(error)).passes or time.monotonic() > deadline:
                 raise
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
@@ -342,7 +368,8 @@ def delete(admin: AdminClient, config: Config) -> list[str]:
     if names:
         for topic, future in admin.delete_topics(names).items():
             try:
-                future.result()
+                with refusals.told(config, About(topic, rights=[Right("topic", topic, "DELETE")])):
+                    future.result()
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise ConfigurationError(f"topic {topic} can't be deleted: {error.args[0].str()}") from error

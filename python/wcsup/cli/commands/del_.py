@@ -66,10 +66,15 @@ def _stop_supervisor(config: Config, force: bool) -> None:
 
 
 def _delete_from_kafka(config: Config, force: bool) -> list[str]:
-    from wcsup.kafka import application, clients, groups, topics
+    from wcsup.kafka import application, clients, groups, refusals, topics
+    from wcsup.kafka.refusals import About
+    from wcsup.kafka.rights import Right
 
     admin = clients.admin(config)
-    if (owner := application.owner(config, admin)) is not None:
+    positions = config.topic("positions")
+    with refusals.told(config, About(positions, rights=[Right("topic", positions, "READ")])):
+        owner = application.owner(config, admin)
+    if owner is not None:
         owner.refuse_others(config)
     if not force:
         _await_no_members(admin, config)

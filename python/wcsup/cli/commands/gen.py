@@ -74,11 +74,11 @@ def command(
 
     from wcsup import prose
     from wcsup.feed import Feeder
-    from wcsup.kafka import application
+    from wcsup.kafka import application, rights
     from wcsup.sources import Stop, size
 
     config = connect(config)
-    application.prepare(config)
+    application.prepare(config, rights.of_feed(config))
     stop = Stop()
     signals = _stop_on_signals(stop)
     began = time.monotonic()

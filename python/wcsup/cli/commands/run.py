@@ -128,7 +128,7 @@ def command(
     was to end when all is counted and was ended before.
     """
     from wcsup.feed import FeedJob
-    from wcsup.kafka import application
+    from wcsup.kafka import application, rights
     from wcsup.observe.lag import LagWatch
     from wcsup.observe.outcome import Outcome
     from wcsup.observe.retention import RetentionWatch
@@ -153,7 +153,8 @@ def command(
         site = during.enter_context(_site(http, config)) if http else None
         config = connect(config)
         watch = LagWatch(config)
-        application.prepare(config)
+        fed = rights.of_feed(config) if input else []
+        application.prepare(config, [*rights.of_run(config), *fed])
         application.check_positions(config)
         open_directory(config)
         during.enter_context(watch)

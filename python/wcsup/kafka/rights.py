@@ -1,0 +1,149 @@
+"""What a user has to be allowed to do on a cluster with an authorizer, what it lacks of that, and what gives it."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+
+from wcsup.config import Config
+from wcsup.kafka import failures
+
+_ANSWER_SECONDS = 5.0
+
+_MAP = {"lines": "READ", "words": "WRITE", "dead-letters": "WRITE", "positions": "READ WRITE"}
+_REDUCE = {
+    "words": "READ WRITE",
+    "counts": "READ WRITE",
+    "top": "WRITE",
+    "dead-letters": "WRITE",
+    "positions": "READ WRITE",
+}
+_FEED = {"lines": "WRITE", "positions": "READ"}
+_CHECKED = "DESCRIBE_CONFIGS"
+"""What the check of the topics at a start needs of each."""
+_NAMES = {
+    "READ": "Read",
+    "WRITE": "Write",
+    "CREATE": "Create",
+    "DELETE": "Delete",
+    "DESCRIBE_CONFIGS": "DescribeConfigs",
+}
+"""Operations as kafka-acls.sh has them."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Right:
+    """What may be done with something."""
+
+    kind: str
+    """As kafka-acls.sh names the option: `topic`, `group`, `transactional-id`, or `cluster`."""
+    name: str
+    operation: str
+    prefix: bool = False
+    """Whether it is for everything whose name begins so."""
+
+
+def of_role(config: Config, role: Literal["map", "reduce"]) -> list[Right]:
+    """Return what a worker needs of topics."""
+    return _of_topics(config, _MAP if role == "map" else _REDUCE)
+
+
+def of_run(config: Config) -> list[Right]:
+    """Return what `wcsup run` and its workers need of topics."""
+    return sorted({*of_role(config, "map"), *of_role(config, "reduce")})
+
+
+def of_feed(config: Config) -> list[Right]:
+    """Return what it takes to write lines."""
+    return _of_topics(config, _FEED)
+
+
+def checked(config: Config, names: Iterable[str]) -> list[Right]:
+    """Return what the check of topics at a start needs; `names` are plain ones."""
+    return [Right("topic", config.topic(name), _CHECKED) for name in names]
+
+
+def to_make(config: Config, names: Iterable[str]) -> list[Right]:
+    """Return what it takes to make topics: with a prefix one right is enough for all of them."""
+    if config.topic_prefix:
+        return [Right("topic", config.topic_prefix, "CREATE", prefix=True)]
+    return [Right("topic", config.topic(name), "CREATE") for name in names]
+
+
+def of_name(config: Config, transactional_id: str) -> Right:
+    """Return the right to a transactional id, for all ids that the application has."""
+    prefix = f"{config.app_id}-"
+    prefixed = transactional_id.startswith(prefix)
+    return Right("transactional-id", prefix if prefixed else transactional_id, "WRITE", prefixed)
+
+
+def _of_topics(config: Config, needed: dict[str, str]) -> list[Right]:
+    return [
+        Right("topic", config.topic(name), operation)
+        for name, operations in needed.items()
+        for operation in operations.split()
+    ]
+
+
+def lacking(admin: AdminClient, wanted: Iterable[Right]) -> list[Right]:
+    """Return the rights to topics among those wanted that the brokers don't see (KIP-430).
+
+    A topic that does not exist lacks nothing, unless not even that may be known. Raises `KafkaException` where the
+    brokers do not answer.
+    """
+    topics = [right for right in wanted if right.kind == "topic" and not right.prefix]
+    if not topics:
+        return []
+    names = sorted({right.name for right in topics})
+    answers = admin.describe_topics(
+        TopicCollection(names), include_authorized_operations=True, request_timeout=_ANSWER_SECONDS
+    )
+    given = {name: _operations(answer) for name, answer in answers.items()}
+    return [right for right in topics if (there := given[right.name]) is not None and right.operation not in there]
+
+
+def _operations(answer: Any) -> set[str] | None:
+    """Return what may be done with a topic; none where that is not known."""
+    try:
+        operations = answer.result().authorized_operations
+    except KafkaException as failed:
+        error = failures.of(failed)
+        if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return set()
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise
+    return None if operations is None else {operation.name for operation in operations}
+
+
+def said(rights: Sequence[Right]) -> str:
+    """Return the rights in words, such as `WRITE topic a and READ group b`."""
+    by_thing: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for right in rights:
+        name = f"{right.name}*" if right.prefix else right.name
+        by_thing[right.kind, name].append(right.operation)
+    return " and ".join(f"{', '.join(operations)} {kind} {name}" for (kind, name), operations in by_thing.items())
+
+
+def commands(address: str, user: str, rights: Sequence[Right]) -> str:
+    """Return the commands that give a user rights, one for all topics that lack the same."""
+    by_name: dict[tuple[str, str, bool], list[str]] = defaultdict(list)
+    for right in rights:
+        by_name[right.kind, right.name, right.prefix].append(right.operation)
+    alike: dict[tuple[str, bool, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (kind, name, prefix), operations in by_name.items():
+        alike[kind, prefix, tuple(operations)].append(name)
+    return "; ".join(
+        " ".join(
+            [
+                f"kafka-acls.sh --bootstrap-server {address} --add --allow-principal User:{user}",
+                *(f"--operation {_NAMES.get(operation, operation)}" for operation in operations),
+                *(f"--{kind} {name}" for name in names),
+                *(["--resource-pattern-type prefixed"] if prefix else []),
+            ]
+        )
+        for (kind, prefix, operations), names in alike.items()
+    )
