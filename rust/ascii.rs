@@ -18,6 +18,9 @@ use crate::table::Key;
 
 const BLOCK: usize = 64;
 
+/// Lines of up to so many bytes are gathered without asking for memory each time.
+const KEPT: usize = 1 << 20;
+
 /// What splits the lines of a text.
 const SEPARATOR: u8 = b'\n';
 
@@ -54,7 +57,14 @@ impl Text {
         self.bytes.is_empty()
     }
 
-    /// Calls `each` with every word in order and empties the text.
+    /// Bytes held, also for lines to come.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.bytes.capacity()
+    }
+
+    /// Calls `each` with every word in order and empties the text. Memory is kept for the next one, but no more than
+    /// `KEPT`.
     #[inline]
     pub fn drain(&mut self, mut each: impl FnMut(Word<'_>)) {
         let blocks = self.bytes.len().div_ceil(BLOCK);
@@ -91,6 +101,7 @@ impl Text {
             open = letters >> (BLOCK - 1);
         }
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
     }
 }
 

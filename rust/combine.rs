@@ -15,6 +15,8 @@ use crate::tokenize::Rule;
 
 /// Lines are split when so many bytes have come together: what the work on them touches stays in the first cache.
 const TEXT: usize = 8192;
+/// So many words wait for their slots at most: all of a text, but for a long line's.
+const WAITING: usize = TEXT / 2 + 1;
 
 /// Equal words of many lines, added up.
 #[derive(Debug)]
@@ -55,7 +57,7 @@ impl Combiner {
             counts: Table::default(),
             tally: Tally::default(),
             text: Text::default(),
-            hashed: Vec::new(),
+            hashed: vec![Hashed::default(); WAITING],
         }
     }
 
@@ -116,9 +118,7 @@ impl Combiner {
     /// Tried: asking for the bytes of the next lines ahead, when their messages were read long before, gains 3 % of
     /// the whole; all words together, whatever the table's size, costs 4 %.
     fn count(&mut self) {
-        // A slice with room for all is quicker to write to than a vector that may grow at each word.
-        self.hashed
-            .resize(self.text.len() / 2 + 1, Hashed::default());
+        // A slice is quicker to write to than a vector that may grow at each word.
         let hashed = self.hashed.as_mut_slice();
         let mut waiting = 0;
         let mut words = 0;
@@ -132,6 +132,10 @@ impl Combiner {
             if self.counts.fits_cache() {
                 *self.counts.short(&key) += 1;
             } else {
+                if waiting == hashed.len() {
+                    self.counts.change_all(hashed, |count| *count += 1);
+                    waiting = 0;
+                }
                 hashed[waiting] = key;
                 waiting += 1;
             }
@@ -286,6 +290,26 @@ mod tests {
         assert_eq!(counts(&combiner).len(), 4);
         combiner.clear();
         assert!(counts(&combiner).is_empty());
+    }
+
+    #[test]
+    fn a_long_line_leaves_no_memory_behind() {
+        let mut combiner = Combiner::new(Rule::Ascii, 3);
+        combiner.positions.own(0, 0);
+        let letters = |number: usize| {
+            let digits = format!("{number}");
+            digits.bytes().map(|digit| digit - b'0' + b'a').collect()
+        };
+        let words: Vec<Vec<u8>> = (0..150_000).map(letters).collect();
+        let line = [words.join(&b' '), b" ".to_vec()].concat().repeat(11);
+        assert!(line.len() > 10_000_000);
+        for offset in 0..2 {
+            assert!(combiner.add(&[self::line(offset, &line)]).is_empty());
+        }
+        assert_eq!(combiner.distinct(), words.len());
+        assert!(counts(&combiner).iter().all(|(_, count)| *count == 22));
+        assert_eq!(combiner.hashed.len(), super::WAITING);
+        assert!(combiner.text.held() <= 1 << 20);
     }
 
     #[test]
