@@ -33,6 +33,7 @@ class Api(int, Enum):
     ADD_PARTITIONS = 24
     ADD_OFFSETS = 25
     END_TXN = 26
+    WRITE_TXN_MARKERS = 27
     TXN_OFFSET_COMMIT = 28
 
 
@@ -41,6 +42,7 @@ class _Act(Enum):
     HOLD_ANSWER = auto()
     HOLD_REQUEST = auto()
     DELAY_REQUEST = auto()
+    REFUSE_REQUESTS = auto()
 
 
 class Frame(NamedTuple):
@@ -51,7 +53,7 @@ class Frame(NamedTuple):
 
 
 class Trap:
-    """What the proxy does to the next request of a kind."""
+    """What the proxy does to the next request of a kind, or to all of them."""
 
     def __init__(self, api: Api, act: _Act, *, skip: int = 0) -> None:
         self.api = api
@@ -168,6 +170,10 @@ class Proxy:
         """Have the request overtaken by all others until the trap is released, and let nobody know."""
         return self._set(Trap(api, _Act.DELAY_REQUEST, skip=skip))
 
+    def refuse_requests(self, api: Api) -> Trap:
+        """Break the connection of each sender of a kind of request, which the broker never gets, until disarmed."""
+        return self._set(Trap(api, _Act.REFUSE_REQUESTS))
+
     def disarm(self, trap: Trap) -> None:
         """Take back what was not sprung, and let go of what was kept back."""
         with self._lock:
@@ -188,7 +194,11 @@ class Proxy:
     def _sprung(self, api: int | None, *acts: _Act) -> Trap | None:
         with self._lock:
             for trap in self._traps:
-                if trap.api == api and trap.act in acts and not trap.sprung.is_set():
+                if (
+                    trap.api == api
+                    and trap.act in acts
+                    and (trap.act is _Act.REFUSE_REQUESTS or not trap.sprung.is_set())
+                ):
                     if trap.skip:
                         trap.skip -= 1
                         return None
@@ -240,6 +250,8 @@ class Proxy:
             if trap := self._sprung(api, _Act.DELAY_REQUEST):
                 threading.Thread(target=self._deliver_late, args=[frame, trap], daemon=True).start()
                 continue
+            if self._sprung(api, _Act.REFUSE_REQUESTS):
+                return
             connection.asked[correlation] = api
             self._pace()
             connection.broker.sendall(frame.size + frame.body)

@@ -144,6 +144,8 @@ class Outlet:
 
         Records that the producer was given otherwise are among them.
         """
+    def broke(self) -> bool:
+        """Return whether a connection to a broker was lost, or could not be made, since this was asked last."""
     def unanswered(self) -> bool:
         """Return whether a request that changes a transaction had no answer since the producer was made.
 

@@ -49,6 +49,10 @@ impl Outlet {
         self.0.written()
     }
 
+    fn broke(&self) -> bool {
+        self.0.broke()
+    }
+
     fn unanswered(&self) -> bool {
         self.0.unanswered()
     }

@@ -24,6 +24,7 @@ ONCE = (
     "wcsup count whale ship",
     "wcsup chaos --minutes 1 --seed 7",
     "wcsup verify",
+    "wcsup txn settle",
     "wcsup positions",
     "wcsup drain",
     "wcsup run --input book.txt --exit-when-done",

@@ -6,12 +6,13 @@ from functools import partial
 
 from confluent_kafka import KafkaException
 
-from wcsup.audit import application, cluster, copies, holdups, host, retention, settings
+from wcsup.audit import application, cluster, copies, holdups, host, retention, settings, stuck
 from wcsup.audit.checks import Check
 from wcsup.audit.cluster import Cluster
 from wcsup.audit.holdups import OpenTransaction
 from wcsup.config import Config
 from wcsup.errors import WcsupError
+from wcsup.kafka.hanging import Hanging
 
 CHECKS: dict[str, Callable[[Cluster], Iterator[Check]]] = {
     "broker": cluster.brokers,
@@ -35,7 +36,9 @@ class Doctor:
 
     def __init__(self, config: Config) -> None:
         self.open: list[OpenTransaction] = []
-        """Transactions that were found open."""
+        """Transactions that were found open, and that are to end by themselves."""
+        self.hanging: list[Hanging] = []
+        """Transactions that were found decided, and open all the same."""
         self._config = config
 
     def examine(self) -> Iterator[Check]:
@@ -58,10 +61,13 @@ class Doctor:
             return
         for name, look in CHECKS.items():
             yield from _asking(name, partial(look, asked))
+        yield from _asking("hanging", partial(stuck.hanging, asked, self.hanging))
         yield from _asking("transactions", partial(self._transactions, asked))
 
     def _transactions(self, asked: Cluster) -> Iterator[Check]:
-        self.open = holdups.open_transactions(asked)
+        hang = {(one.open.topic, one.open.partition, one.open.offset) for one in self.hanging}
+        found = holdups.open_transactions(asked)
+        self.open = [one for one in found if (one.topic, one.partition, one.offset) not in hang]
         yield from holdups.transactions(asked, self.open)
 
 

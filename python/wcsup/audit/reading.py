@@ -4,24 +4,19 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError
-from wcsup.kafka import clients, positions, topics
+from wcsup.kafka import clients, failures, groups, positions, topics
 from wcsup.kafka.positions import Position
 from wcsup.kafka.reader import messages, reads_on
 
 _BATCH_RECORDS = 10_000
 _WAIT_SECONDS = 0.2
-_PAUSE_SECONDS = 0.05
+_STABLE_SECONDS = 0.5
+"""How long one question for stable offsets waits for transactions."""
 HELD_SECONDS = 20.0
 """How long an open transaction may hold a reader back on top of the time that the application's own may take."""
 
@@ -144,20 +139,31 @@ class Reader:
         return progress
 
     def _offsets(self, group: str, name: str, *, stable: bool) -> list[TopicPartition]:
-        request = ConsumerGroupTopicPartitions(group, self._partitions(name))
+        topic = self._config.topic(name)
+        if not stable:
+            return groups.offsets(self._config, group, topic, self._config.partitions)
         deadline = time.monotonic() + HELD_SECONDS + self._config.transaction_timeout
-        while True:
-            answer = self._admin.list_consumer_group_offsets([request], require_stable=stable)[group].result()
-            found: list[TopicPartition] = answer.topic_partitions
-            unstable = next((p for p in found if p.error is not None), None)
-            if unstable is None or unstable.error is None:
-                return found
-            if unstable.error.code() != KafkaError.UNSTABLE_OFFSET_COMMIT:
-                raise KafkaException(unstable.error)
+        while (found := self._stable(group, self._partitions(name))) is None:
             if time.monotonic() > deadline:
-                where = f"{unstable.topic}, partition {unstable.partition}"
-                raise HeldBackError(f"a transaction that does not end holds the committed offset of {where}")
-            time.sleep(_PAUSE_SECONDS)
+                groups.offsets(self._config, group, topic, self._config.partitions)  # raises where brokers are silent
+                held = [p for p in self._partitions(name) if self._stable(group, [p]) is None]
+                raise HeldBackError(
+                    f"a transaction that does not end holds the committed offset of {topic}, partition "
+                    f"{', '.join(str(p.partition) for p in held)}; wcsup doctor says which it is"
+                )
+        return found
+
+    def _stable(self, group: str, partitions: list[TopicPartition]) -> list[TopicPartition] | None:
+        """Return the offsets of a group; none where they are about to be changed, or can't be known right now."""
+        try:
+            found = clients.offsets_reader(self._config, group, clients.COMMITTED).committed(
+                partitions, _STABLE_SECONDS
+            )
+        except KafkaException as error:
+            if failures.meaning(failures.of(error)).passes:
+                return None
+            raise
+        return None if any(p.error is not None for p in found) else found
 
     def starts(self, name: str) -> dict[int, int]:
         """Return the first offset that is still there, by partition."""

@@ -366,15 +366,17 @@ def restoring_reader(config: Config) -> Reader:
 
 
 @lru_cache(maxsize=4)
-def offsets_reader(config: Config, group: str) -> Consumer:
+def offsets_reader(
+    config: Config, group: str, isolation: Literal["read_committed", "read_uncommitted"] = "read_uncommitted"
+) -> Consumer:
     """Return a consumer to ask for the committed offsets of a group that it never joins.
 
-    An admin client could be asked, too, but its requests to a coordinator abort the whole process when they run into
-    their time-out, as they do while the broker is down (librdkafka#3663, #4605).
+    `read_committed` waits for transactions that have yet to change them. An admin client could be asked, too, but its
+    requests to a coordinator abort the whole process when they run into their time-out, as they do while the broker is
+    down (librdkafka#3663, #4605), and one for offsets is a segmentation fault when the coordinator has just moved.
     """
-    return _make(
-        config, Consumer, settings(config, group_id=group, enable_auto_commit=False, isolation_level="read_uncommitted")
-    )
+    own = settings(config, group_id=group, enable_auto_commit=False, isolation_level=isolation)
+    return _make(config, Consumer, own)
 
 
 def check_reachable(config: Config) -> None:

@@ -39,6 +39,10 @@ class Writer(Producer):
         """
         self._outlet.settle(left, seconds)
 
+    def broke(self) -> bool:
+        """Return whether a connection to a broker was lost since this was asked last."""
+        return self._outlet.broke()
+
     def unanswered(self) -> bool:
         """Return whether a request of a transaction had no answer: it may arrive in the middle of a later one."""
         return self._outlet.unanswered()

@@ -3,31 +3,19 @@
 import logging
 from collections.abc import Collection, Mapping
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
-from wcsup.kafka import positions, topics
+from wcsup.kafka import failures, positions, topics
 from wcsup.kafka.positions import Reading, Recorded, Start
 
 log = logging.getLogger("wcsup.offsets")
 
 _WAIT_SECONDS = 0.2
 """How long one question for stable offsets may keep the work loop waiting; it asks again."""
-
-_NOT_YET = {
-    KafkaError._TIMED_OUT,
-    KafkaError._TRANSPORT,
-    KafkaError._WAIT_COORD,
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError.NOT_COORDINATOR,
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.UNSTABLE_OFFSET_COMMIT,
-    KafkaError.REQUEST_TIMED_OUT,
-}
 
 
 class Offsets:
@@ -146,7 +134,7 @@ class Offsets:
         try:
             found = consumer.committed([TopicPartition(self._topic, p) for p in partitions], _WAIT_SECONDS)
         except KafkaException as error:
-            if error.args[0].code() in _NOT_YET:
+            if failures.meaning(failures.of(error)).passes:
                 return None
             raise
         return None if any(p.error is not None for p in found) else found

@@ -18,6 +18,7 @@ from wcsup.kafka import clients
 from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.writer import Writer, Written
 from wcsup.pipeline.records import Letter
+from wcsup.pipeline.settling import Settling
 
 log = logging.getLogger("wcsup.transaction")
 
@@ -33,6 +34,7 @@ _QUEUED = 20_000
 """Records in the producer's queue above which a commit waits before it gives it more: they are 300 bytes each."""
 _GIVEN = 10_000
 """Records that the producer is given at a time."""
+_ANSWER_SECONDS = 1.0
 
 
 _MAGIC = b"CGMDv2:"
@@ -98,17 +100,26 @@ class Transactions:
         self._timed = timed
         self._disturbed = False
         """Whether a call of the last transaction failed: the producer is to be replaced before the next one."""
+        self._settling = Settling(config, name, alive)
         self._began: float | None = None
         """When the open transaction was begun; none where none is open."""
+        self._was_overdue = False
+        """Whether an earlier transaction of the producer was open beyond its time-out."""
         self._producer: Writer | None = None
 
     def start(self) -> None:
-        """Make the producer and fence whoever ran under the name; transactions it left open are settled.
+        """Make the producer and fence whoever ran under the name; transactions it left open or hanging are settled."""
+        self._start()
+        self._settling.due = True
+        self._settling.finish(self._is_answered)
+
+    def _start(self) -> None:
+        """Make the producer and initialize it.
 
         While the broker aborts such a transaction it answers CONCURRENT_TRANSACTIONS, and librdkafka asks again
         only after 500 ms (`rd_kafka_idemp_pid_timer_restart`). A new producer asks at once.
         """
-        self._began = None
+        self._began, self._was_overdue = None, False
         for _ in range(_QUICK_STARTS):
             self._producer = clients.transactional_producer(self._config, self._name)
             try:
@@ -149,6 +160,7 @@ class Transactions:
         if generation(metadata) < 0:
             raise AbortedError(KafkaError(KafkaError.ILLEGAL_GENERATION))
         producer = self._running()
+        self._notice_breaks()
         if self._disturbed or producer.unanswered():
             self._renew(outbox.offsets[0].topic, metadata)
             producer = self._running()
@@ -192,7 +204,10 @@ class Transactions:
 
     @property
     def overdue(self) -> bool:
-        """Whether a transaction is open beyond its time-out: Kafka itself fences its producer then."""
+        """Whether a transaction of the producer is, or was, open beyond its time-out: Kafka itself fences it then."""
+        return self._was_overdue or self._is_overdue()
+
+    def _is_overdue(self) -> bool:
         return self._began is not None and time.monotonic() - self._began > self._config.transaction_timeout
 
     def superseded(self, topic: str, metadata: bytes) -> bool:
@@ -207,14 +222,34 @@ class Transactions:
         """Drop the producer; no transaction is open between commits."""
         self._producer = None
 
+    def look(self) -> None:
+        """End what hangs of the last transactions, where a connection broke; for a worker with nothing to commit."""
+        self._notice_breaks()
+        self._settling.look()
+
+    def _notice_breaks(self) -> None:
+        """Take note of a lost connection: the broker may have died, and with it what it was to tell of a commit."""
+        if self._running().broke():
+            self._disturbed = self._settling.due = True
+
+    def _is_answered(self) -> bool:
+        """Return whether a broker answers librdkafka."""
+        try:
+            self._running().list_topics(self._config.topic("dead-letters"), _ANSWER_SECONDS)
+        except KafkaException:
+            return False
+        return True
+
     def _ask(self, topic: str, metadata: bytes) -> None:
         """Raise `FencedError` where somebody else has the name now; a transaction that is opened and aborted tells.
 
         A delayed commit of the transaction before may end it, since they have the same epoch. So there is nothing in
         it: the coordinator of the transaction judges the producer, and then that of the group refuses the offsets.
         """
+        self._settling.finish(self._is_answered)
         producer = self._running()
         with suppress(RetryError):  # it can't be known
+            self._began = time.monotonic()
             self._call(producer.begin_transaction)
             with suppress(AbortedError):  # for the generation
                 offsets = [TopicPartition(topic, 0, 0)]
@@ -288,6 +323,7 @@ class Transactions:
             self._call(producer.abort_transaction, -1)
         except AbortedError as error:
             raise RetryError(f"the abort of a transaction failed: {error}") from error
+        self._was_overdue = self.overdue
         self._began = None
         self._disturbed = True
 
@@ -300,6 +336,7 @@ class Transactions:
         A new one fences whoever has the name, and that may be a process that was started since, with its producer made
         and yet to join the group: it would end, for this one. So the old producer asks first.
         """
+        self._settling.due = True
         self._ask(topic, metadata)
         log.info("the last commit was disturbed: starting with a new producer epoch")
         self.close()
@@ -315,7 +352,7 @@ class Transactions:
                 if classify(error) is not Failure.RETRY:
                     self._raise(error)
                 log.warning("%s, trying again: %s", getattr(call, "__name__", "call"), error.str())
-                self._disturbed = True
+                self._disturbed = self._settling.due = True
                 self._alive()
                 time.sleep(_RETRY_PAUSE)
 

@@ -21,6 +21,7 @@ from wcsup.kafka import clients, topics
 from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.ownership import Orphans, Owners
 from wcsup.kafka.watch import Watch, gone
+from wcsup.pipeline.holdup import Holdup
 from wcsup.pipeline.mapper import Mapper
 from wcsup.pipeline.offsets import Offsets
 from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Report
@@ -49,6 +50,8 @@ SEEK_SECONDS = 20.0
 """How long an assigned partition may refuse to be sought before a new process tries."""
 ASKING_SECONDS = 2.0
 """How long a new member that has no partition yet joins again at once, for what others were just asked to give up."""
+STILL_SECONDS = 1.0
+"""How often a worker without input looks whether it waits for something that stands still."""
 LEAVE_SECONDS = 2.0
 """How long a worker that leaves its group tries to tell the broker, which knows when the session is over anyway."""
 _MOST_PAUSE = 5.0
@@ -103,6 +106,8 @@ class Worker:
         self._topic = config.topic(self._stage.input)
         self._offsets = Offsets(config, admin, self._stage.input, identity)
         self._transactions = Transactions(config, name, self._beat, self._timed)
+        self._holdup = Holdup(config, name, self._beat)
+        self._stood_at = 0.0
         self._reader = clients.group_reader(config, group, name, self._stage.fetch_seconds, self._hear_reset)
         self._consumer = self._reader.consumer
         self._orphans = Orphans(Owners(admin, group, self._topic), config.partitions)
@@ -187,10 +192,28 @@ class Worker:
             self._open()
         if self._due(dry):
             self._commit()
+        elif dry:
+            self._transactions.look()
+            self._look_still()
         self._stage.tend()
         if self._trim is not None:
             self._trim.look(self._offsets.counted)
         self._beat()
+
+    def _look_still(self) -> None:
+        """Look whether what there is to wait for moves."""
+        if time.monotonic() < self._stood_at + STILL_SECONDS:
+            return
+        self._stood_at = time.monotonic()
+        if self._opening:
+            self._holdup.look((sorted(self._opening), dict(self._report.restoring)))
+            return
+        behind = []
+        for partition, offset in self._offsets.counted.items():
+            _, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
+            if end > offset:
+                behind.append((partition, offset))
+        self._holdup.look(behind or None)
 
     def _wake(self) -> None:
         """Have a heartbeat sent that is due: librdkafka's main thread does that, and sleeps for up to a second.

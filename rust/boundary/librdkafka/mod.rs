@@ -91,6 +91,15 @@ type OnResponseReceived = unsafe extern "C" fn(
     c_int,
     *mut c_void,
 ) -> c_int;
+type OnBrokerStateChange = unsafe extern "C" fn(
+    *mut Handle,
+    i32,
+    *const c_char,
+    *const c_char,
+    c_int,
+    *const c_char,
+    *mut c_void,
+) -> c_int;
 type OnDestroy = unsafe extern "C" fn(*mut Handle, *mut c_void) -> c_int;
 
 /// Declares the functions of librdkafka that are called, and looks them up.
@@ -126,6 +135,7 @@ api! {
     rd_kafka_interceptor_add_on_acknowledgement: fn(*mut Handle, *const c_char, OnAcknowledgement, *mut c_void) -> c_int;
     rd_kafka_interceptor_add_on_request_sent: fn(*mut Handle, *const c_char, OnRequestSent, *mut c_void) -> c_int;
     rd_kafka_interceptor_add_on_response_received: fn(*mut Handle, *const c_char, OnResponseReceived, *mut c_void) -> c_int;
+    rd_kafka_interceptor_add_on_broker_state_change: fn(*mut Handle, *const c_char, OnBrokerStateChange, *mut c_void) -> c_int;
     rd_kafka_interceptor_add_on_destroy: fn(*mut Handle, *const c_char, OnDestroy, *mut c_void) -> c_int;
     rd_kafka_queue_new: fn(*mut Handle) -> *mut Queue;
     rd_kafka_queue_get_consumer: fn(*mut Handle) -> *mut Queue;

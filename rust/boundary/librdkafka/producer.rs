@@ -17,6 +17,10 @@
 //!   them, but nothing tells them from the others. They cost a new producer at most.
 //! - An answer to a request whose time was up comes without the request's kind (-1), and changes nothing.
 //!
+//! `broke` tells that a connection was lost, with or without a request under way: a broker that died may have dropped
+//! what it was to tell of a transaction that it had answered for. librdkafka calls `on_broker_state_change` with each
+//! state of a connection, from the thread that changes it (`rd_kafka_broker_set_state`).
+//!
 //! Requests that were sent can't be counted against answers: for an answer that librdkafka's main thread handles, which
 //! is each but that to `Produce`, the interceptor is called twice (`rd_kafka_buf_handle_op`), and neither call has the
 //! number of the request (`rkbuf_reshdr.CorrId` of the request is not set).
@@ -38,6 +42,9 @@ const COPY: c_int = 2;
 /// a transaction, and is refused where it is of an earlier epoch. `InitProducerId` is not: whenever it arrives it fences
 /// the producer, be that new or not.
 const CHANGES: [i16; 5] = [0, 24, 25, 26, 28];
+
+/// `rd_kafka_broker_state_names` of a connection that was lost, or could not be made.
+const DOWN: &CStr = c"DOWN";
 
 /// A producer that was made with the plugin.
 pub struct Producer {
@@ -63,6 +70,8 @@ pub struct Outcomes {
     settled: Condvar,
     /// Whether a request that changes a transaction had no answer.
     unanswered: AtomicBool,
+    /// Whether a connection was lost since that was asked last.
+    broke: AtomicBool,
 }
 
 #[derive(Default)]
@@ -151,6 +160,11 @@ impl Producer {
         counts.written.iter().map(named).collect()
     }
 
+    /// Whether a connection was lost since this was asked last.
+    pub fn broke(&self) -> bool {
+        self.heard.broke.swap(false, Ordering::Relaxed)
+    }
+
     /// Whether a request that changes a transaction had no answer, ever.
     pub fn unanswered(&self) -> bool {
         // librdkafka's locks are between what its threads tell and the end of the call that waited for it.
@@ -167,10 +181,15 @@ impl Outcomes {
     pub fn of(api: &Api, handle: *mut Handle) -> Result<&'static Self, c_int> {
         let add_acknowledgement = api.rd_kafka_interceptor_add_on_acknowledgement;
         let add_response = api.rd_kafka_interceptor_add_on_response_received;
+        let add_state = api.rd_kafka_interceptor_add_on_broker_state_change;
         // SAFETY: the handle is librdkafka's, and what the interceptors are given lives on.
         hear(|heard| unsafe {
-            match add_acknowledgement(handle, NAME.as_ptr(), on_acknowledgement, heard) {
-                NO_ERROR => add_response(handle, NAME.as_ptr(), on_response_received, heard),
+            let name = NAME.as_ptr();
+            match add_acknowledgement(handle, name, on_acknowledgement, heard) {
+                NO_ERROR => match add_response(handle, name, on_response_received, heard) {
+                    NO_ERROR => add_state(handle, name, on_broker_state_change, heard),
+                    error => error,
+                },
                 error => error,
             }
         })
@@ -247,6 +266,29 @@ unsafe extern "C" fn on_response_received(
         // SAFETY: `Outcomes::of` gave what lives on.
         let heard = unsafe { &*opaque.cast_const().cast::<Outcomes>() };
         heard.unanswered.store(true, Ordering::Relaxed);
+    }
+    NO_ERROR
+}
+
+/// A connection is in another state.
+unsafe extern "C" fn on_broker_state_change(
+    _handle: *mut Handle,
+    _broker_id: i32,
+    _protocol: *const c_char,
+    _broker: *const c_char,
+    _port: c_int,
+    state: *const c_char,
+    opaque: *mut c_void,
+) -> c_int {
+    // SAFETY: the state is one of librdkafka's names, and `Outcomes::of` gave what lives on.
+    let (state, heard) = unsafe {
+        (
+            CStr::from_ptr(state),
+            &*opaque.cast_const().cast::<Outcomes>(),
+        )
+    };
+    if state == DOWN {
+        heard.broke.store(true, Ordering::Relaxed);
     }
     NO_ERROR
 }

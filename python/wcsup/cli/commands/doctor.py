@@ -38,13 +38,14 @@ _COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
     help="Check nothing: write the FILE by which kafka-reassign-partitions.sh adds the copies that topics lack.",
 )
 def command(config: Config, as_json: bool, reassignment: Path | None) -> ExitStatus:
-    """Check brokers and their settings, topics, replication, directories and disk; list open transactions.
+    """Check brokers and their settings, topics, replication, directories and disk; list transactions in the way.
 
     Give it the options of wcsup run. It starts nothing and changes nothing. One line a check: ok, a warning, or
     failed with what to do about it. Exit status 1 where a check failed.
     """
     from wcsup.audit.checks import healthy, to_json
     from wcsup.audit.doctor import Doctor
+    from wcsup.audit.stuck import as_json as as_json_of
 
     quiet_clients()
     if reassignment:
@@ -56,7 +57,13 @@ def command(config: Config, as_json: bool, reassignment: Path | None) -> ExitSta
         if not as_json:
             click.echo(_line(check))
     if as_json:
-        print_json({**to_json(checks), "open_transactions": [asdict(one) for one in doctor.open]})
+        print_json(
+            {
+                **to_json(checks),
+                "open_transactions": [asdict(one) for one in doctor.open],
+                "hanging_transactions": [as_json_of(one) for one in doctor.hanging],
+            }
+        )
     return ExitStatus.DONE if healthy(checks) else ExitStatus.CHECK_FAILED
 
 

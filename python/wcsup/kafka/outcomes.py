@@ -1,0 +1,108 @@
+"""How transactions were decided: what their coordinators wrote to `__transaction_state`.
+
+That topic is the only truth about it. It is compacted, so old decisions are forgotten; a segment has 100 MB, and what
+was decided lately is there.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from wcsup.config import Config
+from wcsup.kafka import clients
+from wcsup.kafka.encoding import Answer
+from wcsup.kafka.requests import Open, Place
+
+STATES = "__transaction_state"
+_PREPARE_COMMIT, _PREPARE_ABORT = 2, 3
+_BATCH_RECORDS = 10_000
+_WAIT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The end of one transaction, as it was decided."""
+
+    producer: int
+    epoch: int
+    commit: bool
+    places: frozenset[Place]
+    """The partitions that were to get its marker."""
+    at: int
+    """When, by the coordinator's clock, in milliseconds since 1970."""
+
+
+def read(config: Config, name: str, partitions: int, alive: Callable[[], None] = lambda: None) -> list[Decision]:
+    """Return all decisions about a `transactional.id` that are still known, in their order.
+
+    `partitions` is how many the topic has. `alive` is called while it reads. Raises `KafkaException`.
+    """
+    found: list[Decision] = []
+    with closing(clients.assigned_consumer(config, "read_uncommitted")) as consumer:
+        where = TopicPartition(STATES, partition_of(name, partitions))
+        start, end = consumer.get_watermark_offsets(where, timeout=clients.REACH_SECONDS)
+        where.offset = start
+        consumer.assign([where])
+        at = start
+        while at < end:
+            alive()
+            for message in consumer.consume(_BATCH_RECORDS, _WAIT_SECONDS):
+                error = message.error()
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                    raise KafkaException(error)
+                at = max(at, (message.offset() or 0) + (error is None))
+                if error is None and (decision := _decision(name, message.key(), message.value())):
+                    found.append(decision)
+    return found
+
+
+def decide(one: Open, first: int | None, decisions: Iterable[Decision]) -> bool | None:
+    """Return whether what is open in a partition was committed; none where that can't be known.
+
+    `first` is when its first record was written, in milliseconds since 1970. Between two markers a partition may have
+    got records of several transactions of one producer: a single marker ends them all, so they have to agree.
+    An abort that fences the producer has the next epoch (`TransactionMetadata.prepareFenceProducerEpoch`).
+    """
+    about = [
+        decision
+        for decision in decisions
+        if decision.producer == one.producer
+        and one.place in decision.places
+        and one.epoch <= decision.epoch <= one.epoch + 1
+    ]
+    later = [decision for decision in about if first is not None and decision.at >= first]
+    outcomes = {decision.commit for decision in later or about[-1:]}
+    return outcomes.pop() if len(outcomes) == 1 else None
+
+
+def partition_of(name: str, partitions: int) -> int:
+    """Return which partition a group or a `transactional.id` has in the topic of its coordinators."""
+    number = 0
+    units = name.encode("utf-16-be")
+    for high, low in zip(units[::2], units[1::2], strict=True):
+        number = (31 * number + (high << 8 | low)) & 0xFFFFFFFF  # as Java's String.hashCode
+    return abs(number - (1 << 32) if number >> 31 else number) % partitions
+
+
+def _decision(name: str, key: bytes | None, value: bytes | None) -> Decision | None:
+    """Read a record (`TransactionLogKey` and `TransactionLogValue` of Kafka); none where it is no decision about it."""
+    if key is None or value is None:
+        return None
+    answer = Answer(key)
+    if answer.number("h") != 0 or answer.string() != name:
+        return None
+    answer = Answer(value)
+    flexible = answer.number("h") > 0
+    producer, epoch, _, state = answer.take("qhib")
+    if state not in {_PREPARE_COMMIT, _PREPARE_ABORT}:
+        return None
+    places: set[Place] = set()
+    for _ in answer.compact_items() if flexible else answer.items():
+        topic = answer.compact_string() if flexible else answer.string()
+        numbers = answer.compact_items() if flexible else answer.items()
+        places |= {(topic, answer.number("i")) for _ in numbers}
+        if flexible:
+            answer.tags()
+    return Decision(producer, epoch, state == _PREPARE_COMMIT, frozenset(places), answer.number("q"))

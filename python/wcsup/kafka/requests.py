@@ -1,0 +1,296 @@
+"""Requests that librdkafka has no call for: what is open in a partition, whose it is, and how it is ended (KIP-664).
+
+Layouts are from the Kafka protocol guide. Versions are the lowest that Kafka 4 takes; those of KIP-664 are there since
+Kafka 3.0, and a broker that is older is said to be.
+"""
+
+import random
+import struct
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException
+
+from wcsup.config import Config
+from wcsup.kafka import clients
+from wcsup.kafka.connection import Connection, unsupported
+from wcsup.kafka.encoding import NO_TAGS, Answer, array, compact_array, compact_string, string
+
+_METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _API_VERSIONS, _WRITE_TXN_MARKERS = 3, 9, 10, 18, 27
+_DESCRIBE_PRODUCERS, _DESCRIBE_TRANSACTIONS, _LIST_TRANSACTIONS = 61, 65, 66
+_GROUP, _TRANSACTION = b"\x00", b"\x01"
+_STABLE = b"\x01"
+_MAKE_NONE = b"\0"
+_TRANSACTIONAL_ID_NOT_FOUND = 105
+_PORT = 9092
+
+Place = tuple[str, int]
+"""A topic and one of its partitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Records of a transaction in a partition that has no marker of it yet."""
+
+    topic: str
+    partition: int
+    offset: int
+    """Of the first one."""
+    producer: int
+    """The producer's id."""
+    epoch: int
+    """The producer's epoch, as of the last record."""
+    coordinator_epoch: int
+    """Of the producer's last marker in the partition; -1 where there was none."""
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return self.topic, self.partition
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What its coordinator says of a `transactional.id`."""
+
+    name: str
+    state: str
+    """As Kafka spells it: Empty, Ongoing, PrepareCommit, CompleteAbort..."""
+    producer: int
+    epoch: int
+    places: frozenset[Place]
+    """The partitions that are to get a marker when it ends, or still are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which brokers there are, and what they lead."""
+
+    brokers: Mapping[int, tuple[str, int]]
+    """Host and port by node."""
+    leaders: Mapping[Place, int]
+    """-1 where a partition has no leader."""
+
+
+class Brokers:
+    """Asks brokers over connections of its own, which stay open until `close`.
+
+    Raises `KafkaException`, as librdkafka's calls do.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._given = clients.settings(config)
+        self._connections: dict[int, Connection] = {}
+        self._first: Connection | None = None
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in [*self._connections.values(), *filter(None, [self._first])]:
+            connection.close()
+        self._connections, self._first = {}, None
+
+    def layout(self, topics: Collection[str]) -> Layout:
+        """Return the brokers, and the leaders of all partitions of topics; a topic that is not there has none."""
+        answer = Answer(self._any().ask(_METADATA, 4, array([string(name) for name in topics]) + _MAKE_NONE))
+        answer.take("i")
+        brokers: dict[int, tuple[str, int]] = {}
+        for _ in answer.items():
+            node, host, port = answer.number("i"), answer.string(), answer.number("i")
+            answer.string()
+            brokers[node] = host, port
+        answer.string()
+        answer.take("i")
+        leaders: dict[Place, int] = {}
+        for _ in answer.items():
+            answer.take("h")
+            name = answer.string()
+            answer.take("b")
+            for _ in answer.items():
+                _, partition, leader = answer.take("hii")
+                leaders[name, partition] = leader
+                for _ in range(2):  # all copies, and those in sync
+                    answer.take(f"{len(answer.items())}i")
+        return Layout(brokers, leaders)
+
+    def transaction(self, layout: Layout, name: str) -> Transaction | None:
+        """Return what its coordinator says of a `transactional.id`; none where it does not know the name."""
+        body = compact_array([compact_string(name)]) + NO_TAGS
+        at = self._at(layout, self._coordinator(name, _TRANSACTION))
+        answer = Answer(at.ask(_DESCRIBE_TRANSACTIONS, 0, body, flexible=True))
+        answer.take("i")
+        answer.compact_items()
+        code = answer.number("h")
+        answer.compact_string()
+        state = answer.compact_string()
+        _, _, producer, epoch = answer.take("iqqh")
+        places: set[Place] = set()
+        for _ in answer.compact_items():
+            topic = answer.compact_string()
+            places |= {(topic, answer.number("i")) for _ in answer.compact_items()}
+            answer.tags()
+        if code == _TRANSACTIONAL_ID_NOT_FOUND:
+            return None
+        _check(code, f"transactional.id {name}")
+        return Transaction(name, state, producer, epoch, frozenset(places))
+
+    def names(self, layout: Layout, producers: Collection[int]) -> dict[int, str]:
+        """Return the `transactional.id` of each of these producers that a coordinator knows and shows us."""
+        ids = [struct.pack(">q", producer) for producer in producers]
+        body = compact_array([]) + compact_array(ids) + NO_TAGS
+        found: dict[int, str] = {}
+        for node in layout.brokers:
+            answer = Answer(self._at(layout, node).ask(_LIST_TRANSACTIONS, 0, body, flexible=True))
+            answer.take("i")
+            _check(answer.number("h"), "transactions can't be listed")
+            for _ in answer.compact_items():
+                answer.compact_string()
+            for _ in answer.compact_items():
+                name = answer.compact_string()
+                found[answer.number("q")] = name
+                answer.compact_string()
+                answer.tags()
+        return found
+
+    def open(self, layout: Layout, places: Iterable[Place]) -> list[Open]:
+        """Return what is open in partitions, without those that have no leader or that are not ours to see."""
+        found: list[Open] = []
+        for node, wanted in _by_leader(layout, places).items():
+            body = compact_array([compact_string(topic) + _partitions(numbers) for topic, numbers in wanted.items()])
+            answer = Answer(self._at(layout, node).ask(_DESCRIBE_PRODUCERS, 0, body + NO_TAGS, flexible=True))
+            answer.take("i")
+            for _ in answer.compact_items():
+                topic = answer.compact_string()
+                for _ in answer.compact_items():
+                    found += _open(answer, topic)
+                answer.tags()
+        return found
+
+    def end(self, layout: Layout, ended: Iterable[Open], *, commit: bool) -> None:
+        """Write the marker of a commit or an abort where something is open; raise where a partition refuses it."""
+        by_place = {one.place: one for one in ended}
+        for node, wanted in _by_leader(layout, by_place).items():
+            markers = [
+                _marker(by_place[topic, number], commit) for topic, numbers in wanted.items() for number in numbers
+            ]
+            body = compact_array(markers) + NO_TAGS
+            answer = Answer(self._at(layout, node).ask(_WRITE_TXN_MARKERS, 1, body, flexible=True))
+            for _ in answer.compact_items():
+                answer.take("q")
+                for _ in answer.compact_items():
+                    topic = answer.compact_string()
+                    for _ in answer.compact_items():
+                        partition, code = answer.take("ih")
+                        _check(code, f"{topic}, partition {partition}")
+                        answer.tags()
+                    answer.tags()
+                answer.tags()
+
+    def unstable(self, layout: Layout, group: str, topic: str) -> list[int]:
+        """Return the partitions whose offset of a group a transaction is about to change (KIP-447)."""
+        numbers = [place[1] for place in layout.leaders if place[0] == topic]
+        wanted = compact_array([compact_string(topic) + _partitions(numbers)])
+        at = self._at(layout, self._coordinator(group, _GROUP))
+        body = compact_string(group) + wanted + _STABLE + NO_TAGS
+        answer = Answer(at.ask(_OFFSET_FETCH, 7, body, flexible=True))
+        answer.take("i")
+        found: list[int] = []
+        for _ in answer.compact_items():
+            answer.compact_string()
+            for _ in answer.compact_items():
+                partition, _, _ = answer.take("iqi")
+                answer.compact_string()
+                if answer.number("h") == KafkaError.UNSTABLE_OFFSET_COMMIT:
+                    found.append(partition)
+                answer.tags()
+            answer.tags()
+        _check(answer.number("h"), f"group {group}")
+        return sorted(found)
+
+    def _coordinator(self, name: str, kind: bytes) -> int:
+        """Return the node that coordinates a group or the transactions of a `transactional.id`."""
+        answer = Answer(self._any().ask(_FIND_COORDINATOR, 1, string(name) + kind))
+        answer.take("i")
+        code, said = answer.number("h"), answer.string()
+        _check(code, said)
+        return answer.number("i")
+
+    def _any(self) -> Connection:
+        """Return a connection to one of `bootstrap.servers` that answers."""
+        addresses = str(self._given["bootstrap.servers"]).split(",")
+        random.shuffle(addresses)
+        while self._first is None:
+            try:
+                self._first = Connection(*_host_and_port(addresses.pop()), self._given)
+            except KafkaException as error:
+                if not addresses or error.args[0].code() != KafkaError._TRANSPORT:
+                    raise
+            else:
+                _check_age(self._first)
+        return self._first
+
+    def _at(self, layout: Layout, node: int) -> Connection:
+        if node not in layout.brokers:
+            raise KafkaException(KafkaError(KafkaError.BROKER_NOT_AVAILABLE, f"node {node} is not there"))
+        if node not in self._connections:
+            self._connections[node] = Connection(*layout.brokers[node], self._given)
+        return self._connections[node]
+
+
+def _check_age(broker: Connection) -> None:
+    answer = Answer(broker.ask(_API_VERSIONS, 0, b""))
+    _check(answer.number("h"), "the broker's versions")
+    if _DESCRIBE_PRODUCERS not in {answer.take("hhh")[0] for _ in answer.items()}:
+        raise unsupported("Kafka before 3.0")
+
+
+def _by_leader(layout: Layout, places: Iterable[Place]) -> dict[int, dict[str, list[int]]]:
+    found: dict[int, dict[str, list[int]]] = {}
+    for topic, partition in places:
+        leader = layout.leaders.get((topic, partition), -1)
+        if leader >= 0:
+            found.setdefault(leader, {}).setdefault(topic, []).append(partition)
+    return found
+
+
+def _open(answer: Answer, topic: str) -> list[Open]:
+    """Read the producers of one partition; return those that have something open."""
+    partition, code = answer.take("ih")
+    said = answer.compact_string()
+    found: list[Open] = []
+    for _ in answer.compact_items():
+        producer, epoch, _, _, coordinator_epoch, offset = answer.take("qiiqiq")
+        answer.tags()
+        if offset >= 0:
+            found.append(Open(topic, partition, offset, producer, epoch, coordinator_epoch))
+    answer.tags()
+    if code != KafkaError.TOPIC_AUTHORIZATION_FAILED:
+        _check(code, said or f"{topic}, partition {partition}")
+    return found
+
+
+def _marker(one: Open, commit: bool) -> bytes:
+    # The coordinator's epoch is the one that the partition heard last, as in Kafka's own tool (`TransactionsCommand`):
+    # a lower one is refused, and after a higher one the coordinator's own markers would be.
+    return (
+        struct.pack(">qh?", one.producer, one.epoch, commit)
+        + compact_array([compact_string(one.topic) + _partitions([one.partition])])
+        + struct.pack(">i", max(0, one.coordinator_epoch))
+        + NO_TAGS
+    )
+
+
+def _partitions(numbers: list[int]) -> bytes:
+    """Write the partitions of a topic, which end the topic."""
+    return compact_array([struct.pack(">i", number) for number in numbers]) + NO_TAGS
+
+
+def _check(code: int, what: str) -> None:
+    if code:
+        raise KafkaException(KafkaError(code, f"{what}: {KafkaError(code).str()}"))
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    """Return the parts of an address of `bootstrap.servers`, which may have a protocol, and no port."""
+    rest = address.strip().rpartition("://")[2]
+    host, _, port = rest.rpartition(":")
+    return (host.strip("[]"), int(port)) if host and port.isdigit() else (rest.strip("[]"), _PORT)

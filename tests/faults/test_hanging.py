@@ -1,0 +1,237 @@
+"""Transactions that are decided, and whose markers Kafka drops since their partitions have no leader at that moment.
+
+Which it does: these tests would notice a Kafka that does not (`lose_markers` has something hang, or fails).
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from application import Application, WorkerProcess, prose, stopped, wait_for
+from confluent_kafka import KafkaException
+from fixtures import configuration
+from invariants import hold
+from pair import Pair
+from proxy import Api
+from shell import Shell
+
+from wcsup.audit.checks import Health
+from wcsup.audit.doctor import Doctor
+from wcsup.kafka.hanging import OFFSETS, Examination, Hanging
+from wcsup.pipeline.report import Role
+from wcsup.state.directory import open_directory
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two nodes, of which the one with the partitions may be killed."""
+    made = Pair(tmp_path_factory.mktemp("pair"))
+    try:
+        made.create()
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def application(pair: Pair, tmp_path: Path) -> Iterator[Application]:
+    config = configuration(pair.address, tmp_path / "state")
+    pair.make_topics(config)
+    under_test = Application(config)
+    under_test.make_topics()
+    yield under_test
+    under_test.stop()
+
+
+def prepare(application: Application, role: Role, lines: list[bytes]) -> None:
+    """Have some lines counted, and input for a worker of this role of the others; nobody else is at work then."""
+    half = len(lines) // 2
+    application.feed(lines[:half])
+    mapper, reducer = application.start("map"), application.start("reduce")
+    application.wait_counted()
+    reducer.drain()
+    if role == "map":
+        mapper.drain()
+    application.feed(lines[half:])
+    if role == "reduce":
+        wait_for("all lines are mapped", lambda: application.lag().lines == 0)
+        mapper.drain()
+
+
+def lose_markers(
+    pair: Pair, application: Application, role: Role, *, dies: bool = True, commit: bool = True
+) -> WorkerProcess:
+    """Start a worker; when its first transaction is decided, kill its partitions' node before they are told of it."""
+    config, name = application.config, name_of(application, role)
+    worker = application.start(role, crash="stop:after-send-offsets")
+    wait_for("a transaction is about to be committed", lambda: stopped(worker))
+    lost = pair.proxy.refuse_requests(Api.WRITE_TXN_MARKERS)
+    if commit:
+        worker.signal(signal.SIGCONT)
+    else:
+        worker.kill()
+        worker = application.start(role)  # which has it aborted, and waits for that
+    wait_for("it is decided", lost.sprung.is_set)
+    pair.proxy.shut()
+    if dies:
+        worker.kill()
+    pair.partitions.kill()
+    with closing(Examination(config)) as examination:
+        wait_for("Kafka drops the markers", lambda: examination.decided(name))
+    pair.proxy.disarm(lost)
+    pair.revive()
+    return worker
+
+
+def name_of(application: Application, role: Role) -> str:
+    return open_directory(application.config).name(application.config, role, "0")
+
+
+def hanging(application: Application) -> list[Hanging]:
+    found: list[Hanging] = []
+
+    def look() -> bool:
+        nonlocal found
+        try:
+            with closing(Examination(application.config)) as examination:
+                found = examination.find()
+        except KafkaException:  # its leaders are elected
+            return False
+        return True
+
+    wait_for("it can be seen what hangs", look)
+    return found
+
+
+def said(worker: WorkerProcess, *parts: str) -> bool:
+    return any(all(part in line for part in parts) for line in worker.log)
+
+
+def finish(application: Application, lines: list[bytes], role: Role, *, states: list[Path] | None = None) -> None:
+    """Give it more lines, and the worker that is missing; all has to be exact then."""
+    more = prose(500, len(lines))
+    application.feed(more)
+    application.start("reduce" if role == "map" else "map", "9")
+    wait_for("all partitions have leaders", lambda: has_leaders(application))
+    hold(application, lines + more, states=states or [])
+
+
+def has_leaders(application: Application) -> bool:
+    try:
+        application.lag()
+    except KafkaException:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+def test_a_commit_that_hangs_is_ended_by_the_next_process(
+    pair: Pair, application: Application, seed: int, role: Role
+) -> None:
+    lines = prose(500, seed)
+    prepare(application, role, lines)
+    lose_markers(pair, application, role)
+    found = hanging(application)
+    assert {one.name for one in found} == {name_of(application, role)}
+    assert {one.commit for one in found} == {True}
+    assert {one.open.topic for one in found} >= {
+        "__consumer_offsets",
+        application.config.topic("words" if role == "map" else "counts"),
+    }
+
+    successor = application.start(role)
+
+    wait_for("it is ready", lambda: successor.ready)
+    assert said(successor, "was committed, and hangs", "that was made good for")
+    assert not hanging(application)
+    finish(application, lines, role)
+
+
+@pytest.mark.parametrize("role", ["map", "reduce"])
+def test_a_commit_that_hangs_is_ended_by_its_own_process(
+    pair: Pair, application: Application, seed: int, role: Role
+) -> None:
+    """Without input, too: others wait for it."""
+    lines = prose(500, seed)
+    prepare(application, role, lines)
+
+    worker = lose_markers(pair, application, role, dies=False)
+
+    wait_for("it ends it", lambda: said(worker, "was committed, and hangs", "that was made good for"))
+    assert not hanging(application)
+    finish(application, lines, role)
+    assert not worker.report.counters.aborts
+
+
+def test_an_abort_that_hangs_stays_an_abort(pair: Pair, application: Application, seed: int) -> None:
+    lines = prose(500, seed)
+    prepare(application, "reduce", lines)
+    lose_markers(pair, application, "reduce", commit=False)
+    assert {one.commit for one in hanging(application)} == {False}
+
+    successor = application.start("reduce")
+
+    wait_for("it is ready", lambda: successor.ready)
+    assert said(successor, "was aborted, and hangs", "that was made good for")
+    finish(application, lines, "reduce")
+
+
+def test_the_next_transaction_does_not_end_what_hangs(pair: Pair, application: Application, seed: int) -> None:
+    """The marker of its commit would have an aborted batch counted, which it counts itself."""
+    lines = prose(500, seed)
+    prepare(application, "map", lines)
+    lose_markers(pair, application, "map", commit=False)
+
+    # Given words that hang, and a group that waits for nothing
+    with closing(Examination(application.config)) as examination:
+        found = examination.find()
+        examination.end(one for one in found if one.open.topic == OFFSETS)
+    assert application.config.topic("words") in {one.open.topic for one in hanging(application)}
+
+    application.start("map")
+    finish(application, lines, "map")
+
+
+@pytest.mark.parametrize("waits", ["map", "reduce"])
+def test_what_hangs_of_a_name_that_is_gone_is_ended_by_who_waits_for_it(
+    pair: Pair, application: Application, seed: int, waits: Role
+) -> None:
+    """A mapper waits for an offset, and a reducer for words."""
+    lines = prose(500, seed)
+    prepare(application, "map", lines)
+    lose_markers(pair, application, "map")
+
+    other = application.start(waits, state=application.elsewhere())
+
+    wait_for("it says what it waits for", lambda: said(other, "waiting for", name_of(application, "map")))
+    wait_for("it ends it", lambda: said(other, "taking its name over") and not hanging(application))
+    finish(application, lines, waits, states=[application.elsewhere()])
+
+
+def test_the_doctor_names_what_hangs_and_what_ends_it(
+    pair: Pair, application: Application, seed: int, tmp_path: Path
+) -> None:
+    lines = prose(500, seed)
+    prepare(application, "map", lines)
+    lose_markers(pair, application, "map")
+    config, wcsup = application.config, Shell(application.config, tmp_path)
+
+    doctor = Doctor(config)
+    failed = [check for check in doctor.examine() if check.health is Health.FAILED]
+
+    assert [check.name for check in failed] == ["hanging"]
+    [one] = {(one.name, one.open.producer, one.open.epoch) for one in doctor.hanging}
+    assert f"{one[0]} (producer id {one[1]}, epoch {one[2]}) was committed, and hangs since 20" in failed[0].message
+    assert f"{config.map_group} waits for its offset of {config.topic('lines')}, partition " in failed[0].message
+    assert "wcsup txn settle" in failed[0].message
+    assert not doctor.open, "what would abort it is not advised"
+
+    done = wcsup("txn settle")
+    assert done.status == 0, done.err
+    assert f"ended: a transaction of {name_of(application, 'map')}" in done.out
+    assert wcsup("txn settle").out == "nothing hangs\n"
+    assert not [check for check in Doctor(config).examine() if check.health is Health.FAILED]
+    application.start("map")
+    finish(application, lines, "map")
