@@ -153,6 +153,12 @@ class Outlet:
         this is known of all requests of its transaction. A request for a producer id is not meant: whenever it arrives,
         it fences the producer.
         """
+    def in_doubt(self) -> int:
+        """Return how many records failed since `begin` and may be in their topics all the same.
+
+        They were sent, and no answer told what came of them: a connection broke, or a broker was silent. Records that
+        the producer was given otherwise are among them.
+        """
 
 @final
 class Combiner:

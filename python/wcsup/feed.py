@@ -45,14 +45,22 @@ class Progress:
     bytes_known: int | None = None
     """Bytes of all sources; none where one of them has no known end."""
     taken: int = 0
-    """Lines handed to the producer."""
+    """Lines that the producer took."""
     written: int = 0
     """Lines that the brokers have."""
+    unknown: int = 0
+    """Lines that were sent, and no answer told what came of them: the brokers may have them."""
     refused: int = 0
     """Lines longer than the topic takes."""
     failed: int = 0
-    """Lines that were taken and did not arrive."""
+    """Lines that were read or made up, and that no broker has."""
     finished: bool = False
+
+    def outcome(self) -> str:
+        """Return in words how many lines are written, may be, and are not."""
+        unknown = f", {self.unknown:,} may be (sent, and no answer came)" if self.unknown else ""
+        again = "; to write all of them again would count twice what is there" if self.written or self.unknown else ""
+        return f"{self.written:,} lines are written{unknown}, {self.failed:,} are not{again}"
 
     def to_json(self) -> str:
         """Return the progress for another process."""
@@ -108,6 +116,11 @@ class Feeder:
         self._reported = 0.0
         self._failure: KafkaError | None = None
         self._config = config
+        self._gave_up = False
+        self._undelivered = 0
+        self._left_out = 0
+        """Lines that were read and not taken."""
+        self._read_all = True
         self._topic = config.topic("lines")
         self._partitions, self._max_bytes = _limits(config)
         self._partition = time.time_ns() % self._partitions
@@ -130,13 +143,16 @@ class Feeder:
         """Lines that go at once."""
         return self._pace.batch
 
-    @property
-    def waiting(self) -> int:
-        """Lines that were taken and are not written yet."""
-        return len(self._producer)
+    def waiting(self, seconds: float) -> int:
+        """Return how many lines that were taken are not written within so long."""
+        return self._producer.flush(seconds)
 
     def text(self, batches: Iterable[list[bytes]]) -> None:
-        """Write lines until they end, the stop is asked for, or one could not be delivered."""
+        """Write made-up lines until they end, the stop is asked for, or one could not be delivered."""
+        self._take(batches)
+
+    def _take(self, batches: Iterable[list[bytes]]) -> int:
+        """Write lines as `text` does; return how many of the last batch were left out at the end."""
         for lines in batches:
             # Portions of equal size: from a pipe come 64 kB at a time, and a small remainder of each would
             # always go to the same partitions.
@@ -145,20 +161,30 @@ class Feeder:
             for start in range(0, len(lines), step):
                 batch = lines[start : start + step]
                 if self._stop.wait(self._pace.delay(len(batch))) or self._failure:
-                    return
-                self._write(batch)
+                    return len(lines) - start
+                if left := self._write(batch):
+                    return left + len(lines) - start - len(batch)
             self._producer.poll(0)
             self._report()
+        self._read_all = True
+        return 0
 
     def files(self, paths: Sequence[str]) -> None:
         """Write the lines of files one after another; `-` is standard input."""
         self.progress.bytes_known = size(paths)
-        self.text(lines for path in paths for lines in self._lines(path))
+        self._read_all = False
+        self._left_out += self._take(lines for path in paths for lines in self._lines(path))
 
     def finish(self) -> None:
-        """Wait until what was taken is written; raise an error where some of it could not be."""
+        """Wait until what was taken is written, or the stop is asked for once more: then it is given up.
+
+        Raises an error where some of it could not be written. `progress` says what came of it.
+        """
         while self._producer.flush(REPORT_SECONDS):
             self._report()
+            if self._stop.asked > 1 and not self._gave_up:
+                self._gave_up = True
+                self._producer.purge()  # each of them is reported now, for the next `flush`
         self.progress.finished = True
         self._report(always=True)
         if self._failure:
@@ -185,46 +211,52 @@ class Feeder:
         self.progress.refused += len(refused)
         refused.clear()
 
-    def _write(self, lines: list[bytes]) -> None:
+    def _write(self, lines: list[bytes]) -> int:
+        """Hand lines to the producer; return how many it did not take before the stop was asked for or one failed."""
         self._partition = (self._partition + 1) % self._partitions
         messages: list[dict[str, Any]] = [{"value": line} for line in lines]
         while True:
             taken = self._producer.produce_batch(self._topic, messages, partition=self._partition)
             self.progress.taken += taken
             if taken == len(messages):
-                return
+                return 0
             # The queue is full: the others go in as soon as the brokers have taken some lines.
             left = [(message, message.pop("_error")) for message in messages if "_error" in message]
             messages = [message for message, error in left if error.code() == KafkaError._QUEUE_FULL]
             for _, error in left:
                 if error.code() != KafkaError._QUEUE_FULL:
-                    self.progress.failed += 1
+                    self._left_out += 1
                     self._failure = self._failure or error
             self._producer.poll(0.05)
             self._report()
             if not messages or self._failure or self._stop.wait(0):
-                return
+                return len(messages)
 
     def _not_delivered(self, error: KafkaError | None, _message: Message) -> None:
-        self.progress.taken -= 1
-        self.progress.failed += 1
-        self._failure = self._failure or error
+        self._undelivered += 1
+        if not self._gave_up:
+            self._failure = self._failure or error
 
     def _report(self, *, always: bool = False) -> None:
         now = time.monotonic()
         if always or now - self._reported >= REPORT_SECONDS:
             self._reported = now
-            self.progress.written = self.progress.taken - len(self._producer)
-            self._on_progress(self.progress)
+            progress, waiting = self.progress, len(self._producer)
+            progress.written = progress.taken - self._undelivered - waiting
+            progress.unknown = min(self._undelivered, self._producer.in_doubt())  # which is told before
+            progress.failed = self._left_out + self._undelivered - progress.unknown
+            self._on_progress(progress)
 
     def _error(self, failure: KafkaError) -> WcsupError:
-        lost = f"{self.progress.failed:,} lines were not written after {self.progress.written:,} that were"
+        unread = "" if self._read_all else f"; what follows in {self.progress.source} was not read"
+        outcome = f"{self.progress.outcome()}{unread}"
         if failure.code() == KafkaError._MSG_TIMED_OUT:
-            return BrokerUnreachableError(f"{lost}: no broker took them for {GIVE_UP_SECONDS} s")
+            patience = f"within message.timeout.ms ({GIVE_UP_SECONDS} s by default)"
+            return BrokerUnreachableError(f"no broker took lines {patience}: {outcome}")
         if failures.meaning(failure) is Failure.REFUSED:
             about = About(self._topic, rights=[Right("topic", self._topic, "WRITE")])
-            return ConfigurationError(f"{lost}: {refusals.refused(self._config, failure, about)}")
-        return RetryError(f"{lost}: {failure.str()}")
+            return ConfigurationError(f"{refusals.refused(self._config, failure, about)}: {outcome}")
+        return RetryError(f"{failure.str()}: {outcome}")
 
 
 def _limits(config: Config) -> tuple[int, int]:

@@ -22,9 +22,12 @@ class Stop:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
+        self.asked = 0
+        """How often the end was asked for."""
 
     def set(self, *_signal: object) -> None:
         """Ask to end."""
+        self.asked += 1
         os.write(self._write, b"x")
 
     def wait(self, seconds: float) -> bool:

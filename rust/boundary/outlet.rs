@@ -56,4 +56,8 @@ impl Outlet {
     fn unanswered(&self) -> bool {
         self.0.unanswered()
     }
+
+    fn in_doubt(&self) -> usize {
+        self.0.in_doubt()
+    }
 }

@@ -148,5 +148,5 @@ def test_a_job_reaches_the_child_that_is_to_do_it() -> None:
 
 
 def test_progress_reaches_the_parent() -> None:
-    progress = Progress("f", 1, 2, 3, 4, 5, 6, finished=True)
+    progress = Progress("f", 1, 2, 3, 4, 5, 6, 7, finished=True)
     assert Progress.from_json(progress.to_json()) == progress

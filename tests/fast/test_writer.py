@@ -255,6 +255,20 @@ def test_what_librdkafka_refuses_is_raised() -> None:
             producer.write(wrong, RECORDS, 0, 1)
 
 
+def test_what_was_never_sent_is_not_in_doubt() -> None:
+    failed: list[Message] = []
+    producer = nowhere(message_timeout_ms=200)
+    for number in range(3):
+        producer.produce(TOPIC, b"%d" % number, on_delivery=lambda _, message: failed.append(message))
+    producer.flush(20)
+    assert (len(failed), producer.in_doubt()) == (3, 0)
+
+    producer.produce(TOPIC, b"3", on_delivery=lambda _, message: failed.append(message))
+    producer.purge()
+    producer.flush(20)
+    assert (len(failed), producer.in_doubt()) == (4, 0)
+
+
 def test_an_outlet_ends_with_its_producer() -> None:
     producer = Producer({"bootstrap.servers": "127.0.0.1:1", "plugin.library.paths": _core.plugin(), "log_level": 0})
     outlet = _core.Outlet.of_newest_producer()

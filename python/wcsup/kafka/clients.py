@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka.admin import AdminClient
 
 from wcsup import _core
@@ -172,9 +172,10 @@ class _Quiet:
         log.log(logging.DEBUG if arguments[0] == "TXNERR" else level, text, *arguments)
 
 
-def producer(config: Config, on_delivery: Callable[[KafkaError | None, Message], None], **own: Any) -> Producer:
+def producer(config: Config, on_delivery: Callable[[KafkaError | None, Message], None], **own: Any) -> Writer:
     """Return a producer without transactions, which tells from within its calls what came of each record."""
-    return _make(config, Producer, settings(config, enable_idempotence=True, **own) | {"on_delivery": on_delivery})
+    values = _plugged(settings(config, enable_idempotence=True, **own))
+    return _make(config, Writer, values | {"on_delivery": on_delivery})
 
 
 class _Listener:

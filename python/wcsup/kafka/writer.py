@@ -47,6 +47,10 @@ class Writer(Producer):
         """Return whether a request of a transaction had no answer: it may arrive in the middle of a later one."""
         return self._outlet.unanswered()
 
+    def in_doubt(self) -> int:
+        """Return how many records failed and may be in their topics all the same; without transactions, of all ever."""
+        return self._outlet.in_doubt()
+
     def written(self) -> Written:
         """Return the highest offsets written since the transaction began; 0 where librdkafka was not told."""
         return {(topic, partition): max(0, offset) for topic, partition, offset in self._outlet.written()}

@@ -146,6 +146,7 @@ api! {
     rd_kafka_queue_destroy: fn(*mut Queue);
     rd_kafka_consume_batch_queue: fn(*mut Queue, c_int, *mut NonNull<Message>, usize) -> isize;
     rd_kafka_message_destroy: fn(*mut Message);
+    rd_kafka_message_status: fn(*const Message) -> c_int;
     rd_kafka_topic_new: fn(*mut Handle, *const c_char, *mut c_void) -> *mut Topic;
     rd_kafka_topic_name: fn(*const Topic) -> *const c_char;
     rd_kafka_topic_destroy: fn(*mut Topic);

@@ -46,6 +46,9 @@ const CHANGES: [i16; 5] = [0, 24, 25, 26, 28];
 /// `rd_kafka_broker_state_names` of a connection that was lost, or could not be made.
 const DOWN: &CStr = c"DOWN";
 
+/// `RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED`: it was sent, and no answer told what came of it.
+const IN_DOUBT: c_int = 1;
+
 /// A producer that was made with the plugin.
 pub struct Producer {
     /// None once it was destroyed: no pointer into it outlives it.
@@ -79,6 +82,8 @@ struct Counts {
     sent: usize,
     /// Those that failed are counted, too, and records that were not given by us.
     acknowledged: usize,
+    /// Those that failed and may be in their topics all the same.
+    in_doubt: usize,
     /// How many have to be acknowledged for the one who waits.
     wanted: Option<usize>,
     /// In no order: there are a few dozen.
@@ -171,6 +176,11 @@ impl Producer {
         self.heard.unanswered.load(Ordering::Relaxed)
     }
 
+    /// How many records failed since `begin` and may be in their topics all the same.
+    pub fn in_doubt(&self) -> usize {
+        self.heard.lock().in_doubt
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,10 +233,12 @@ unsafe extern "C" fn on_acknowledgement(
         return NO_ERROR;
     };
     // SAFETY: `Outcomes::of` gave what lives on, and the message is librdkafka's, with its topic.
-    let (heard, message, topic) = unsafe {
+    let (status, heard, message, topic) = unsafe {
+        let status = (api.rd_kafka_message_status)(message);
         let message = &*message;
         let name = (api.rd_kafka_topic_name)(message.topic);
         (
+            status,
             &*opaque.cast_const().cast::<Outcomes>(),
             message,
             CStr::from_ptr(name),
@@ -235,6 +247,8 @@ unsafe extern "C" fn on_acknowledgement(
     let mut counts = heard.lock();
     if message.error == NO_ERROR {
         counts.write(message, topic);
+    } else {
+        counts.in_doubt += usize::from(status == IN_DOUBT);
     }
     counts.acknowledged += 1;
     let acknowledged = counts.acknowledged;

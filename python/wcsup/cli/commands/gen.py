@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from wcsup.sources import Stop
 
 OWN_RATE = 1.0
-MANY_LINES = 10_000
-"""So many take long enough to write for a word about it."""
+PATIENCE_SECONDS = 1.0
+"""How long the last lines may take to write without a word about it."""
 
 
 @define(
@@ -58,7 +58,7 @@ def command(
     They are the lines of each FILE (- is standard input), of standard input where that is a pipe or a file,
     or made up, English-like text: with --demo, --lines or --seed, or where standard input is a terminal.
     Each line is a record; its bytes are left as they are. Ctrl-C writes what was read so far and says how
-    much it was.
+    much it was, and a second one gives up what no broker takes.
     """
     own = demo or lines is not None or seed is not None
     if own and file:
@@ -89,13 +89,15 @@ def command(
                 feeder.files(file)
             else:
                 feeder.text(prose.batches(time.time_ns() if seed is None else seed, lines, feeder.batch))
-            if signals and feeder.waiting > MANY_LINES:
-                bar.say(f"writing the last {feeder.waiting:,} lines; again to give them up")
+            if signals and (waiting := feeder.waiting(PATIENCE_SECONDS)):
+                bar.say(f"writing the last {waiting:,} lines; again to give them up")
         finally:
             feeder.finish()
     seconds, written = time.monotonic() - began, feeder.progress.written
     speed = f", {written / seconds:,.0f} a second" if seconds > 1 else ""
     click.echo(f"{written:,} lines written in {seconds:.1f} s{speed}")
+    if feeder.progress.unknown or feeder.progress.failed:
+        click.echo(f"wcsup: {feeder.progress.outcome()}", err=True)
     if signals:
         return 128 + signals[0]
     if feeder.progress.refused:
@@ -114,13 +116,18 @@ def _stdin_has_text() -> bool:
 
 
 def _stop_on_signals(stop: "Stop") -> list[int]:
-    """Have the first INT or TERM ask for the end and a second one end at once; return the list of what came."""
+    """Have the first INT or TERM ask for the end, the second give up what is not written, the third end at once.
+
+    Returns the list of what came.
+    """
     came: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
         came.append(number)
         stop.set()
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+        if len(came) > 1:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)
