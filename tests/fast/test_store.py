@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from application import wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from totals import eight, totals
@@ -173,6 +174,28 @@ def test_a_scan_finds_a_damaged_block(tmp_path: Path) -> None:
             while partition.scannable:
                 partition.scan(1 << 20)
     assert not path.exists()
+
+
+def test_files_wait_to_be_merged_while_nothing_is_looked_up(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+
+    def files() -> int:
+        return len(list(path.glob("*.sst")))
+
+    def write(store: Store, number: int) -> None:
+        store.write(totals({b"%02d %s %06d" % (number, b"x" * 100, n): 1 for n in range(20_000)}), STAMP)
+
+    with closing(Store.open(path, Cached())) as store:
+        # Given a store that is only written, with more new files than a look-up should have to go through
+        store.only_written(True)
+        for number in range(8):
+            write(store, number)
+        wait_for("there are many", lambda: files() > 5)
+
+        # When words are to be looked up, then they are merged
+        store.only_written(False)
+        wait_for("they are merged", lambda: files() < 5)
+        assert store.lookup([b"03 %s 000007" % (b"x" * 100), b"none"]) == [eight(1), None]
 
 
 def torn(path: Path, to: Path, left: int | None) -> Path:

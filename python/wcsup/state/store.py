@@ -6,10 +6,11 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, starmap
 from pathlib import Path
 from typing import Self
 
@@ -47,6 +48,10 @@ _LOADED = "load.sst"
 """The file that an empty store is loaded with, until it is a part of it."""
 
 _PART = 10_000
+
+_FEW_FILES, _MANY_FILES = 4, 16
+"""So many files of new totals are merged into the others: at once where words are looked up, in each of the files.
+Where none is, more of them wait, and each is written anew less often."""
 
 _WRITE_BUFFER_BYTES = 2 << 20
 _BLOCK_CACHE_BYTES = 32 << 20
@@ -139,6 +144,7 @@ class Store:
         """None for a new store, and for one that another version of wcsup wrote or that was loaded in part."""
         self.empty = True
         """Nothing was ever written to it."""
+        self._only_written = False
         self._lock = lock
         self._cached = cached
         self._database: Rdict | None = None
@@ -172,8 +178,19 @@ class Store:
 
     def _made(self) -> Rdict:
         if self._database is None:
-            self._database = Rdict(str(self.path), self._cached.options())
+            options = self._cached.options()
+            options.set_level_zero_file_num_compaction_trigger(_MANY_FILES if self._only_written else _FEW_FILES)
+            self._database = Rdict(str(self.path), options)
         return self._database
+
+    def only_written(self, so: bool) -> None:
+        """Say whether nothing is looked up in it from now on, since all of its totals are resident."""
+        if so == self._only_written:
+            return
+        self._only_written = so
+        if self._database is not None:
+            files = _MANY_FILES if so else _FEW_FILES
+            self._database.set_options({"level0_file_num_compaction_trigger": str(files)})
 
     def lookup(self, words: Sequence[bytes]) -> list[bytes | None]:
         """Return the stored totals of `words`, which are in byte order, in their order."""
@@ -189,8 +206,7 @@ class Store:
         batch = WriteBatch(raw_mode=True)
         put = batch.put
         if totals is not None:
-            for key, total in _pairs(totals):
-                put(key, total)
+            _each(put, _pairs(totals))
             for key in _keys(totals.deleted()):
                 batch.delete(key)
         put(_STAMP, _encode(stamp))
@@ -240,8 +256,7 @@ class Store:
             database = self._made()
             writer = SstFileWriter(options=self._cached.options())
             writer.open(file)
-            for key, total in _pairs(totals):
-                writer[key] = total
+            _each(writer.__setitem__, _pairs(totals))
             writer.finish()
             database.ingest_external_file([file], options)
         except Exception as error:
@@ -361,10 +376,16 @@ def _keyed(pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     return [(_key(word), total) for word, total in pairs] if pairs and not pairs[0][0].strip(b"\0") else pairs
 
 
-def _pairs(totals: _core.Totals) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (key, total), made a part at a time: as Python objects they are many times their size."""
+def _pairs(totals: _core.Totals) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Yield lists of (key, total), a part at a time: as Python objects they are many times their size."""
     for start in range(0, len(totals), _PART):
-        yield from _keyed(totals.pairs(start, start + _PART))
+        yield _keyed(totals.pairs(start, start + _PART))
+
+
+def _each(take: Callable[[bytes, bytes], None], parts: Iterable[list[tuple[bytes, bytes]]]) -> None:
+    """Call `take` for each (key, total), without a step of the interpreter for any."""
+    for part in parts:
+        deque(starmap(take, part), maxlen=0)
 
 
 def _from(database: Rdict, word: bytes) -> Iterator[tuple[bytes, bytes]]:
