@@ -40,9 +40,9 @@ IDLE_SECONDS = 30.0
 def command(config: Config, minutes: float, seed: int | None) -> ExitStatus:
     """Kill, stop, fence and restart workers of the running wcsup run at random, then verify the counts.
 
-    Give it something to count meanwhile, such as wcsup gen --rate 1000. Each harm is shown with what came of it and
-    how long the slot took to be at work again. Workers alone are harmed, and only those of the wcsup run of this
-    state directory. In the end, or after Ctrl-C, all of it is undone.
+    Give it something to count meanwhile, such as wcsup gen --demo --rate 1000. Each harm is shown with what came
+    of it and how long the slot took to be at work again. Workers alone are harmed, and only those of the wcsup run
+    of this state directory. In the end, or after Ctrl-C, all of it is undone.
 
     The exit status is that of wcsup verify; 1 also where a worker did not come back.
     """
