@@ -35,6 +35,7 @@ class FakeProducer:
         self._errors = errors
         self.calls: list[str] = []
         self.disturbed = False
+        self.broken = False
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -73,6 +74,13 @@ class FakeProducer:
 
     def unanswered(self) -> bool:
         return self.disturbed
+
+    def broke(self) -> bool:
+        broken, self.broken = self.broken, False
+        return broken
+
+    def list_topics(self, *_: object) -> None:
+        pass
 
     def poll(self, _timeout: float) -> None:
         pass
@@ -199,7 +207,10 @@ def test_the_producer_of_an_aborted_transaction_is_not_used_again(monkeypatch: p
     assert next_one.calls == ["init", "begin", "offsets", "commit"]
 
 
-def test_a_producer_whose_request_had_no_answer_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["disturbed", "broken"])
+def test_a_producer_whose_request_had_no_answer_or_whose_connection_broke_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     first, next_one = FakeProducer({}), FakeProducer({})
     producers = iter([first, next_one])
     monkeypatch.setattr(clients, "transactional_producer", lambda *_: next(producers))
@@ -207,12 +218,30 @@ def test_a_producer_whose_request_had_no_answer_is_not_used_again(monkeypatch: p
     transactions.start()
     outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
     transactions.commit(outbox, METADATA, lambda _: None)
-    first.disturbed = True
+    setattr(first, what, True)
     for _ in range(2):
         transactions.commit(outbox, METADATA, lambda _: None)
     commit = ["begin", "offsets", "commit"]
     assert first.calls == ["init", *commit, "begin", "offsets to refuse", "abort"]
     assert next_one.calls == ["init", *commit, *commit]
+
+
+def test_that_a_transaction_was_overdue_is_known_until_its_producer_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka fences its producer then, which the question for its name meets: nobody else has to have the name."""
+    overdue, next_one = FakeProducer({"offsets": [ABORTABLE]}), FakeProducer({})
+    producers = iter([overdue, next_one])
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: next(producers))
+    config = Config(bootstrap_servers="nowhere:1", transaction_timeout=1e-9)
+    transactions = Transactions(config, "wcsup-test-map-0")
+    transactions.start()
+    outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
+    known = [transactions.overdue]
+    with pytest.raises(AbortedError):
+        transactions.commit(outbox, METADATA, lambda _: None)
+    known.append(transactions.overdue)
+    transactions.commit(outbox, METADATA, lambda _: None)
+    assert next_one.calls == ["init", "begin", "offsets", "commit"]
+    assert [*known, transactions.overdue] == [False, True, False]
 
 
 def test_a_member_that_has_not_joined_commits_nothing(attempt: Callable[..., tuple[str, list[str]]]) -> None:
