@@ -13,12 +13,13 @@ test begins. It does to them what it likes; whatever is stopped or killed afterw
 """
 
 import base64
+import os
 import signal
 import subprocess
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -59,6 +60,15 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=200
 log.cleaner.backoff.ms=100
 """
 
+# Starts a program, says its number, and kills it when our end of standard input closes, be it by our death: a pytest
+# that is killed leaves no nodes behind. Background jobs of a shell have no standard input: it is handed on as number 3.
+_GUARDED = (
+    'exec 3<&0; "$@" </dev/null >>"$0" 2>&1 3<&- & node=$!; echo $node; '
+    "{ read -r _ <&3; kill -9 $node; } >/dev/null 2>&1 & guard=$!; wait $node; ended=$?; kill $guard; exit $ended"
+)
+_KILLED = 128 + signal.SIGKILL
+"""What a shell makes of a program's death by SIGKILL."""
+
 # A serial collector's heap has less around it, and two processors are shared by all.
 _JAVA = ("-XX:-UseG1GC", "-XX:+UseSerialGC", "-Xmx256m")
 
@@ -70,7 +80,9 @@ class Node:
         self.number = number
         self.port = port
         self._kafka = kafka
-        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self.pid = 0
+        """Of the node's own process."""
         kafka.data.mkdir()
         (kafka.data / _PROPERTIES).write_text(text)
         (kafka.data / "log4j2.properties").write_text(settings.log4j())
@@ -82,17 +94,12 @@ class Node:
     @property
     def runs(self) -> bool:
         """Whether it has a process; one that is stopped has."""
-        return self._process is not None and self._process.poll() is None
+        return self._guard is not None and self._guard.poll() is None
 
     @property
     def stopped(self) -> bool:
         """Whether it stands still."""
         return self.runs and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
 
     def format(self, cluster_id: str) -> "subprocess.Popen[str]":
         """Begin to make its log directory."""
@@ -106,39 +113,48 @@ class Node:
     def start(self) -> None:
         """Start its process, at the same ports as ever; return at once, since a lone controller waits for others."""
         assert not self.runs
-        with (self._kafka.data / _OUTPUT).open("ab") as output:
-            self._process = subprocess.Popen(
-                self._kafka.command("kafka.Kafka", _PROPERTIES, options=_JAVA),
-                cwd=self._kafka.data,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.kill()  # lets go of the pipes of one that ended by itself
+        command = self._kafka.command("kafka.Kafka", _PROPERTIES, options=_JAVA)
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARDED, _OUTPUT, *command],
+            cwd=self._kafka.data,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # where a shell says that what it waited for was killed
+            start_new_session=True,
+        )
+        assert self._guard.stdout is not None
+        self.pid = int(self._guard.stdout.readline())
 
     def kill(self) -> None:
         """End it as a crash of its host would: nothing is flushed, nobody is told."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        if self._guard is None:
+            return
+        if self.runs:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self._guard.wait()
+        for pipe in (self._guard.stdin, self._guard.stdout):
+            assert pipe is not None
+            pipe.close()
 
     def stop(self) -> None:
         """Have it stand still (SIGSTOP); return when it does."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        assert self.runs
+        os.kill(self.pid, signal.SIGSTOP)
         wait_for(f"node {self.number} stands still", lambda: self.stopped)
 
     def resume(self) -> None:
         """Have it go on after `stop`; does nothing to one that goes on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        assert self.runs
+        os.kill(self.pid, signal.SIGCONT)
 
     def end(self) -> str | None:
         """Why it ended by itself; none where it runs or was killed."""
-        if self._process is None or self._process.poll() in {None, -signal.SIGKILL}:
+        if self._guard is None or self._guard.poll() in {None, _KILLED}:
             return None
         output = (self._kafka.data / _OUTPUT).read_text(errors="replace")
-        return decisive(output) or f"status {self._process.returncode}, see {self._kafka.data / _OUTPUT}"
+        return decisive(output) or f"status {self._guard.returncode}, see {self._kafka.data / _OUTPUT}"
 
 
 class Cluster:

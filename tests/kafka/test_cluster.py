@@ -25,8 +25,17 @@ def topic(cluster: Cluster) -> Iterator[None]:
 
 
 def leader(cluster: Cluster) -> int:
-    found: int = cluster.admin.list_topics(timeout=10).topics[TOPIC].partitions[0].leader
-    return found
+    """Return the partition's leader, by a broker that has heard of the topic."""
+    found: list[int] = []
+
+    def told() -> bool:
+        topic = cluster.admin.list_topics(timeout=10).topics.get(TOPIC)
+        if topic is not None:
+            found.append(topic.partitions[0].leader)
+        return bool(found)
+
+    wait_for("the topic is known", told)
+    return found[0]
 
 
 def write(cluster: Cluster, seconds: float = 60) -> KafkaError | None:
