@@ -67,6 +67,17 @@ def test_lost_answers_of_every_kind_of_request(application: Application, proxy: 
     hold(application, lines)
 
 
+def test_a_producer_that_nothing_disturbs_is_kept(application: Application, seed: int) -> None:
+    """Connections break while it is made, and mean nothing."""
+    workers = [application.start("map"), application.start("reduce")]
+    lines = prose(400, seed)
+    for part in (lines[:200], lines[200:]):
+        application.feed(part)
+        application.wait_counted()
+    assert all(worker.report.counters.commits > 1 for worker in workers)
+    assert not [line for worker in workers for line in worker.log if "new producer epoch" in line]
+
+
 @pytest.mark.parametrize("kafka", [PLAIN, QUIET, PATIENT], ids=["plain", "quiet", "patient"])
 @pytest.mark.parametrize("role", ["map", "reduce"])
 def test_a_delayed_commit_cannot_end_a_later_transaction(

@@ -124,13 +124,15 @@ class Transactions:
             self._producer = clients.transactional_producer(self._config, self._name)
             try:
                 self._producer.init_transactions(_QUICK_START_SECONDS)
+                break
             except KafkaException as failed:
                 if classify(failed.args[0]) is not Failure.RETRY:
                     self._raise(failed.args[0])
-            else:
-                self._disturbed = False
-                return
-        self._call(self._running().init_transactions, clients.REACH_SECONDS)
+        else:
+            self._call(self._running().init_transactions, clients.REACH_SECONDS)
+        # Connections break while a producer is made: librdkafka gives up those to bootstrap addresses, and those to a
+        # coordinator for each time that it learns who that is.
+        self._running().broke()
         self._disturbed = False
 
     def commit(
