@@ -56,6 +56,12 @@ def test_what_is_open_ends_as_it_was_decided(decisions: list[Decision], outcome:
     assert decide(OPEN, 50, decisions) is outcome
 
 
+def test_brokers_that_do_not_verify_take_what_comes_when_all_is_over() -> None:
+    assert decide(OPEN, 50, [COMMIT], verified=False) is True
+    assert decide(OPEN, 101, [COMMIT], verified=False) is None
+    assert decide(OPEN, None, [COMMIT], verified=False) is None
+
+
 def test_without_its_first_record_the_last_decision_is_meant() -> None:
     assert decide(OPEN, None, [decision(10, commit=False), COMMIT]) is True
 

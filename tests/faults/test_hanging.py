@@ -20,6 +20,7 @@ from shell import Shell
 from wcsup.audit.checks import Health
 from wcsup.audit.doctor import Doctor
 from wcsup.kafka.hanging import OFFSETS, Examination, Hanging
+from wcsup.kafka.requests import Brokers
 from wcsup.pipeline.report import Role
 from wcsup.state.directory import open_directory
 
@@ -73,7 +74,7 @@ def lose_markers(
     else:
         worker.kill()
         worker = application.start(role)  # which has it aborted, and waits for that
-    wait_for("it is decided", lost.sprung.is_set)
+    wait_for("it is decided", lambda: state(application, name).startswith("Prepare"))
     pair.proxy.shut()
     if dies:
         worker.kill()
@@ -83,6 +84,13 @@ def lose_markers(
     pair.proxy.disarm(lost)
     pair.revive()
     return worker
+
+
+def state(application: Application, name: str) -> str:
+    """Return how far its coordinator is with a transaction."""
+    with closing(Brokers(application.config)) as brokers:
+        found = brokers.transaction(brokers.layout([]), name)
+        return "" if found is None else found.state
 
 
 def name_of(application: Application, role: Role) -> str:

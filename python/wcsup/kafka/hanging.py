@@ -37,7 +37,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
-from wcsup.kafka import clients, groups, outcomes, topics
+from wcsup.kafka import clients, outcomes, topics
 from wcsup.kafka.encoding import Answer
 from wcsup.kafka.requests import Brokers, Layout, Open, Place, Transaction
 
@@ -226,9 +226,7 @@ class Examination:
                 continue
             if of.name not in known:
                 known[of.name] = self._decisions(of.name)
-            commit = outcomes.decide(one, written, known[of.name])
-            if commit and first is not None and one.topic == OFFSETS and self._is_overtaken(first):
-                commit = False
+            commit = outcomes.decide(one, written, known[of.name], verified=self._brokers.verify)
             judged.append(Hanging(of.name, one, since, commit, replaced=of.epoch > one.epoch))
         return judged
 
@@ -239,8 +237,7 @@ class Examination:
         """
         if first is None or time.time() - first.written / 1000 < FORGOTTEN_SECONDS:
             return False
-        offset = first.offset() if one.topic == OFFSETS else None
-        return one.topic != OFFSETS or (offset is not None and offset[0] in self._groups())
+        return one.topic != OFFSETS or first.group in self._groups()
 
     def _groups(self) -> tuple[str, str]:
         return self._config.map_group, self._config.reduce_group
@@ -267,24 +264,9 @@ class Examination:
                     continue
                 place = message.topic() or "", message.partition() or 0
                 if message.offset() == wanted.get(place):
-                    found[place] = _First(message.timestamp()[1], message.key() or b"", message.value() or b"")
+                    found[place] = _First(message.timestamp()[1], message.key() or b"")
                     consumer.incremental_unassign([TopicPartition(*place)])
         return found
-
-    def _is_overtaken(self, first: "_First") -> bool:
-        """Return whether a group's pending offset is behind its committed one.
-
-        Brokers before Kafka 3.6 take what a client sends twice, the second time after the transaction was committed and
-        the group had gone on. Committed offsets never go back.
-        """
-        offset = first.offset()
-        if offset is None:
-            return False
-        group, topic, partition, pending = offset
-        if group not in self._groups():
-            return False
-        committed = groups.committed(self._config, group, topic, partition + 1)
-        return committed[partition] >= pending
 
 
 def _is_over(one: Open, of: Transaction | None) -> bool:
@@ -315,16 +297,9 @@ class _First:
     written: int
     """When, in milliseconds since 1970."""
     key: bytes
-    value: bytes
 
-    def offset(self) -> tuple[str, str, int, int] | None:
-        """Return group, topic, partition and offset where the record is of `__consumer_offsets`."""
-        try:
-            key, value = Answer(self.key), Answer(self.value)
-            if key.number("h") > 1:
-                return None
-            found = key.string(), key.string(), key.number("i")
-            value.number("h")
-            return (*found, value.number("q"))
-        except (KafkaException, UnicodeDecodeError):
-            return None
+    @property
+    def group(self) -> str | None:
+        """The group whose offset it is, where it is a record of `__consumer_offsets` (`OffsetCommitKey` of Kafka)."""
+        key = Answer(self.key)
+        return key.string() if key.number("h") <= 1 else None

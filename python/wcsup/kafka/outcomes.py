@@ -58,12 +58,16 @@ def read(config: Config, name: str, partitions: int, alive: Callable[[], None] =
     return found
 
 
-def decide(one: Open, first: int | None, decisions: Iterable[Decision]) -> bool | None:
+def decide(one: Open, first: int | None, decisions: Iterable[Decision], *, verified: bool = True) -> bool | None:
     """Return whether what is open in a partition was committed; none where that can't be known.
 
     `first` is when its first record was written, in milliseconds since 1970. Between two markers a partition may have
     got records of several transactions of one producer: a single marker ends them all, so they have to agree.
     An abort that fences the producer has the next epoch (`TransactionMetadata.prepareFenceProducerEpoch`).
+
+    Where brokers don't verify, what a client sent twice may come when the transaction is over, and hang: offsets that
+    were committed already, and that the group has gone on from. So a decision has to come after the record there. Else
+    it is the last one that is meant, should the clocks of two brokers differ.
     """
     about = [
         decision
@@ -73,6 +77,8 @@ def decide(one: Open, first: int | None, decisions: Iterable[Decision]) -> bool 
         and one.epoch <= decision.epoch <= one.epoch + 1
     ]
     later = [decision for decision in about if first is not None and decision.at >= first]
+    if not later and not verified:
+        return None
     outcomes = {decision.commit for decision in later or about[-1:]}
     return outcomes.pop() if len(outcomes) == 1 else None
 

@@ -16,7 +16,8 @@ from wcsup.kafka import clients
 from wcsup.kafka.connection import Connection, unsupported
 from wcsup.kafka.encoding import NO_TAGS, Answer, array, compact_array, compact_string, string
 
-_METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _API_VERSIONS, _WRITE_TXN_MARKERS = 3, 9, 10, 18, 27
+_METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _API_VERSIONS, _ADD_PARTITIONS_TO_TXN = 3, 9, 10, 18, 24
+_WRITE_TXN_MARKERS = 27
 _DESCRIBE_PRODUCERS, _DESCRIBE_TRANSACTIONS, _LIST_TRANSACTIONS = 61, 65, 66
 _GROUP, _TRANSACTION = b"\x00", b"\x01"
 _STABLE = b"\x01"
@@ -82,6 +83,8 @@ class Brokers:
         self._given = clients.settings(config)
         self._connections: dict[int, Connection] = {}
         self._first: Connection | None = None
+        self.verify = False
+        """Whether brokers take records of open transactions alone (KIP-890, Kafka 3.6); known once one was asked."""
 
     def close(self) -> None:
         """Close all connections."""
@@ -225,8 +228,17 @@ class Brokers:
                 if not addresses or error.args[0].code() != KafkaError._TRANSPORT:
                     raise
             else:
-                _check_age(self._first)
+                self._learn(self._first)
         return self._first
+
+    def _learn(self, broker: Connection) -> None:
+        """Find out what brokers can do."""
+        answer = Answer(broker.ask(_API_VERSIONS, 0, b""))
+        _check(answer.number("h"), "the broker's versions")
+        highest = {api: version for api, _, version in (answer.take("hhh") for _ in answer.items())}
+        if _DESCRIBE_PRODUCERS not in highest:
+            raise unsupported("Kafka before 3.0")
+        self.verify = highest.get(_ADD_PARTITIONS_TO_TXN, 0) >= 4
 
     def _at(self, layout: Layout, node: int) -> Connection:
         if node not in layout.brokers:
@@ -234,13 +246,6 @@ class Brokers:
         if node not in self._connections:
             self._connections[node] = Connection(*layout.brokers[node], self._given)
         return self._connections[node]
-
-
-def _check_age(broker: Connection) -> None:
-    answer = Answer(broker.ask(_API_VERSIONS, 0, b""))
-    _check(answer.number("h"), "the broker's versions")
-    if _DESCRIBE_PRODUCERS not in {answer.take("hhh")[0] for _ in answer.items()}:
-        raise unsupported("Kafka before 3.0")
 
 
 def _by_leader(layout: Layout, places: Iterable[Place]) -> dict[int, dict[str, list[int]]]:
