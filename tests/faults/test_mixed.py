@@ -31,7 +31,9 @@ def sharing(application: Application, crash: str | None = None) -> tuple[WorkerP
     return reducer, reducer.report.partitions[0]
 
 
-@pytest.mark.parametrize("name", [name for name in POINTS if not name.startswith(("open-", "released", "joined"))])
+@pytest.mark.parametrize(
+    "name", [name for name in POINTS if not name.startswith(("open-", "released", "joined", "scanned"))]
+)
 def test_a_kill_at_each_step_of_a_commit_that_forwards(application: Application, name: str) -> None:
     lines = prose(3000, seed=len(name))
     victim, origin = sharing(application, crash=f"{name}:2")

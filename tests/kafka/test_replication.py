@@ -10,6 +10,7 @@ import pytest
 from application import Application, prose, wait_for
 from cluster import Cluster
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._metadata import TopicMetadata
 from fixtures import configuration
 from shell import Shell
 from tools import Tools
@@ -38,8 +39,14 @@ def shell(config: Config, tmp_path: Path) -> Iterator[Shell]:
 
 
 def copies(admin: AdminClient, config: Config) -> dict[str, set[int]]:
-    """How many copies the partitions of each topic have."""
-    listed = admin.list_topics(timeout=10).topics
+    """How many copies the partitions of each topic have, by a broker that has heard of all topics."""
+    listed: dict[str, TopicMetadata] = {}
+
+    def told() -> bool:
+        listed.update(admin.list_topics(timeout=10).topics)
+        return {config.topic(name) for name in topics.NAMES} <= set(listed)
+
+    wait_for("all topics are known", told)
     return {
         name: {len(partition.replicas) for partition in listed[config.topic(name)].partitions.values()}
         for name in topics.NAMES
