@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from application import Application, WorkerProcess, prose, stopped, wait_for
@@ -66,7 +67,9 @@ def lose_markers(
 ) -> WorkerProcess:
     """Start a worker; when its first transaction is decided, kill its partitions' node before they are told of it."""
     config, name = application.config, name_of(application, role)
-    worker = application.start(role, crash="stop:after-send-offsets")
+    # Where it is not to die it keeps its membership for longer than a node takes to come back on a busy machine.
+    patience: dict[str, Any] = {} if dies else {"session_timeout": 60.0}
+    worker = application.start(role, crash="stop:after-send-offsets", **patience)
     wait_for("a transaction is about to be committed", lambda: stopped(worker))
     lost = pair.proxy.refuse_requests(Api.WRITE_TXN_MARKERS)
     if commit:
