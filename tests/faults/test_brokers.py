@@ -24,7 +24,7 @@ RATE = 200
 TIME_OUTS = {"session_timeout": 30.0, "transaction_timeout": 30.0}
 """Longer than a failover takes where processors are few."""
 
-FAILOVER_SECONDS = 120.0
+FAILOVER_SECONDS = 300.0
 """How long new leaders and coordinators may take on a busy machine."""
 
 
@@ -52,7 +52,7 @@ def wait_counting(application: Application) -> None:
         wait_for(f"{name} go on", goes_on, FAILOVER_SECONDS)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_counting_goes_on_while_one_broker_of_three_is_gone(
     application: Application, cluster: Cluster, seed: int, how: str
@@ -70,7 +70,7 @@ def test_counting_goes_on_while_one_broker_of_three_is_gone(
     hold(application, lines)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_counting_rests_while_two_brokers_of_three_are_gone_and_goes_on_with_them(
     application: Application, cluster: Cluster, seed: int
 ) -> None:
