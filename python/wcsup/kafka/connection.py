@@ -25,7 +25,7 @@ Given = Mapping[str, object]
 """librdkafka's settings."""
 
 CONNECT_SECONDS = 2.0
-ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 4.0
 _LONGEST_ANSWER = 100_000_000
 
 _SASL_HANDSHAKE, _SASL_AUTHENTICATE = 17, 36
