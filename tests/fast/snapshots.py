@@ -4,6 +4,7 @@ from typing import Any
 
 from wcsup.pipeline.report import Counters, Phase, Role
 from wcsup.supervisor import Lag, Snapshot, WorkerView
+from wcsup.supervisor.reach import Broker
 from wcsup.supervisor.slot import State
 
 
@@ -47,6 +48,7 @@ def snapshot(*workers: WorkerView, **more: Any) -> Snapshot:
         "pid": 1,
         "uptime": 10.0,
         "ready": True,
+        "broker": Broker(reachable=True, since="2026-11-29T12:00:00.000Z"),
         "stopping": None,
         "workers": list(workers),
         "tasks": [],

@@ -1,16 +1,12 @@
 """Who is to join anew for partitions that have no owner, and which partitions have the same one."""
 
 import struct
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
-from running import wait_for
 
 from wcsup.kafka import ownership
 from wcsup.kafka.ownership import Homes, Orphans, Owners, assigned
+from wcsup.kafka.sighting import Sight, Sighting
 
 
 def assignment(**topics: list[int]) -> bytes:
@@ -22,48 +18,31 @@ def assignment(**topics: list[int]) -> bytes:
     return b"".join([*parts, struct.pack(">i", -1)])
 
 
-class FakeAdmin:
-    """A group of two members."""
+class Seen:
+    """What is seen of a group, every two seconds."""
 
     def __init__(self) -> None:
-        self.state = "Stable"
-        self.owned = {"map-0-x": [2, 3], "map-1-y": [4]}
-        self.broken = False
+        self.sight = Sight()
+        self.owned = {"map-0-x": {2, 3}, "map-1-y": {4}}
+        self._now = 0.0
 
-    def list_groups(self, group: str, timeout: float) -> list[Any]:
-        assert group == "books-map" and timeout > 0
-        if self.broken:
-            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
-        members = [
-            SimpleNamespace(id=name, assignment=assignment(lines=partitions)) for name, partitions in self.owned.items()
-        ]
-        return [SimpleNamespace(state=self.state, members=members)]
+    def look(self, **owned: set[int]) -> None:
+        self._now += ownership.LOOK_SECONDS
+        self.sight.see(Sighting(self._now, {}, self._now, {"books-map": owned or self.owned}))
 
 
 @pytest.fixture
-def admin(monkeypatch: pytest.MonkeyPatch) -> FakeAdmin:
-    monkeypatch.setattr(ownership, "LOOK_SECONDS", 0.0)
-    return FakeAdmin()
+def seen() -> Seen:
+    return Seen()
 
 
-def owners_of(admin: FakeAdmin) -> Owners:
-    return Owners(cast("AdminClient", admin), "books-map", "lines")
-
-
-def wait_for_answer(owners: Owners) -> None:
-    answer = owners._answer
-    assert answer is not None
-    wait_for(answer.done)
-
-
-def looks(admin: FakeAdmin, member: str, count: int) -> list[set[int]]:
-    """Return what a member is told after each of its looks."""
-    owners = owners_of(admin)
-    orphans = Orphans(owners, 6)
+def looks(seen: Seen, member: str, count: int) -> list[set[int]]:
+    """Return what a member is told after each look."""
+    orphans = Orphans(Owners(seen.sight, "books-map"), 6)
     told = []
     for _ in range(count):
-        assert orphans.found(lambda: member) == set(), "it asks"
-        wait_for_answer(owners)
+        assert orphans.found(lambda: member) == set(), "nothing new was seen"
+        seen.look()
         told.append(orphans.found(lambda: member))
     return told
 
@@ -76,57 +55,44 @@ def test_an_assignment_is_read_by_topic() -> None:
     assert assigned(assignment(), "lines") == set()
 
 
-def test_the_member_with_the_fewest_joins_anew_after_two_looks(admin: FakeAdmin) -> None:
-    assert looks(admin, "map-1-y", 3) == [set(), {0, 1, 5}, {0, 1, 5}]
-    assert looks(admin, "map-0-x", 3) == [set(), set(), set()]
+def test_the_member_with_the_fewest_joins_anew_after_two_looks(seen: Seen) -> None:
+    assert looks(seen, "map-1-y", 3) == [set(), {0, 1, 5}, {0, 1, 5}]
+    assert looks(seen, "map-0-x", 3) == [set(), set(), set()]
 
 
-def test_what_passes_is_let_be(admin: FakeAdmin) -> None:
-    owners = owners_of(admin)
-    orphans = Orphans(owners, 6)
+def test_looks_that_follow_at_once_are_one(seen: Seen) -> None:
+    orphans = Orphans(Owners(seen.sight, "books-map"), 6)
+    for asked in (10.0, 10.5, 11.0):
+        seen.sight.see(Sighting(asked, {}, asked, {"books-map": seen.owned}))
+        assert orphans.found(lambda: "map-1-y") == set()
+
+
+def test_what_passes_is_let_be(seen: Seen) -> None:
+    orphans = Orphans(Owners(seen.sight, "books-map"), 6)
     told = []
-    for owned in ([0, 1, 5], [0, 1], [0, 5], [1, 5]):
-        admin.owned["map-0-x"] = [2, 3, *owned]
-        orphans.found(lambda: "map-1-y")
-        wait_for_answer(owners)
+    for owned in ({0, 1, 5}, {0, 1}, {0, 5}, {1, 5}):
+        seen.look(**{"map-0-x": {2, 3} | owned, "map-1-y": {4}})
         told.append(orphans.found(lambda: "map-1-y"))
     assert told == [set(), set(), set(), set()]
 
 
-@pytest.mark.parametrize("change", [{"state": "PreparingRebalance"}, {"owned": {}}, {"broken": True}])
-def test_a_group_that_cannot_be_judged_is_let_be(admin: FakeAdmin, change: dict[str, Any]) -> None:
-    for name, value in change.items():
-        setattr(admin, name, value)
-    assert looks(admin, "map-1-y", 3) == [set(), set(), set()]
+def test_a_group_that_cannot_be_judged_is_let_be(seen: Seen) -> None:
+    seen.owned = {}
+    assert looks(seen, "map-1-y", 3) == [set(), set(), set()]
 
 
-def test_homes_follow_the_owners(admin: FakeAdmin) -> None:
-    owners = owners_of(admin)
-    homes = Homes(owners, 6)
+def test_homes_follow_the_owners(seen: Seen) -> None:
+    homes = Homes(Owners(seen.sight, "books-map"), 6)
     assert homes.now() is None, "not known yet"
-    wait_for_answer(owners)
+    seen.look()
     assert homes.now() == [0, 1, 2, 2, 4, 5]
 
-    admin.owned = {f"reduce-{n}": [n] for n in range(6)}
-    homes.now()
-    wait_for_answer(owners)
+    seen.look(**{f"reduce-{n}": {n} for n in range(6)})
     assert homes.now() is None, "nobody has two"
 
-    admin.owned = {"map-0-x": [5, 3, 1], "map-1-y": [4, 0, 2]}
-    assert homes.now() is None, "it asks"
-    wait_for_answer(owners)
+    seen.look(**{"map-0-x": {5, 3, 1}, "map-1-y": {4, 0, 2}})
     assert homes.now() == [0, 1, 0, 1, 0, 1]
 
-
-@pytest.mark.parametrize("change", [{"state": "PreparingRebalance"}, {"owned": {}}, {"broken": True}])
-def test_there_are_no_homes_where_owners_are_not_known(admin: FakeAdmin, change: dict[str, Any]) -> None:
-    owners = owners_of(admin)
-    homes = Homes(owners, 6)
-    homes.now()
-    wait_for_answer(owners)
-    assert homes.now() == [0, 1, 2, 2, 4, 5]
-    for name, value in change.items():
-        setattr(admin, name, value)
-    homes.now()
-    wait_for_answer(owners)
-    assert homes.now() is None
+    seen.owned = {}
+    seen.look()
+    assert homes.now() is None, "not known any more"

@@ -1,8 +1,10 @@
 """A retriable, an abortable, a fatal, a fencing and an unflagged error at each call of the protocol, in a table."""
 
+import itertools
 import logging
 import struct
 import sys
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +15,7 @@ from wcsup.config import Config
 from wcsup.errors import ConfigurationError, FencedError, RetryError
 from wcsup.kafka import clients, hanging
 from wcsup.kafka.failures import Failure, classify
-from wcsup.pipeline import transaction
+from wcsup.pipeline import aside, transaction
 from wcsup.pipeline.records import Letter
 from wcsup.pipeline.transaction import AbortedError, Outbox, Transactions
 
@@ -93,11 +95,11 @@ class FakeProducer:
         self._called({METADATA: "offsets", NEVER_VALID: "offsets to refuse"}[metadata])
 
     def commit_transaction(self, timeout: float) -> None:
-        assert timeout == -1
+        assert timeout == transaction._SLICE_SECONDS
         self._called("commit")
 
     def abort_transaction(self, timeout: float) -> None:
-        assert timeout == -1
+        assert timeout == transaction._SLICE_SECONDS
         self._called("abort")
 
 
@@ -175,6 +177,57 @@ def test_a_retriable_error_is_retried_for_as_long_as_it_comes(attempt: Callable[
     outcome, calls = attempt({"commit": [RETRIABLE] * 50})
     assert outcome == "committed"
     assert calls.count("commit") == 51
+
+
+@pytest.mark.parametrize("call", ["init", "commit", "abort"])
+def test_a_call_that_lasts_is_waited_for_and_is_no_disturbance(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """librdkafka goes on with it in the background; what had no answer is told by `unanswered`."""
+    lasts = KafkaError(KafkaError._TIMED_OUT, "injected", retriable=True)
+    # `init` is made by four producers for a moment each, and then waited for
+    count = 4 + 3 if call == "init" else 3
+    producer = FakeProducer({call: [lasts] * count, **({"offsets": [ABORTABLE]} if call == "abort" else {})})
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: producer)
+    alive: list[None] = []
+    transactions = Transactions(Config(bootstrap_servers="nowhere:1"), "wcsup-test-map-0", lambda: alive.append(None))
+    outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
+    transactions.start()
+    if call == "abort":
+        with pytest.raises(AbortedError):
+            transactions.commit(outbox, METADATA, lambda _: None)
+    else:
+        for _ in range(2):
+            transactions.commit(outbox, METADATA, lambda _: None)
+        assert "abort" not in producer.calls, "it is not asked whether its name was taken"
+    assert producer.calls.count(call) == count + (2 if call == "commit" else 1)
+    assert len(alive) >= 3
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_offsets_that_nobody_takes_end_the_process_where_brokers_answer(
+    monkeypatch: pytest.MonkeyPatch, reached: bool
+) -> None:
+    monkeypatch.setattr(aside, "_SLICE_SECONDS", 0.01)
+    monkeypatch.setattr(transaction, "_OFFSETS_SECONDS", 0.0)
+    producer, gate, waits = FakeProducer({}), threading.Event(), itertools.count()
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: producer)
+    monkeypatch.setattr(producer, "send_offsets_to_transaction", lambda *_: gate.wait())
+
+    def alive() -> None:
+        if next(waits) == 20:
+            gate.set()
+
+    config = Config(bootstrap_servers="nowhere:1", transaction_timeout=0.05)
+    transactions = Transactions(config, "wcsup-test-map-0", alive, reached=lambda: reached)
+    transactions.start()
+    outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
+    if reached:
+        with pytest.raises(RetryError, match="a new process goes on"):
+            transactions.commit(outbox, METADATA, lambda _: None)
+        gate.set()
+        assert "commit" not in producer.calls
+    else:
+        transactions.commit(outbox, METADATA, lambda _: None)
+        assert producer.calls == ["init", "begin", "commit"], "it waits for as long as nobody answers"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from shell import Shell
 from wcsup.errors import ExitStatus
 from wcsup.kafka import clients, groups, topics
 from wcsup.kafka.positions import Position
-from wcsup.kafka.watch import WATCH_SECONDS
+from wcsup.kafka.watch import FRESH_SECONDS
 from wcsup.pipeline.report import Role
 
 READER: dict[str, Role] = {"lines": "map", "words": "reduce", "counts": "reduce"}
@@ -62,10 +62,10 @@ def wait_total(application: Application, reducer: WorkerProcess) -> None:
 
 
 def stop(worker: WorkerProcess) -> None:
-    """Stop a worker until it has to ask again whether its topics are the same."""
+    """Stop a worker until its topics have to be seen again before it commits."""
     worker.signal(signal.SIGSTOP)
-    due = time.monotonic() + WATCH_SECONDS
-    wait_for("it has to ask again", lambda: time.monotonic() > due)
+    due = time.monotonic() + FRESH_SECONDS
+    wait_for("they have to be seen again", lambda: time.monotonic() > due)
 
 
 def said(worker: WorkerProcess, text: str) -> list[str]:

@@ -33,7 +33,7 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
         application.prepare(config, rights.of_role(config, role))
         application.check_positions(config)
         try:
-            return work(Job(job.role, job.slot, config))
+            end(work(Job(job.role, job.slot, config)))
         except WcsupError as error:
             end(say(str(error), error.status))
 

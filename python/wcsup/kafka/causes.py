@@ -15,6 +15,11 @@ from wcsup.kafka.failures import OF_A_LOGIN
 _AROUND = re.compile(r"^\S+: (.*?)(?: \(after \d+ms in state \w+.*\))?$", re.DOTALL)
 """librdkafka puts the connection before what it says, and since when it had its state behind."""
 
+_ADDRESS = re.compile(r"(?:^|[/\s])([\w.-]+:\d+|\[[^\]]+\]:\d+)(?:/\w+)?:")
+"""The first address in such a text; of a coordinator's connection its role stands before."""
+_AGAIN_SECONDS = 600.0
+"""How long after it was said that a broker is not connected it is said again."""
+
 _ASKED = 2
 """How many of the addresses are asked what they speak; each takes some seconds where nobody answers."""
 
@@ -114,6 +119,15 @@ def _advice(login: Cause) -> str:
 class SaidElsewhere(logging.Filter):
     """Keeps out of the log what librdkafka repeats there of connections and logins that fail, and is said once."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[str, float] = {}
+        """When it was said last that there is no connection, by the broker's address."""
+
+    def forget(self) -> None:
+        """Say it of each broker once more: they were connected since."""
+        self._said.clear()
+
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is to be logged."""
         arguments = record.args
@@ -122,4 +136,19 @@ class SaidElsewhere(logging.Filter):
         if CAUSES.told:
             return False
         text = str(arguments[-1])
-        return "SASL" not in text and "SSL handshake" not in text
+        if "SASL" in text or "SSL handshake" in text:
+            return False
+        return self._is_new(text)
+
+    def _is_new(self, text: str) -> bool:
+        """Return whether it was not said of the broker yet, or long ago: each client tells it of each connection."""
+        match = _ADDRESS.search(text)
+        address, now = match[1] if match else text, time.monotonic()
+        if now - self._said.get(address, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
+            return False
+        self._said[address] = now
+        return True
+
+
+SAID = SaidElsewhere()
+"""That of this process's clients."""

@@ -21,7 +21,7 @@ from wcsup.kafka.reader import Reader
 from wcsup.kafka.writer import Writer
 
 log = logging.getLogger("wcsup.kafka")
-log.addFilter(causes.SaidElsewhere())
+log.addFilter(causes.SAID)
 
 REACH_SECONDS = 10.0
 """How long a broker may take to answer the first request before it counts as unreachable."""
@@ -123,6 +123,9 @@ def settings(config: Config, **own: Any) -> Settings:
         # send_offsets_to_transaction() then waits for good for a broker that is no more (librdkafka#5511), and
         # list_offsets() fails at once ("No leaders found") instead of waiting.
         "metadata.recovery.strategy": "none",
+        # A broker that stands still loses its partitions after some 9 s, and librdkafka learns of that when it gives up
+        # a request to it. The default is 60 s, but for a transactional producer, for which it is its time-out.
+        **({} if "transactional_id" in own else {"socket.timeout.ms": 10_000}),
         **{key.replace("_", "."): value for key, value in own.items()},
         **read_properties(config),
     }

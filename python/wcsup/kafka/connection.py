@@ -45,7 +45,8 @@ class Connection:
     refuses the user, and with `_UNSUPPORTED_FEATURE` for settings that are left to librdkafka.
     """
 
-    def __init__(self, host: str, port: int, given: Given) -> None:
+    def __init__(self, host: str, port: int, given: Given, answer_seconds: float = ANSWER_SECONDS) -> None:
+        """`answer_seconds` is how long an answer may take."""
         self._client = str(given.get("client.id", "wcsup")).encode()
         self._at = f"{host}:{port}"
         self._number = 0
@@ -59,7 +60,7 @@ class Connection:
         try:
             if context is not None:
                 self._socket = context.wrap_socket(self._socket, server_hostname=host)
-            self._socket.settimeout(ANSWER_SECONDS)
+            self._socket.settimeout(answer_seconds)
             if mechanism is not None:
                 self._authenticate(mechanism, given)
         except BaseException as error:

@@ -40,6 +40,12 @@ class Answer:
         """Return a text of the compact form."""
         return self._text(self._varint() - 1)
 
+    def data(self) -> bytes:
+        """Return bytes that come with their number."""
+        length = max(0, self.number("i"))
+        (found,) = self.take(f"{length}s")
+        return bytes(found)
+
     def items(self) -> range:
         """Return a range of as many items as an array has, whose items are to be read then."""
         return range(self.number("i"))

@@ -6,63 +6,35 @@ had after the first round, and for the broker the group is stable (KIP-345;
 `updateStaticMemberThenRebalanceOrCompleteJoin` in its GroupMetadataManager). Nobody asks for the second round then, and
 those partitions would have no owner until somebody joins or leaves. So members look at the whole group now and then,
 and one of them joins anew where a partition has no owner for long.
-
-It is librdkafka's old request for a group's description that is made here: the newer one is sent to the coordinator and
-aborts the process when it runs into its time-out (librdkafka#3663, #4605).
 """
 
-import logging
 import struct
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-
-log = logging.getLogger("wcsup.ownership")
+from wcsup.kafka.sighting import Sight
 
 LOOK_SECONDS = 2.0
-"""How often the group is looked at; what lacks an owner twice in a row is for long."""
-
-_ANSWER_SECONDS = 2.0
+"""How long lies between two looks at the group; what lacks an owner at both is for long."""
 
 
 class Owners:
-    """Looks at a group without holding up the work loop."""
+    """Looks at a group, by what is seen of it."""
 
-    def __init__(self, admin: AdminClient, group: str, topic: str) -> None:
-        self._admin = admin
-        self._group = group
-        self._topic = topic
-        self._thread = ThreadPoolExecutor(1, "owners")
-        self._answer: Future[dict[str, set[int]]] | None = None
-        self._look_at = time.monotonic() + LOOK_SECONDS
+    def __init__(self, sight: Sight, group: str) -> None:
+        self._sight, self._group = sight, group
+        self._last = 0.0
+        """When what was seen at the last look was asked for."""
 
-    def look(self) -> dict[str, set[int]] | None:
-        """Return the partitions of each member, once for each look; none in between. Never waits.
+    def look(self) -> Mapping[str, set[int]] | None:
+        """Return the partitions of each member, once for each look; none in between.
 
         They are nobody's where the group is between two assignments or not known.
         """
-        if self._answer is None:
-            if time.monotonic() >= self._look_at:
-                self._answer = self._thread.submit(self._ask)
+        newest = self._sight.newest
+        if newest is None or newest.owners_asked < self._last + LOOK_SECONDS:
             return None
-        if not self._answer.done():
-            return None
-        owners, self._answer = self._answer.result(), None
-        self._look_at = time.monotonic() + LOOK_SECONDS
-        return owners
-
-    def _ask(self) -> dict[str, set[int]]:
-        try:
-            groups = self._admin.list_groups(self._group, timeout=_ANSWER_SECONDS)
-        except KafkaException as error:
-            log.debug("the group can't be looked at: %s", error)
-            return {}
-        members: list[Any] = [member for group in groups if group.state == "Stable" for member in group.members or ()]
-        return {member.id: assigned(member.assignment, self._topic) for member in members}
+        self._last = newest.owners_asked
+        return newest.owners[self._group]
 
 
 class Orphans:

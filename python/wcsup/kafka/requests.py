@@ -1,27 +1,39 @@
 """Requests that librdkafka has no call for: what is open in a partition, whose it is, and how it is ended (KIP-664).
 
+Two others it has calls for, that cost too much to be made all the time: the ids of topics, and who is in a group.
+
 Layouts are from the Kafka protocol guide. Versions are the lowest that Kafka 4 takes; those of KIP-664 are there since
 Kafka 3.0, and a broker that is older is said to be.
 """
 
+import base64
 import random
 import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException
 
 from wcsup.config import Config
 from wcsup.kafka import clients
-from wcsup.kafka.connection import Connection, unsupported
+from wcsup.kafka.connection import ANSWER_SECONDS, Connection, Given, unsupported
 from wcsup.kafka.encoding import NO_TAGS, Answer, array, compact_array, compact_string, string
 
-_METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _API_VERSIONS, _ADD_PARTITIONS_TO_TXN = 3, 9, 10, 18, 24
+_METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _DESCRIBE_GROUPS, _API_VERSIONS, _ADD_PARTITIONS_TO_TXN = (
+    3,
+    9,
+    10,
+    15,
+    18,
+    24,
+)
 _WRITE_TXN_MARKERS = 27
 _DESCRIBE_PRODUCERS, _DESCRIBE_TRANSACTIONS, _LIST_TRANSACTIONS = 61, 65, 66
 _GROUP, _TRANSACTION = b"\x00", b"\x01"
 _STABLE = b"\x01"
-_MAKE_NONE = b"\0"
+_NO = b"\0"
+_ANY_ID = bytes(16)
+"""Of a topic that is asked for by its name."""
 _TRANSACTIONAL_ID_NOT_FOUND = 105
 _PORT = 9092
 
@@ -64,6 +76,15 @@ class Transaction:
 
 
 @dataclass(frozen=True, slots=True)
+class Topic:
+    """What tells a topic from another one of the same name."""
+
+    id: str
+    """As confluent-kafka's `Uuid` is written."""
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """Which brokers there are, and what they lead."""
 
@@ -79,12 +100,22 @@ class Brokers:
     Raises `KafkaException`, as librdkafka's calls do.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, addresses: Sequence[str] | None = None, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        """`addresses` are those to begin with, in their order; without, those of `bootstrap.servers` in any order.
+
+        `answer_seconds` is how long an answer may take.
+        """
         self._given = clients.settings(config)
+        self._addresses = addresses
+        self._answer_seconds = answer_seconds
         self._connections: dict[int, Connection] = {}
         self._first: Connection | None = None
         self.verify = False
         """Whether brokers take records of open transactions alone (KIP-890, Kafka 3.6); known once one was asked."""
+        self.addresses: list[str] = []
+        """Those of the brokers, as of the last answer about topics."""
 
     def close(self) -> None:
         """Close all connections."""
@@ -94,7 +125,7 @@ class Brokers:
 
     def layout(self, topics: Collection[str]) -> Layout:
         """Return the brokers, and the leaders of all partitions of topics; a topic that is not there has none."""
-        answer = Answer(self._any().ask(_METADATA, 4, array([string(name) for name in topics]) + _MAKE_NONE))
+        answer = Answer(self._any().ask(_METADATA, 4, array([string(name) for name in topics]) + _NO))
         answer.take("i")
         brokers: dict[int, tuple[str, int]] = {}
         for _ in answer.items():
@@ -114,6 +145,61 @@ class Brokers:
                 for _ in range(2):  # all copies, and those in sync
                     answer.take(f"{len(answer.items())}i")
         return Layout(brokers, leaders)
+
+    def topics(self, names: Collection[str]) -> dict[str, Topic | None]:
+        """Return what the topics are; none for one that is not there. One that the broker can't tell of is left out."""
+        wanted = compact_array([_ANY_ID + compact_string(name) + NO_TAGS for name in names])
+        body = wanted + 3 * _NO + NO_TAGS  # it makes none, and says nothing of rights
+        answer = Answer(self._any().ask(_METADATA, 10, body, flexible=True))
+        answer.take("i")
+        self.addresses = []
+        for _ in answer.compact_items():
+            answer.take("i")
+            self.addresses.append(f"{answer.compact_string()}:{answer.number('i')}")
+            answer.compact_string()
+            answer.tags()
+        answer.compact_string()
+        answer.take("i")
+        found: dict[str, Topic | None] = {}
+        for _ in answer.compact_items():
+            code, name = answer.number("h"), answer.compact_string()
+            (identity,) = answer.take("16s")
+            answer.take("?")
+            partitions = answer.compact_items()
+            for _ in partitions:
+                answer.take("hiii")
+                for _ in range(3):  # all copies, those in sync, and those that are gone
+                    answer.take(f"{len(answer.compact_items())}i")
+                answer.tags()
+            answer.take("i")
+            answer.tags()
+            if not code:
+                found[name] = Topic(base64.b64encode(identity).decode().rstrip("="), len(partitions))
+            elif code == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                found[name] = None
+        return found
+
+    def members(self, group: str) -> dict[str, bytes]:
+        """Return the assignment of each member of a group; nobody's while it is between two assignments."""
+        node, host, port = self._find_coordinator(group, _GROUP)
+        layout = Layout({node: (host, port)}, {})
+        answer = Answer(self._at(layout, node).ask(_DESCRIBE_GROUPS, 0, array([string(group)])))
+        found: dict[str, bytes] = {}
+        for _ in answer.items():
+            _check(answer.number("h"), f"group {group}")
+            answer.string()
+            state = answer.string()
+            answer.string()
+            answer.string()
+            for _ in answer.items():
+                member = answer.string()
+                answer.string()
+                answer.string()
+                answer.data()
+                assignment = answer.data()
+                if state == "Stable":
+                    found[member] = assignment
+        return found
 
     def transaction(self, layout: Layout, name: str) -> Transaction | None:
         """Return what its coordinator says of a `transactional.id`; none where it does not know the name."""
@@ -211,19 +297,22 @@ class Brokers:
 
     def _coordinator(self, name: str, kind: bytes) -> int:
         """Return the node that coordinates a group or the transactions of a `transactional.id`."""
+        return self._find_coordinator(name, kind)[0]
+
+    def _find_coordinator(self, name: str, kind: bytes) -> tuple[int, str, int]:
+        """Return that node with its host and port."""
         answer = Answer(self._any().ask(_FIND_COORDINATOR, 1, string(name) + kind))
         answer.take("i")
         code, said = answer.number("h"), answer.string()
         _check(code, said)
-        return answer.number("i")
+        return answer.number("i"), answer.string(), answer.number("i")
 
     def _any(self) -> Connection:
-        """Return a connection to one of `bootstrap.servers` that answers."""
-        addresses = str(self._given["bootstrap.servers"]).split(",")
-        random.shuffle(addresses)
+        """Return a connection to the first of the addresses that answers."""
+        addresses = list(self._addresses or random_order(self._given))
         while self._first is None:
             try:
-                self._first = Connection(*_host_and_port(addresses.pop()), self._given)
+                self._first = self._connected(*_host_and_port(addresses.pop(0)))
             except KafkaException as error:
                 if not addresses or error.args[0].code() != KafkaError._TRANSPORT:
                     raise
@@ -244,8 +333,18 @@ class Brokers:
         if node not in layout.brokers:
             raise KafkaException(KafkaError(KafkaError.BROKER_NOT_AVAILABLE, f"node {node} is not there"))
         if node not in self._connections:
-            self._connections[node] = Connection(*layout.brokers[node], self._given)
+            self._connections[node] = self._connected(*layout.brokers[node])
         return self._connections[node]
+
+    def _connected(self, host: str, port: int) -> Connection:
+        return Connection(host, port, self._given, self._answer_seconds)
+
+
+def random_order(given: Given) -> list[str]:
+    """Return the addresses of `bootstrap.servers` in any order."""
+    addresses = str(given["bootstrap.servers"]).split(",")
+    random.shuffle(addresses)
+    return addresses
 
 
 def _by_leader(layout: Layout, places: Iterable[Place]) -> dict[int, dict[str, list[int]]]:

@@ -75,7 +75,7 @@ class Identity:
 
 
 def ensure(config: Config, *, fixed: bool = False, needed: Sequence[Right] = ()) -> list[str]:
-    """Make the topics that are missing, and return their plain names.
+    """Make the topics that are missing, and return the plain names of those that this call made.
 
     `fixed`: the number of partitions is the application's for good. `needed` is what the caller will do with the
     topics. It warns of copies that are fewer than they could be. Raises `ConfigurationError` for a topic that does not
@@ -86,20 +86,23 @@ def ensure(config: Config, *, fixed: bool = False, needed: Sequence[Right] = ())
     missing = [name for name in NAMES if config.topic(name) not in existing.topics]
     live = len(existing.brokers)
     wanted = [*needed, *rights.checked(config, NAMES)]
-    if missing:
-        _create(admin, config, missing, replication.for_new(config, live), wanted)
+    made = _create(admin, config, missing, replication.for_new(config, live), wanted) if missing else []
     if (refused := refusals.lacking(config, wanted)) is not None:
         raise refused
     _check(admin, config, fixed=fixed)
     there = {name: existing.topics[config.topic(name)] for name in NAMES if name not in missing}
     for remark in replication.remarks(config, live, missing, there):
         log.warning(remark)
-    return missing
+    return made
 
 
-def _create(admin: AdminClient, config: Config, names: list[str], replicas: int, wanted: Sequence[Right]) -> None:
-    """Make topics, of which none can be seen; one that is there all the same lacks rights of those that are wanted."""
+def _create(admin: AdminClient, config: Config, names: list[str], replicas: int, wanted: Sequence[Right]) -> list[str]:
+    """Make topics, of which none can be seen, and return those that were not there.
+
+    One that is there all the same is one that the broker has yet to hear of, or lacks rights of those that are wanted.
+    """
     durable = replication.settings(replicas)
+    made: set[str] = set()
     deadline = time.monotonic() + 30
     while names:
         new = [
@@ -107,9 +110,12 @@ def _create(admin: AdminClient, config: Config, names: list[str], replicas: int,
             for name in names
         ]
         again = []
-        for topic, future in admin.create_topics(new).items():
+        futures = admin.create_topics(new)
+        for name in names:
+            topic = config.topic(name)
             try:
-                future.result()
+                futures[topic].result()
+                made.add(name)
             except KafkaException as failed:
                 _judge_making(config, topic, failures.of(failed), names, wanted)
         there = admin.list_topics(timeout=clients.REACH_SECONDS).topics
@@ -122,6 +128,7 @@ def _create(admin: AdminClient, config: Config, names: list[str], replicas: int,
         if again:
             time.sleep(0.05)
         names = again
+    return [name for name in NAMES if name in made]
 
 
 def _judge_making(config: Config, topic: str, error: KafkaError, names: Sequence[str], wanted: Sequence[Right]) -> None:

@@ -1,112 +1,100 @@
 """Whether the topics are still those that a worker began with.
 
 A consumer whose topic is deleted and made again goes on at its offset as if nothing had happened, and what stands
-below is never read. So the broker is asked whether the topics are the same: within a commit, after its batch was read
-and before it is committed, and where there is nothing to commit; both when the last time was `WATCH_SECONDS` ago.
+below is never read. So nothing is committed that was read of topics that nobody saw to be the same for `FRESH_SECONDS`:
+the commit waits, before its transaction begins, until they were seen again.
 
 A consumer that runs meets the deletion itself within a fetch's wait, so what is left is a topic that is made again
-within that moment: what is committed of it before the next question may be counted twice or not.
+within that moment: what is committed of it before it is seen next may be counted twice or not.
 """
 
 import time
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
-
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._topic import TopicDescription
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
-from wcsup.kafka import clients, topics
+from wcsup.kafka import topics
+from wcsup.kafka.requests import Topic
+from wcsup.kafka.sighting import Sight, Sighting
 
-WATCH_SECONDS = 2.0
-"""How often it is asked. Each answer costs 100 bytes for good: confluent-kafka never frees the topic's id in it."""
+FRESH_SECONDS = 3.0
+"""How old what was seen of the topics may be where something is committed."""
 
-_PAUSE_SECONDS = 0.1
-_ROUND_SECONDS = 0.2
-"""How long an answer is waited for before the work loop says that it is alive."""
+_PAUSE_SECONDS = 0.02
 
 COUNTS_LOST = (
     "topic counts was deleted and made again, but its group has committed offsets: the totals of what was counted "
     "before are lost, and counting on would be wrong. Start over with wcsup del"
 )
 
-_Answers = dict[str, "Future[TopicDescription]"]
-
 
 class Watch:
-    """Asks about the topics without waiting, and raises what the answer means."""
+    """Judges what is seen of the topics; has them looked at where nobody tells what is seen."""
 
     def __init__(
-        self, admin: AdminClient, config: Config, identity: topics.Identity, relied_on: Collection[str]
+        self,
+        config: Config,
+        identity: topics.Identity,
+        relied_on: Collection[str],
+        sight: Sight,
+        begin_to_look: Callable[[], None],
     ) -> None:
-        """`relied_on` are the plain names of the topics that have to be the same."""
-        self._admin = admin
+        """`relied_on` are the plain names of the topics that have to be the same.
+
+        `begin_to_look` is called once at most, when nothing was seen for `FRESH_SECONDS`.
+        """
         self._config = config
         self._ids = {name: identity.topics[name] for name in relied_on}
-        self._answers: _Answers = {}
-        self._ask_at = time.monotonic() + WATCH_SECONDS
-
-    def ask(self) -> None:
-        """Ask where it is time to; `confirm` waits for the answer."""
-        if time.monotonic() >= self._ask_at:
-            self._ask()
-
-    def confirm(self, alive: Callable[[], None]) -> None:
-        """Wait until what was asked is answered: the topics are the same as ever. `alive` is called meanwhile.
-
-        Raises `ConfigurationError` for one that is gone, has other partitions or has lost the totals, and `RetryError`
-        where a new process reads the new topic from its start.
-        """
-        while not self._same(alive):
-            alive()
-            time.sleep(_PAUSE_SECONDS)
-            self._ask()
+        self._sight = sight
+        self._begin_to_look: Callable[[], None] | None = begin_to_look
+        self._judged_at = self._same_at = time.monotonic()
+        """When the topics were last seen, and seen to be the same; `identity` was asked for a moment ago."""
 
     def look(self) -> None:
-        """Ask where it is time to, and raise what the answer means as soon as it is there; never waits."""
-        if not self._answers:
-            self.ask()
-        elif all(answer.done() for answer in self._answers.values()):
-            self._same(lambda: None)
+        """Raise what a new sighting means; never waits.
 
-    def _ask(self) -> None:
-        self._ask_at = time.monotonic() + WATCH_SECONDS
-        wanted = TopicCollection([self._config.topic(name) for name in self._ids])
-        answers: _Answers = self._admin.describe_topics(wanted, request_timeout=clients.REACH_SECONDS)
-        self._answers = {name: answers[self._config.topic(name)] for name in self._ids}
+        Raises `ConfigurationError` for a topic that is gone, has other partitions or has lost the totals, and
+        `RetryError` where a new process reads the new topic from its start.
+        """
+        newest = self._sight.newest
+        if newest is not None and newest.asked > self._judged_at:
+            self._judged_at = newest.asked
+            if all(self._is_same(name, newest) for name in self._ids):
+                self._same_at = newest.asked
+        if time.monotonic() - self._same_at > FRESH_SECONDS and self._begin_to_look is not None:
+            begin, self._begin_to_look = self._begin_to_look, None
+            begin()
 
-    def _same(self, alive: Callable[[], None]) -> bool:
+    def confirm(self, alive: Callable[[], None]) -> None:
+        """Wait until the topics were seen to be the same of late; raises as `look` does. `alive` is called meanwhile.
+
+        To be called while no transaction is open.
+        """
+        self.look()
+        while time.monotonic() - self._same_at > FRESH_SECONDS:
+            alive()
+            time.sleep(_PAUSE_SECONDS)
+            self.look()
+
+    def _is_same(self, name: str, seen: Sighting) -> bool:
         """Raise where a topic is not the same; false where the broker did not say."""
-        answers, self._answers = self._answers, {}
-        said = True
-        for name, answer in answers.items():
-            while True:
-                try:
-                    found = answer.result(_ROUND_SECONDS)
-                except TimeoutError:
-                    alive()
-                    continue
-                except KafkaException as failed:
-                    self._judge(name, failed.args[0])
-                    said = False
-                else:
-                    self._compare(name, found)
-                break
-        return said
-
-    def _judge(self, name: str, error: KafkaError) -> None:
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        topic = self._config.topic(name)
+        if topic not in seen.topics:
+            return False
+        found = seen.topics[topic]
+        if found is not None:
+            self._compare(name, found)
+        elif seen.asked - self._same_at > FRESH_SECONDS:  # of several brokers one may be behind
             raise gone(self._config, name)
+        return found is not None
 
-    def _compare(self, name: str, found: TopicDescription) -> None:
-        if str(found.topic_id) != self._ids[name]:
+    def _compare(self, name: str, found: Topic) -> None:
+        if found.id != self._ids[name]:
             if name == "counts":
                 raise ConfigurationError(COUNTS_LOST)
             then = "goes on" if name == "positions" else "reads it from its start"
-            raise RetryError(f"topic {found.name} was deleted and made again; a new process {then}")
-        if reason := topics.miscount(self._config, name, len(found.partitions), fixed=True):
+            raise RetryError(f"topic {self._config.topic(name)} was deleted and made again; a new process {then}")
+        if reason := topics.miscount(self._config, name, found.partitions, fixed=True):
             raise ConfigurationError(reason)
 
 

@@ -111,8 +111,10 @@ class Site:
             return Answer.text(f"ending: {snapshot.stopping}", HTTPStatus.SERVICE_UNAVAILABLE)
         if snapshot.ready:
             return Answer.text("ready")
+        broker = snapshot.broker
+        silent = [f"no broker answers since {broker.since}"] if broker.reachable is False else []
         missing = [_missing(worker) for worker in snapshot.workers if not worker.ready]
-        return Answer.text("\n".join(missing) or "no workers", HTTPStatus.SERVICE_UNAVAILABLE)
+        return Answer.text("\n".join(silent + missing) or "no workers", HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _scrape(self, accept: str) -> Answer:
         try:

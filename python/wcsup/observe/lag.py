@@ -18,6 +18,8 @@ log = logging.getLogger("wcsup.lag")
 
 INTERVAL_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0
+KNOWN_SECONDS = 5.0
+"""How old an answer may be that is shown: what is left to count is not known, then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,9 @@ class LagWatch:
         self._end.set()
 
     def lag(self) -> Lag | None:
-        """Return the latest answer; none where there is none yet."""
-        return self.last.lag if self.last else None
+        """Return the latest answer; none where there is none of late."""
+        fresh = self.last is not None and time.monotonic() - self.last.asked <= KNOWN_SECONDS
+        return self.last.lag if self.last is not None and fresh else None
 
     def first(self) -> Sample:
         """Wait for an answer; raise `BrokerUnreachableError` where none comes."""
@@ -66,8 +69,13 @@ class LagWatch:
         return self.last
 
     def refresh(self) -> Sample | None:
-        """Wait a moment for the answer to a question that is put from now on; return the latest that there is."""
+        """Wait a moment for the answer to a question that is put from now on; return the latest that there is.
+
+        In an outage it does not wait.
+        """
         now = time.monotonic()
+        if self.lag() is None:
+            return self.last
         with self._answered:
             self._answered.wait_for(lambda: self.last is not None and self.last.asked >= now, 4 * INTERVAL_SECONDS)
         return self.last

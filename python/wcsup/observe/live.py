@@ -99,6 +99,8 @@ def _line(*parts: str | tuple[str, str]) -> Text:
 def _head(title: str, snapshot: Snapshot) -> Text:
     if snapshot.stopping:
         condition = (f"ending: {snapshot.stopping}", "yellow")
+    elif snapshot.broker.reachable is False:
+        condition = (f"no broker answers since {snapshot.broker.since}", "red")
     elif snapshot.ready:
         condition = ("ready", "green")
     else:

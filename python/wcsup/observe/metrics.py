@@ -70,7 +70,12 @@ class RunCollector(Collector):
 
 def _run(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("uptime_seconds", "Age of the run.", {(): snapshot.uptime})
-    yield _gauge("ready", "Whether every slot is assigned and has its stores open.", {(): snapshot.ready})
+    yield _gauge(
+        "ready", "Whether every slot is assigned and has its stores open, and a broker answers.", {(): snapshot.ready}
+    )
+    reachable = snapshot.broker.reachable
+    known: Series = {} if reachable is None else {(): reachable}
+    yield _gauge("broker_reachable", "Whether a broker answered in the last 5 s; left out where not known.", known)
     yield _gauge("stopping", "Whether the run is ending.", {(): snapshot.stopping is not None})
     yield _gauge("spare_workers", "Processes that wait to take a dead worker's place.", {(): len(snapshot.spares)})
     restarts = dict.fromkeys(RESTART_REASONS, 0) | snapshot.restarts

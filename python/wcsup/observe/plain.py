@@ -41,5 +41,7 @@ class PlainView:
             len(snapshot.workers),
             f"{self._rates.lines:,.0f}",
             f"{self._rates.words:,.0f}",
-            left,
+            left
+            if snapshot.broker.reachable is not False
+            else f"{left}; no broker answers since {snapshot.broker.since}",
         )

@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from wcsup import _core, logs
 from wcsup.errors import DiskError, ExitStatus, WcsupError
 from wcsup.garbage import collect_rarely
+from wcsup.kafka.sighting import Sight, Sighting
 from wcsup.pipeline.report import Job, Report
 from wcsup.pipeline.worker import end, work
 
@@ -30,14 +31,13 @@ def main() -> NoReturn:
     _core.separate_heap()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
-    line = sys.stdin.readline()
-    if not line:
-        end(ExitStatus.ORPHANED)
-    job = Job.from_json(line)
+    heard = _lines()
+    job = Job.from_json(next(heard))
     logs.configure(job.name, "json", job.log_level)
-    threading.Thread(target=_watch_parent, name="orphan-watch", daemon=True).start()
+    sight = Sight()
+    threading.Thread(target=_listen, args=[heard, sight], name="orphan-watch", daemon=True).start()
     try:
-        end(work(job, _sender(job.report_fd)))
+        end(work(job, _sender(job.report_fd), sight))
     except DiskError as error:
         log.error("%s", error)  # noqa: TRY400 - see below
         end(ExitStatus.DISK)
@@ -57,11 +57,19 @@ def _die_with_parent(parent: int) -> None:
             os._exit(ExitStatus.ORPHANED)
 
 
-def _watch_parent() -> None:
-    """End at once when the supervisor is gone: its end of the pipe closes however it dies."""
-    while os.read(0, 4096):
-        pass
+def _lines() -> Iterator[bytes]:
+    """Yield what the supervisor says; end the process where it is gone: its end of the pipe closes however it dies."""
+    rest = b""
+    while data := os.read(0, 1 << 16):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
     os._exit(ExitStatus.ORPHANED)
+
+
+def _listen(lines: Iterator[bytes], sight: Sight) -> None:
+    """Take note of what the supervisor sees."""
+    for line in lines:
+        sight.see(Sighting.from_json(line))
 
 
 def _sender(descriptor: int | None) -> Callable[[Report], None]:

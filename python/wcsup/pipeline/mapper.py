@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from confluent_kafka.admin import AdminClient
-
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.kafka.ownership import Homes, Owners
+from wcsup.kafka.sighting import Sight
 from wcsup.kafka.writer import Written
 from wcsup.pipeline.records import PACKED_BYTES, Letter
 from wcsup.pipeline.report import Counters, Report
@@ -42,11 +41,11 @@ class Mapper:
     pause_seconds = 0.015
     gather_seconds = 0.0
 
-    def __init__(self, config: Config, admin: AdminClient) -> None:
+    def __init__(self, config: Config, sight: Sight) -> None:
         self._batch = _core.Combiner(config.words, config.partitions)
         self._lines, self._topic = config.topic("lines"), config.topic("words")
         # The broker does not describe a group of KIP-848 to this kind of question: its partitions stay apart.
-        self._homes = Homes(Owners(admin, config.reduce_group, self._topic), config.partitions)
+        self._homes = Homes(Owners(sight, config.reduce_group), config.partitions)
         self._opening: set[int] = set()
         self._counters = Counters()
         self._written = 0

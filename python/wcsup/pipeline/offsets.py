@@ -10,6 +10,7 @@ from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
 from wcsup.kafka import failures, positions, topics
+from wcsup.kafka.asking import Asking
 from wcsup.kafka.positions import Reading, Recorded, Start
 
 log = logging.getLogger("wcsup.offsets")
@@ -32,7 +33,13 @@ class Offsets:
         """Open partitions whose offset the group, or the topic `positions`, has yet to be told."""
         self._found: dict[int, Start] = {}
         """Where partitions go on that are being opened."""
-        self._reading: tuple[list[TopicPartition], Reading] | None = None
+        self._stable_offsets: list[TopicPartition] | None = None
+        """The group's offsets that the other questions are about."""
+        self._reads = 0
+        """How often they were read."""
+        self._ends: Asking[dict[tuple[str, int], int]] = Asking("ends")
+        self._starts: Asking[dict[tuple[str, int], int]] = Asking("starts")
+        self._reading: Reading | None = None
 
     @property
     def owed(self) -> bool:
@@ -62,12 +69,12 @@ class Offsets:
             return None
         try:
             said = self._said(found)
-            first = topics.starts(self._admin, [TopicPartition(self._topic, p) for p in partitions])
+            first = None if said is None else self._first(partitions)
         except KafkaException as error:
             log.warning("where %s goes on can't be read, trying again: %s", self._topic, error)
             self._stop_reading()
             return None
-        if said is None:
+        if said is None or first is None:
             return None
         self._stop_reading()
         for one in found:
@@ -82,6 +89,11 @@ class Offsets:
                 )
             self._found[one.partition] = start
         return {p: self._kept(p, self._found[p].offset, first[self._topic, p]) for p in partitions}
+
+    def begin(self, partitions: Collection[int]) -> None:
+        """Take note that partitions are opened anew: what was found of them before is not to be gone on from."""
+        if self._stable_offsets is not None and not {p.partition for p in self._stable_offsets}.isdisjoint(partitions):
+            self._stop_reading()
 
     def open(self, partition: int, offset: int) -> None:
         """Take note that a partition is read from an offset that was found."""
@@ -126,10 +138,9 @@ class Offsets:
 
     def _stable(self, consumer: Consumer, partitions: list[int]) -> list[TopicPartition] | None:
         """Return the group's offsets, once no pending transaction can change them."""
-        if self._reading is not None:
-            found, _ = self._reading
-            if {one.partition for one in found} == set(partitions):
-                return found
+        if self._stable_offsets is not None:
+            if {one.partition for one in self._stable_offsets} == set(partitions):
+                return self._stable_offsets
             self._stop_reading()
         try:
             found = consumer.committed([TopicPartition(self._topic, p) for p in partitions], _WAIT_SECONDS)
@@ -137,18 +148,33 @@ class Offsets:
             if failures.meaning(failures.of(error)).passes:
                 return None
             raise
-        return None if any(p.error is not None for p in found) else found
+        if any(p.error is not None for p in found):
+            return None
+        self._stable_offsets = found
+        self._reads += 1
+        return found
+
+    def _first(self, partitions: list[int]) -> dict[tuple[str, int], int] | None:
+        """Return the first offset that is still there; none where it isn't known yet."""
+        wanted = [TopicPartition(self._topic, p) for p in partitions]
+        return self._starts.answer(self._reads, lambda: topics.starts(self._admin, wanted))
 
     def _said(self, found: list[TopicPartition]) -> Recorded | None:
         """Return what the topic `positions` says, where that matters; none where it isn't known yet."""
         if self._reading is None:
             absent = [TopicPartition(self._topic, one.partition) for one in found if one.offset < 0]
             set_by_others = any(one.offset >= 0 and not positions.is_own(one) for one in found)
-            # A partition that never had a record has no offset, and needs none.
-            if not set_by_others and not (absent and any(topics.ends(self._admin, absent).values())):
-                return Recorded()
-            self._reading = found, Reading(self._config, self._admin)
-        said = self._reading[1].step()
+            if not set_by_others:
+                if not absent:
+                    return Recorded()
+                # A partition that never had a record has no offset, and needs none.
+                ends = self._ends.answer(self._reads, lambda: topics.ends(self._admin, absent))
+                if ends is None:
+                    return None
+                if not any(ends.values()):
+                    return Recorded()
+            self._reading = Reading(self._config, self._admin)
+        said = self._reading.step()
         if said is not None and not said.complete:
             raise ConfigurationError(
                 f"topic {self._config.topic('positions')} was made again, and Kafka has no offset of {self._topic}: "
@@ -157,8 +183,9 @@ class Offsets:
         return said
 
     def _stop_reading(self) -> None:
+        self._stable_offsets = None
         if self._reading is not None:
-            self._reading[1].close()
+            self._reading.close()
             self._reading = None
 
     def _kept(self, partition: int, offset: int, start: int) -> int:

@@ -1,8 +1,9 @@
 """What a worker is told at its start and what it says while it works: one JSON line each.
 
-A supervised worker is `python -m wcsup.pipeline`. Its first line of standard input is a `Job`; the
-pipe then stays open, and its end means that the supervisor is gone. Reports go down the pipe whose
-descriptor the job names. Logs are JSON lines on standard error (see `wcsup.logs`).
+A supervised worker is `python -m wcsup.pipeline`. Its first line of standard input is a `Job`, and those
+that follow are what the supervisor sees of topics and groups (`wcsup.kafka.sighting`); the end of the pipe
+means that the supervisor is gone. Reports go down the pipe whose descriptor the job names. Logs are JSON
+lines on standard error (see `wcsup.logs`).
 """
 
 import json
@@ -61,7 +62,7 @@ class Job:
         )
 
     @classmethod
-    def from_json(cls, line: str) -> Self:
+    def from_json(cls, line: str | bytes) -> Self:
         """Read what `to_json` wrote."""
         job = json.loads(line)
         return cls(job["role"], job["slot"], Config.from_json(job["config"]), job["report_fd"], job["log_level"])

@@ -15,7 +15,7 @@ _TRIES = 5
 _PAUSE_SECONDS = 0.2
 _AGAIN_SECONDS = 1.0
 """How often a worker that has nothing to commit looks, until it could."""
-_SAY_SECONDS = 10.0
+_SAY_SECONDS, _SAY_AGAIN_SECONDS = 10.0, 60.0
 
 Settle = Callable[[Config, str, Callable[[], None]], bool]
 
@@ -58,7 +58,7 @@ class Settling:
         Waits where a partition has no leader, since it would be written to as soon as it has one. `is_answered` tells
         whether librdkafka reaches brokers; where it does, and a connection of one's own does not, it is left at that.
         """
-        failures, said = 0, time.monotonic()
+        failures, say_at = 0, time.monotonic() + _SAY_SECONDS
         while self.due:
             self._alive()
             try:
@@ -70,7 +70,7 @@ class Settling:
                     log.info("whether a transaction of %s hangs can't be seen: %s", self._name, error.args[0].str())
                     self.due = False
             if self.due:
-                if time.monotonic() - said > _SAY_SECONDS:
-                    said = time.monotonic()
+                if time.monotonic() > say_at:
+                    say_at += _SAY_AGAIN_SECONDS
                     log.warning("waiting for the last transaction's markers, and for partitions that have no leader")
                 self._sleep(_PAUSE_SECONDS)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NoReturn, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -13,10 +14,11 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.crash import point
-from wcsup.errors import ConfigurationError, FencedError, RetryError, WcsupError
-from wcsup.kafka import clients
+from wcsup.errors import ConfigurationError, FencedError, RetryError
+from wcsup.kafka import clients, failures
 from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.writer import Writer, Written
+from wcsup.pipeline.aside import Aside
 from wcsup.pipeline.records import Letter
 from wcsup.pipeline.settling import Settling
 
@@ -25,6 +27,11 @@ log = logging.getLogger("wcsup.transaction")
 Result = TypeVar("Result")
 
 _RETRY_PAUSE = 0.1
+_SLICE_SECONDS = 1.0
+"""How long a call that goes on in the background is waited for before the worker says that it is alive."""
+_OFFSETS_SECONDS = 5.0
+"""How much longer than a transaction may last the call may take that sends its offsets: Kafka has aborted it then."""
+_SAY_SECONDS, _SAY_AGAIN_SECONDS = 10.0, 60.0
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
 _QUEUE_PAUSE = 0.02
@@ -80,6 +87,10 @@ def _known(metadata: bytes) -> bytes:
     return metadata
 
 
+def _name(call: Callable[..., object]) -> str:
+    return getattr(call, "__name__", "call")
+
+
 class Transactions:
     """A transactional producer and the protocol around it."""
 
@@ -89,15 +100,19 @@ class Transactions:
         name: str,
         alive: Callable[[], None] = lambda: None,
         timed: Callable[[str, float], None] = lambda _step, _seconds: None,
+        reached: Callable[[], bool] = lambda: True,
     ) -> None:
         """`name` becomes the `transactional.id`.
 
         `alive` is called where a wait is long, `timed` with the name and the seconds of each step of a commit.
+        `reached` tells whether a broker answered of late, as far as is known.
         """
         self._config = config
         self._name = name
         self._alive = alive
         self._timed = timed
+        self._reached = reached
+        self._aside = Aside()
         self._disturbed = False
         """Whether a call of the last transaction failed: the producer is to be replaced before the next one."""
         self._settling = Settling(config, name, alive)
@@ -129,7 +144,7 @@ class Transactions:
                 if classify(failed.args[0]) is not Failure.RETRY:
                     self._raise(failed.args[0])
         else:
-            self._call(self._running().init_transactions, clients.REACH_SECONDS)
+            self._wait_for(self._running().init_transactions)
         # Connections break while a producer is made: librdkafka gives up those to bootstrap addresses, and those to a
         # coordinator for each time that it learns who that is.
         self._running().broke()
@@ -140,7 +155,6 @@ class Transactions:
         outbox: Outbox,
         metadata: bytes,
         retained: Callable[[Written], None],
-        confirm: Callable[[], None] = lambda: None,
     ) -> None:
         """Commit one batch exactly once.
 
@@ -150,8 +164,7 @@ class Transactions:
         2. Begin the transaction only now: it is open for milliseconds, so it never holds readers back, and a
            crash between two commits leaves none open.
         3. Produce. A full queue means wait and go on with what was not accepted.
-        4. Send the offsets to the transaction; have `confirm` raise where the batch's topics are not what they were
-           when it was read; and commit.
+        4. Send the offsets to the transaction, and commit.
         5. On clean success alone, call `retained` with the highest offsets written: the reducer writes its stores, or
            keeps what they are to be given with the next such commits.
 
@@ -181,12 +194,11 @@ class Transactions:
             point("after-produce")
             # Step 4
             with self._step("offsets"):
-                self._call(producer.send_offsets_to_transaction, outbox.offsets, metadata)
+                self._send_offsets(producer, outbox.offsets, metadata)
             point("after-send-offsets")
-            self._confirm(producer, confirm)
             with self._step("commit"):
                 producer.settle(_SETTLE_SECONDS)
-                self._call(producer.commit_transaction, -1)
+                self._wait_for(producer.commit_transaction)
             self._began = None
             point("after-commit")
         except AbortedError as aborted:
@@ -203,6 +215,11 @@ class Transactions:
         with self._step("store"):
             retained(producer.written())
         point("after-store-write")
+
+    @property
+    def open(self) -> bool:
+        """Whether a transaction is open, as far as is known."""
+        return self._began is not None
 
     @property
     def overdue(self) -> bool:
@@ -255,7 +272,7 @@ class Transactions:
             self._call(producer.begin_transaction)
             with suppress(AbortedError):  # for the generation
                 offsets = [TopicPartition(topic, 0, 0)]
-                self._call(producer.send_offsets_to_transaction, offsets, outdated(metadata))
+                self._send_offsets(producer, offsets, outdated(metadata))
             self._abort(producer)
 
     @contextmanager
@@ -263,17 +280,6 @@ class Transactions:
         began = time.monotonic()
         yield
         self._timed(name, time.monotonic() - began)
-
-    def _confirm(self, producer: Writer, confirm: Callable[[], None]) -> None:
-        try:
-            confirm()
-        except WcsupError as reason:
-            # Nobody may come after this process who would settle it.
-            try:
-                self._abort(producer)
-            except WcsupError as error:
-                raise reason from error
-            raise
 
     def _produce(self, producer: Writer, topic: str, records: _core.Records) -> None:
         given = 0
@@ -322,7 +328,7 @@ class Transactions:
         of as many for their repetition and answers that it has it: the words in it would be lost.
         """
         try:
-            self._call(producer.abort_transaction, -1)
+            self._wait_for(producer.abort_transaction)
         except AbortedError as error:
             raise RetryError(f"the abort of a transaction failed: {error}") from error
         self._was_overdue = self.overdue
@@ -344,19 +350,66 @@ class Transactions:
         self.close()
         self.start()
 
+    def _send_offsets(self, producer: Writer, offsets: list[TopicPartition], metadata: bytes) -> None:
+        """Send offsets to the transaction; raise `RetryError` where that takes too long though brokers answer."""
+        left = self._config.transaction_timeout + _OFFSETS_SECONDS
+
+        def alive(seconds: float) -> None:
+            nonlocal left
+            left -= seconds if self._reached() else 0.0
+            if left < 0:
+                raise RetryError(
+                    "the offsets of a transaction can't be sent though brokers answer: a new process goes on"
+                )
+            self._alive()
+
+        send = partial(producer.send_offsets_to_transaction, offsets, metadata)
+        while True:
+            try:
+                self._aside.make(send, alive)
+            except KafkaException as failed:
+                self._try_again("send_offsets_to_transaction", failures.of(failed))
+            else:
+                return
+
+    def _wait_for(self, call: Callable[[float], None]) -> None:
+        """Make a call of the protocol that goes on in the background, and say meanwhile that the worker is alive.
+
+        `call` takes a time-out in seconds. One that is over is no disturbance: the same call waits on for what is under
+        way (`rd_kafka_txn_curr_api_begin`). What had no answer itself is noted by the producer.
+        """
+        began = time.monotonic()
+        say_at = began + _SAY_SECONDS
+        while True:
+            try:
+                call(_SLICE_SECONDS)
+            except KafkaException as failed:
+                error = failures.of(failed)
+                if error.code() != KafkaError._TIMED_OUT or classify(error) is not Failure.RETRY:
+                    self._try_again(_name(call), error)
+            else:
+                return
+            self._alive()
+            if time.monotonic() > say_at:
+                say_at += _SAY_AGAIN_SECONDS
+                log.warning("waiting for %s for %.0f s", _name(call), time.monotonic() - began)
+
     def _call(self, call: Callable[..., Result], *arguments: object) -> Result:
         """Make a call of the protocol, again for as long as its error is retriable."""
         while True:
             try:
                 return call(*arguments)
             except KafkaException as failed:
-                error = failed.args[0]
-                if classify(error) is not Failure.RETRY:
-                    self._raise(error)
-                log.warning("%s, trying again: %s", getattr(call, "__name__", "call"), error.str())
-                self._disturbed = self._settling.due = True
-                self._alive()
-                time.sleep(_RETRY_PAUSE)
+                self._try_again(_name(call), failures.of(failed))
+
+    def _try_again(self, call: str, error: KafkaError) -> None:
+        """Pause before a call is made again; raise what its error means where that would not help."""
+        if classify(error) is not Failure.RETRY:
+            self._raise(error)
+        log.warning("%s, trying again: %s", call, error.str())
+        self._disturbed = self._settling.due = True
+        self._alive()
+        time.sleep(_RETRY_PAUSE)
 
     def _raise(self, error: KafkaError) -> NoReturn:
         """Raise what an error means."""

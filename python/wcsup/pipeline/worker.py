@@ -15,11 +15,13 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from wcsup import logs
 from wcsup.config import Config
 from wcsup.crash import name_worker, point
-from wcsup.errors import ConfigurationError, ExitStatus, FencedError, RetryError
+from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, FencedError, RetryError
 from wcsup.garbage import return_memory
 from wcsup.kafka import clients, topics
 from wcsup.kafka.failures import Failure, classify
+from wcsup.kafka.lookout import Lookout
 from wcsup.kafka.ownership import Orphans, Owners
+from wcsup.kafka.sighting import Sight
 from wcsup.kafka.watch import Watch, gone
 from wcsup.pipeline.holdup import Holdup
 from wcsup.pipeline.mapper import Mapper
@@ -52,65 +54,81 @@ ASKING_SECONDS = 2.0
 """How long a new member that has no partition yet joins again at once, for what others were just asked to give up."""
 STILL_SECONDS = 1.0
 """How often a worker without input looks whether it waits for something that stands still."""
+WAIT_SECONDS = 2.0
+"""How long a worker that is to end waits for brokers that do not answer, where nothing is open."""
 LEAVE_SECONDS = 2.0
 """How long a worker that leaves its group tries to tell the broker, which knows when the session is over anyway."""
 _MOST_PAUSE = 5.0
 
 
+class _NobodyAnswersError(Exception):
+    """It is to end, and waits for Kafka with nothing open."""
+
+
 class Worker:
     """One mapper or reducer from its start to its drain."""
 
-    def __init__(self, job: Job, send: Callable[[Report], None] = lambda _: None) -> None:
-        """`send` takes a report twice a second; it must not block."""
+    def __init__(self, job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight | None = None) -> None:
+        """`send` takes a report twice a second; it must not block. `sight` is what a supervisor tells of."""
         self._config: Config = job.config
         self._send = send
         self._report = Report()
-        self._sent = 0.0
-        self._draining = self._leaving = False
+        self._sent = self._ask_until = self._last_record = self._woken = self._stood_at = 0.0
+        self._drain_since: float | None = None
+        """When it was asked to end."""
+        self._leaving = False
         self._deferred: BaseException | None = None
         self._owned: set[int] = set()
         self._opening: set[int] = set()
         self._seeking: dict[int, tuple[int, float]] = {}
         """Opened partitions that are yet to be sought: the offset, and since when."""
-        self._joined = False
-        self._ask_until = 0.0
-        self._replaced = False
+        self._joined = self._member = self._replaced = False
         self._aborts_in_row = 0
         self._last_commit = time.monotonic()
         self._light_from = 0.0
         """When a light batch is due."""
-        self._last_record = 0.0
-        self._woken = 0.0
         self._reset = False
         """Whether a partition went on at its start because its offset was not there."""
 
         config = self._config
         directory = open_directory(config)
         self._admin = admin = clients.admin(config)
-        clients.check_reachable(config)
+        self._reach(supervised=job.report_fd is not None)
         identity = topics.identity(admin, config)
         name = directory.name(config, job.role, job.slot)
+        sight = Sight() if sight is None else sight
+        begin_to_look = Lookout(config, sight.see).start
         self._stage: Stage
         self._trim: Trim | None
         if job.role == "map":
-            self._stage, group = Mapper(config, admin), config.map_group
-            self._watch = Watch(admin, config, identity, ["lines", "positions"])
+            self._stage, group = Mapper(config, sight), config.map_group
+            self._watch = Watch(config, identity, ["lines", "positions"], sight, begin_to_look)
             self._trim = None
         else:
             # Here, so that no mapper and no spare process loads RocksDB: 8 MB of each, for 4 ms of a reducer's start.
             from wcsup.pipeline.reducer import Reducer  # noqa: PLC0415 - see above
 
             self._stage, group = Reducer(config, directory, admin, identity), config.reduce_group
-            self._watch = Watch(admin, config, identity, ["words", "counts", "positions"])
+            self._watch = Watch(config, identity, ["words", "counts", "positions"], sight, begin_to_look)
             self._trim = Trim(admin, config.topic("words"))
         self._topic = config.topic(self._stage.input)
         self._offsets = Offsets(config, admin, self._stage.input, identity)
-        self._transactions = Transactions(config, name, self._beat, self._timed)
+        self._transactions = Transactions(config, name, self._wait_on, self._timed, sight.fresh)
         self._holdup = Holdup(config, name, self._beat)
-        self._stood_at = 0.0
         self._reader = clients.group_reader(config, group, name, self._stage.fetch_seconds, self._hear_reset)
         self._consumer = self._reader.consumer
-        self._orphans = Orphans(Owners(admin, group, self._topic), config.partitions)
+        self._orphans = Orphans(Owners(sight, group), config.partitions)
+
+    def _reach(self, *, supervised: bool) -> None:
+        """Wait for a broker; one whose supervisor reached it once waits for as long as it takes."""
+        while True:
+            try:
+                return clients.check_reachable(self._config)
+            except BrokerUnreachableError:
+                if not supervised:
+                    raise
+                self._report.beat += 1
+                self._send(self._report)
 
     def run(self) -> None:
         """Work until drained. Raises the `WcsupError` that ends it otherwise."""
@@ -120,9 +138,11 @@ class Worker:
             self._enter(Phase.JOINING)
             self._beat(now=True)
             self._join()
-            while not self._draining:
+            while self._drain_since is None:
                 self._turn()
             self._drain()
+        except _NobodyAnswersError:
+            log.warning("drained while no broker answers: what is not committed is read again")
         except FencedError as fenced:
             if self._has_successor():
                 raise
@@ -165,7 +185,7 @@ class Worker:
 
         `leave`: others are to have its partitions now. They stay its name's until its session is over, else.
         """
-        self._draining = True
+        self._drain_since = time.monotonic()
         self._leaving = leave
 
     def _join(self) -> None:
@@ -299,9 +319,9 @@ class Worker:
         outbox.records = chain(outbox.records, [(self._config.topic("positions"), records)])
         counters, taken = self._report.counters, stage.taken
         try:
-            self._watch.ask()
             metadata = self._consumer.consumer_group_metadata()
-            self._transactions.commit(outbox, metadata, stage.committed, lambda: self._watch.confirm(self._beat))
+            self._watch.confirm(self._wait_on)
+            self._transactions.commit(outbox, metadata, stage.committed)
         except AbortedError as aborted:
             counters.aborts[aborted.reason] = counters.aborts.get(aborted.reason, 0) + 1
             self._rewind()
@@ -330,6 +350,7 @@ class Worker:
         if not partitions:
             return
         self._stop_seeking(partitions)
+        self._offsets.begin(partitions)
         for partition in sorted(partitions):
             self._stage.begin(partition)
         self._opening |= partitions
@@ -386,7 +407,7 @@ class Worker:
                 reason = topics.miscount(self._config, self._stage.input, max(new) + 1, fixed=True)
                 raise ConfigurationError(reason or "")
             self._owned |= new
-            self._joined = True
+            self._joined = self._member = True
             self._start_opening(new)
             if not self._opening:
                 self._enter(Phase.RUNNING)
@@ -426,6 +447,7 @@ class Worker:
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Drop the batch: others may have the partitions already."""
+        self._member = False
         self._stage.clear()
         self._release(partitions, "lost")
 
@@ -461,13 +483,24 @@ class Worker:
     def _beat(self, *, now: bool = False) -> None:
         """Report that the loop goes round; called wherever it may spend a while."""
         self._report.beat += 1
-        clock, ready = time.monotonic(), self._joined and not self._opening
+        clock, ready = time.monotonic(), self._member and not self._opening
         if not now and ready == self._report.ready and clock - self._sent < REPORT_SECONDS:
             return
         self._sent = clock
         self._report.ready = ready
         self._stage.tell(self._report)
         self._send(self._report)
+
+    def _wait_on(self) -> None:
+        """Report that it waits for Kafka; where it is to end, end the wait after a while.
+
+        Not that for a transaction's end, as long as Kafka has not ended it by itself: it holds readers back.
+        """
+        self._beat()
+        since, transactions = self._drain_since, self._transactions
+        waits_long = since is not None and time.monotonic() - since > WAIT_SECONDS
+        if waits_long and (transactions.overdue or not transactions.open):
+            raise _NobodyAnswersError
 
     def _drain(self) -> None:
         self._enter(Phase.DRAINING)
@@ -484,7 +517,9 @@ class Worker:
         if self._leaving and self._config.group_protocol == "classic":
             self._leave()
         self._stage.close()
-        self._reader.close()
+        # A static member tells nobody that it ends, so there is nothing that closing its consumer would wait for.
+        if self._config.group_protocol != "classic":
+            self._reader.close()
 
     def _leave(self) -> None:
         """Leave the group, as a static member does not when it is closed (KIP-345).
@@ -498,8 +533,8 @@ class Worker:
             self._reader.read(SHORT_SECONDS)
 
 
-def work(job: Job, send: Callable[[Report], None] = lambda _: None) -> ExitStatus:
-    """Run one worker in this process until a signal drains it; return `DONE`.
+def work(job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight | None = None) -> ExitStatus:
+    """Run one worker in this process until a signal drains it; return `DONE`. `sight` is as in `Worker`.
 
     SIGTERM is for one that may come again under its name, and SIGINT for one that is not to: it leaves its group.
     Raises the `WcsupError` that ends it otherwise.
@@ -507,19 +542,15 @@ def work(job: Job, send: Callable[[Report], None] = lambda _: None) -> ExitStatu
     name_worker(job.name)
     return_memory()
     worker: Worker | None = None
-    asked: int | None = None
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = number
-        if worker is not None:
-            worker.drain(leave=number == signal.SIGINT)
+        if worker is None:
+            end(ExitStatus.DONE)  # nothing is open yet, and its clients may wait for brokers
+        worker.drain(leave=number == signal.SIGINT)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    worker = Worker(job, send)
-    if asked:
-        worker.drain(leave=asked == signal.SIGINT)
+    worker = Worker(job, send, sight)
     worker.run()
     return ExitStatus.DONE
 

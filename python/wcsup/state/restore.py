@@ -29,6 +29,7 @@ from wcsup.config import Config
 from wcsup.crash import point
 from wcsup.errors import RetryError, StoreBrokenError
 from wcsup.kafka import clients, topics
+from wcsup.kafka.asking import Asking
 from wcsup.kafka.reader import Reader
 from wcsup.state.directory import StateDirectory
 from wcsup.state.memory import partition_memory
@@ -82,6 +83,15 @@ class _Opening:
     end: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Offsets of `counts`, by topic and partition."""
+
+    stable: dict[tuple[str, int], int]
+    end: dict[tuple[str, int], int]
+    start: dict[tuple[str, int], int]
+
+
 Committed = Callable[[list[int]], dict[int, int] | None]
 """Reads the group's committed offsets of input partitions; None where the broker has no stable answer yet."""
 
@@ -109,6 +119,11 @@ class Restore:
         self._changelog = _core.Changelog()
         self._reader: Reader | None = None
         self._ask_again = 0.0
+        self._offsets: dict[int, int] = {}
+        """The input offsets of partitions for which the bounds of `counts` are being asked for."""
+        self._reads = 0
+        """How often they were read."""
+        self._bounds: Asking[_Bounds] = Asking("bounds")
         self._pace = Pace(clock)
         self.read = 0
         """Records of `counts` read so far."""
@@ -117,11 +132,13 @@ class Restore:
 
     def begin(self, partition: int, before: Partition | None = None) -> None:
         """Start opening the store of an assigned partition; `before` is as in `Partition.of`."""
+        self._offsets.pop(partition, None)
         self._openings[partition] = _Opening(partition, _Step.LOCK, self._clock(), before)
 
     def abandon(self, partition: int) -> None:
         """Stop opening a store: its partition is gone. What was restored so far stays on disk and is right."""
         opening = self._openings.pop(partition, None)
+        self._offsets.pop(partition, None)
         if opening is None:
             return
         if opening.store is not None:
@@ -211,31 +228,41 @@ class Restore:
         openings = self._at(_Step.COMPARE)
         if not openings or self._clock() < self._ask_again:
             return {}
-        offsets = committed([o.partition for o in openings])
-        if offsets is None:
-            return {}
-        point("open-compare")
-        wanted = [TopicPartition(self._topic, o.partition) for o in openings]
+        partitions = [o.partition for o in openings]
+        if self._offsets.keys() != set(partitions):
+            self._offsets = committed(partitions) or {}
+            if not self._offsets:
+                return {}
+            self._reads += 1
+            point("open-compare")
+        wanted = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
-            stable = topics.stable_ends(self._admin, wanted)  # before `end`: `Stamp.missed` relies on it
-            end = topics.ends(self._admin, wanted)
-            start = topics.starts(self._admin, wanted)
+            bounds = self._bounds.answer(self._reads, lambda: self._ask(wanted))
         except KafkaException as error:
             log.warning("the end of %s can't be read, trying again: %s", self._topic, error)
             self._ask_again = self._clock() + _PAUSE_SECONDS
+            self._offsets = {}
             return {}
+        if bounds is None:
+            return {}
+        offsets, self._offsets = self._offsets, {}
         opened = {}
         for opening in openings:
-            first, last = start[self._topic, opening.partition], end[self._topic, opening.partition]
+            where = self._topic, opening.partition
+            first, last = bounds.start[where], bounds.end[where]
             state = opening.state = self._check(opening, first, last)
             state.input_offset = offsets[opening.partition]
             state.totals.limit(self.resident_bytes)
-            if state.stamp.missed(last, stable[self._topic, opening.partition]) <= 0:
+            if state.stamp.missed(last, bounds.stable[where]) <= 0:
                 opened[opening.partition] = state
                 continue
             opening.step = _Step.WAIT
             opening.first, opening.end = state.stamp.next_offset, last
         return opened
+
+    def _ask(self, partitions: list[TopicPartition]) -> "_Bounds":
+        stable = topics.stable_ends(self._admin, partitions)  # before `end`: `Stamp.missed` relies on it
+        return _Bounds(stable, topics.ends(self._admin, partitions), topics.starts(self._admin, partitions))
 
     def _check(self, opening: _Opening, start: int, end: int) -> Partition:
         fresh = Stamp(self._identity.cluster, self._identity.topics["counts"], self._config.partitions, start)

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable
 
+from wcsup.kafka.sighting import Sighting
 from wcsup.supervisor.policy import Clock
 from wcsup.supervisor.pool import Pool
+from wcsup.supervisor.reach import Reach
 from wcsup.supervisor.resources import Usage, Watch
 from wcsup.supervisor.snapshot import Lag, Snapshot, view
 from wcsup.supervisor.tasks import Tasks
@@ -13,8 +15,16 @@ from wcsup.supervisor.tasks import Tasks
 class Observer:
     """The run as it looks now."""
 
-    def __init__(self, pool: Pool, tasks: Tasks, lag: Callable[[], Lag | None], clock: Clock) -> None:
-        self._pool, self._tasks, self._lag, self._clock = pool, tasks, lag, clock
+    def __init__(
+        self,
+        pool: Pool,
+        tasks: Tasks,
+        lag: Callable[[], Lag | None],
+        sighting: Callable[[], Sighting | None],
+        clock: Clock,
+    ) -> None:
+        self._pool, self._tasks, self._lag, self._sighting, self._clock = pool, tasks, lag, sighting, clock
+        self._reach = Reach(clock)
         self._began = clock.monotonic()
         self._own = Watch(os.getpid())
         self._own_usage: Usage | None = None
@@ -32,11 +42,12 @@ class Observer:
     def look(self) -> Snapshot:
         """Return the run as it is now."""
         now = self._clock.monotonic()
-        pool = self._pool
+        pool, broker = self._pool, self._reach.look(self._sighting())
         return Snapshot(
             pid=os.getpid(),
             uptime=now - self._began,
-            ready=pool.ready,
+            ready=pool.ready and broker.reachable is not False,
+            broker=broker,
             stopping=pool.stop.reason if pool.stop else None,
             workers=[view(slot, now) for slot in pool.in_order()],
             tasks=[task.view() for task in self._tasks.running],

@@ -67,6 +67,7 @@ class Child:
         self.report_fd = report_fd
         """The reports' other end, as the child knows it."""
         self._popen = popen
+        self._unsaid = b""
 
     def assign(self, job: Job) -> bool:
         """Tell a waiting process what it is to be; false where it is dead already."""
@@ -76,6 +77,15 @@ class Child:
         except BrokenPipeError:
             return False
         return self.poll() is None
+
+    def tell(self, line: bytes) -> None:
+        """Have a process that has its job hear a line; one that does not listen misses it."""
+        pipe = _there(self._popen.stdin).fileno()
+        os.set_blocking(pipe, False)
+        with suppress(BlockingIOError, BrokenPipeError):
+            # A part of a line may fit: the rest of it is what is told next.
+            line = self._unsaid or line
+            self._unsaid = line[os.write(pipe, line) :]
 
     def pin(self, processor: int) -> None:
         """Bind a process that still waits for its job to a processor; threads that it starts later inherit it."""

@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from wcsup.pipeline.report import Counters, Phase, Role
+from wcsup.supervisor.reach import Broker
 from wcsup.supervisor.resources import Usage
 from wcsup.supervisor.slot import Slot, State
 
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Records that wait to be processed, as an observer of Kafka last saw them; none where it has not yet."""
+    """Records that wait to be processed, as an observer of Kafka saw them a moment ago; none where it did not."""
 
     lines: int | None = None
     words: int | None = None
@@ -85,7 +86,8 @@ class Snapshot:
     pid: int
     uptime: float
     ready: bool
-    """Every slot is."""
+    """Every slot is, and a broker answered of late."""
+    broker: Broker
     stopping: str | None
     """Why the run is ending, if it is."""
     workers: list[WorkerView]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from wcsup import logs
 from wcsup.config import Config
 from wcsup.errors import ExitStatus, WcsupError
+from wcsup.kafka.sighting import Sighting
 from wcsup.supervisor import strangers
 from wcsup.supervisor.autoscale import Autoscaler, Scaling
 from wcsup.supervisor.control import ControlServer
@@ -46,7 +47,9 @@ class Hooks:
     """What a caller of `run` hears and says; called from the loop, so none of them may block."""
 
     lag: Callable[[], Lag | None] = lambda: None
-    """What an observer of Kafka last saw."""
+    """What is known to be left to count; none where that is not known."""
+    sighting: Callable[[], Sighting | None] = lambda: None
+    """What a lookout last saw of the topics and groups; it is told to the workers."""
     on_tick: Callable[[Snapshot], None] = lambda _: None
     """Twice a second."""
     done: Callable[[Snapshot], bool] = lambda _: False
@@ -113,7 +116,8 @@ class Supervisor:
             chance=surroundings.chance,
         )
         self._tasks = Tasks(self._pool, self._launch_task)
-        self._observer = Observer(self._pool, self._tasks, hooks.lag, self._clock)
+        self._observer = Observer(self._pool, self._tasks, hooks.lag, hooks.sighting, self._clock)
+        self._told: Sighting | None = None
         self._autoscalers = {
             role: Autoscaler(options.of(role), surroundings.scaling) for role in ROLES if options.of(role).scaled
         }
@@ -165,6 +169,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         self.handle_chld()  # a signal is one for many deaths, and cheap to doubt
+        self._tell()
         if self._ticks % _MEASURE_EVERY == 0:
             self._observer.measure()
         self._ticks += 1
@@ -176,6 +181,17 @@ class Supervisor:
             self._pool.drain("everything is done")
         if self._pool.stop:
             self._tasks.stop(self._clock.monotonic(), self._deadlines.drain)
+
+    def _tell(self) -> None:
+        """Tell the workers what was seen since they were told last."""
+        newest = self._hooks.sighting()
+        if newest is None or newest is self._told:
+            return
+        self._told = newest
+        line = newest.to_json().encode() + b"\n"
+        for slot in self._pool.slots.values():
+            if slot.child is not None:
+                slot.child.tell(line)
 
     def _autoscale(self, snapshot: Snapshot) -> None:
         if not snapshot.ready or self._pool.stop or self._pool.rolling:

@@ -129,6 +129,8 @@ def command(
     """
     from wcsup.feed import FeedJob
     from wcsup.kafka import application, rights
+    from wcsup.kafka.lookout import Lookout
+    from wcsup.kafka.sighting import Sight
     from wcsup.observe.lag import LagWatch
     from wcsup.observe.outcome import Outcome
     from wcsup.observe.retention import RetentionWatch
@@ -158,6 +160,8 @@ def command(
         application.check_positions(config)
         open_directory(config)
         during.enter_context(watch)
+        sight = Sight()
+        during.enter_context(Lookout(config, sight.see))
         retention = during.enter_context(RetentionWatch(config))
         view = _view(config, plain)
         during.enter_context(view)
@@ -176,6 +180,7 @@ def command(
             tasks=[Task("feed", FeedJob(config, input, rate or 0.0, log.level).command())] if input else [],
             hooks=Hooks(
                 lag=lambda: retention.added(watch.lag()),
+                sighting=lambda: sight.newest,
                 on_tick=tick,
                 done=outcome.done if exit_when_done else lambda _: False,
             ),

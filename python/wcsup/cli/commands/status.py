@@ -120,7 +120,9 @@ def _text(config: Config, snapshot: dict[str, Any]) -> str:
         for worker in workers
     ]
     why = [f"{worker['slot']}: {worker['failed']}" for worker in workers if worker.get("failed")]
-    condition = snapshot["stopping"] or ("ready" if snapshot["ready"] else "not ready yet")
+    condition = snapshot["stopping"] or ("ready" if snapshot["ready"] else "not ready")
+    if snapshot["broker"]["reachable"] is False:
+        condition += f", no broker answers since {snapshot['broker']['since']}"
     title = f"supervisor {snapshot['pid']}, up {span(snapshot['uptime'])}, {condition}"
     return "\n".join([title, columns(head + rows, "<><>>>><"), *why, *_in_memory(workers), left_text])
 

@@ -1,0 +1,148 @@
+"""Brokers that fail under a run: workers wait and are left alone, what is shown is true, and an end is not held up."""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import brokers
+import psutil
+import pytest
+from application import WAIT_SECONDS, Application, prose, wait_for
+from brokers import Doors, TestBroker
+from cluster import NODES, Cluster
+from feeding import fed
+from fixtures import configuration
+from invariants import hold
+from shell import Shell
+from website import Site
+
+from wcsup.errors import ExitStatus
+from wcsup.kafka import topics
+
+REST_SECONDS = 15.0
+"""Longer than a transaction may be open."""
+LINES_OF_AN_OUTAGE = 12
+"""How many lines of log a worker may have of one, whatever it was about: who is not connected, what it gave up."""
+
+OF_ITS_RETURN = {"retry"}
+"""Why a worker may be replaced: a broker that is back may have heard of it twice, which librdkafka takes for fenced."""
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[TestBroker]:
+    """A broker of the test's own."""
+    with brokers.broker(tmp_path / "broker", Doors.find()) as running:
+        yield running
+
+
+@pytest.fixture
+def wcsup(mortal: TestBroker, tmp_path: Path) -> Iterator[Shell]:
+    place = tmp_path / "place"
+    place.mkdir()
+    shell = Shell(configuration(mortal.address, tmp_path / "state"), place)
+    shell.application.make_topics()
+    yield shell
+    shell.stop()
+
+
+def of_workers(log: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return [line for line in lines if line["slot"].startswith(("map", "reduce"))]
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+def test_a_run_whose_broker_is_gone_rests_and_says_so(mortal: TestBroker, wcsup: Shell, seed: int, busy: bool) -> None:
+    # Given a run at work
+    application = wcsup.application
+    site = Site(wcsup, "--mappers 2 --reducers 2 --plain --log-format json")
+    running, log = site.process, wcsup.place / "run.log"
+    status = wcsup.wait_ready()
+    assert status["broker"]["reachable"] is True
+    lines = prose(2000, seed)
+    application.feed(lines)
+    application.wait_counted()
+    if busy:
+        lines += prose(20_000, seed + 1)
+        application.feed(lines[2000:])
+    before = len(of_workers(log))
+
+    # When its broker is killed, then it is said everywhere within some seconds, and what is not known is not shown
+    mortal.kill()
+    wait_for("it is seen", lambda: wcsup.status()["broker"]["reachable"] is False)
+    wait_for("what is left is not known", lambda: wcsup.status()["lines_lag"] is None)
+    status = wcsup.status()
+    assert (status["ready"], status["words_lag"]) == (False, None)
+    since = status["broker"]["since"]
+    assert f"no broker answers since {since}" in wcsup("status").out
+    code, text = site.get("/readyz")
+    assert code == 503
+    assert text.startswith(f"no broker answers since {since}")
+    assert site.metrics()["wcsup_broker_reachable"] == site.metrics()["wcsup_ready"] == 0
+
+    # And workers do nothing for the time that it lasts
+    processes = [psutil.Process(worker["pid"]) for worker in status["workers"]]
+    used = [sum(process.cpu_times()[:2]) for process in processes]
+    over = time.monotonic() + REST_SECONDS
+    wait_for("some time is over", lambda: time.monotonic() > over)
+    for process, earlier in zip(processes, used, strict=True):
+        assert sum(process.cpu_times()[:2]) - earlier < REST_SECONDS / 10, "a tenth of a processor"
+    said = of_workers(log)[before:]
+    assert len(said) <= LINES_OF_AN_OUTAGE * len(processes), said
+    assert wcsup.status()["restarts"] == {}
+
+    # When it is back, then they go on
+    mortal.start()
+    wait_for("it is ready", lambda: wcsup.status()["ready"])
+    more = prose(500, seed + 2)
+    application.feed(more)
+    application.wait_counted()
+    assert wcsup.status()["restarts"].keys() <= OF_ITS_RETURN
+
+    # And in another outage the end of the run is not held up, for nothing is open
+    mortal.kill()
+    wait_for("it is seen", lambda: wcsup.status()["broker"]["reachable"] is False)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(WAIT_SECONDS) == ExitStatus.DONE
+    assert "killed" not in log.read_text(), "each worker ended by itself"
+    mortal.start()
+    hold(application, lines + more)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_no_worker_is_replaced_while_one_broker_of_three_fails_over(
+    cluster: Cluster, tmp_path: Path, seed: int, how: str
+) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    wcsup = Shell(configuration(cluster.address, tmp_path / "state"), place)
+    application: Application = wcsup.application
+    application.make_topics()
+    node = cluster.nodes[random.Random(seed).choice(NODES)]
+    run = wcsup.start("run --mappers 1 --reducers 1 --plain --log-file run.log --session-timeout 30")
+    try:
+        wcsup.wait_ready()
+        with fed(application, seed, 200) as lines:
+            wait_for("it counts", lambda: wcsup.status()["totals"]["reduce"]["commits"] > 3)
+            node.kill() if how == "kill" else node.stop()
+            cluster.wait_live(len(NODES) - 1)
+            commits = {role: one["commits"] for role, one in wcsup.status()["totals"].items()}
+
+            def goes_on() -> bool:
+                return all(wcsup.status()["totals"][role]["commits"] > before + 3 for role, before in commits.items())
+
+            wait_for("it goes on without that broker", goes_on, 300)
+            cluster.heal()
+        application.wait_counted(300)
+        assert wcsup.status()["restarts"].keys() <= OF_ITS_RETURN
+        assert wcsup("drain --wait").status == 0
+        assert run.wait(WAIT_SECONDS) == ExitStatus.DONE
+        hold(application, lines)
+    finally:
+        wcsup.stop()
+        cluster.heal()
+        topics.delete(application.admin, application.config)
