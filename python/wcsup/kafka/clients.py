@@ -164,12 +164,16 @@ def _shared_admin(config: Config) -> AdminClient:
     return _make(config, AdminClient, settings(config))
 
 
+_RAISED = {"TXNERR", "ADDPARTS", "ADDOFFSETS"}
+"""Names that librdkafka gives its lines about errors of transactional calls."""
+
+
 class _Quiet:
     """A logger for a transactional producer: errors that its calls raise, too, are logged by those who handle them."""
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Take a line of librdkafka's log; its facility is the first argument."""
-        log.log(logging.DEBUG if arguments[0] == "TXNERR" else level, text, *arguments)
+        log.log(logging.DEBUG if arguments[0] in _RAISED else level, text, *arguments)
 
 
 def producer(config: Config, on_delivery: Callable[[KafkaError | None, Message], None], **own: Any) -> Writer:

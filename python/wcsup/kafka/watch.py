@@ -18,7 +18,10 @@ from confluent_kafka.admin._topic import TopicDescription
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients, failures, refusals, topics
+from wcsup.kafka.failures import Failure
+from wcsup.kafka.refusals import About
+from wcsup.kafka.rights import Right
 
 WATCH_SECONDS = 2.0
 """How often it is asked. Each answer costs 100 bytes for good: confluent-kafka never frees the topic's id in it."""
@@ -56,8 +59,8 @@ class Watch:
     def confirm(self, alive: Callable[[], None]) -> None:
         """Wait until what was asked is answered: the topics are the same as ever. `alive` is called meanwhile.
 
-        Raises `ConfigurationError` for one that is gone, has other partitions or has lost the totals, and `RetryError`
-        where a new process reads the new topic from its start.
+        Raises `ConfigurationError` for one that is gone, has other partitions or has lost the totals, `RefusedError`
+        where that may not be known, and `RetryError` where a new process reads the new topic from its start.
         """
         while not self._same(alive):
             alive()
@@ -99,6 +102,9 @@ class Watch:
     def _judge(self, name: str, error: KafkaError) -> None:
         if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise gone(self._config, name)
+        if failures.meaning(error) is Failure.REFUSED:
+            topic = self._config.topic(name)
+            raise refusals.refused(self._config, error, About(topic, rights=[Right("topic", topic, "READ")]))
 
     def _compare(self, name: str, found: TopicDescription) -> None:
         if str(found.topic_id) != self._ids[name]:
