@@ -37,6 +37,7 @@ class FakeProducer:
         self.calls: list[str] = []
         self.disturbed = False
         self.broken = False
+        self.failure: tuple[str, KafkaError] | None = None
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -72,6 +73,9 @@ class FakeProducer:
 
     def written(self) -> dict[tuple[str, int], int]:
         return {("words", 3): 7}
+
+    def failed(self) -> tuple[str, KafkaError] | None:
+        return self.failure
 
     def unanswered(self) -> bool:
         return self.disturbed
@@ -232,6 +236,18 @@ def test_the_topic_of_records_that_a_broker_refused_is_told(monkeypatch: pytest.
     transactions.start()
     with pytest.raises(RefusedError, match=r"--topic my\.words "):
         transactions.commit(Outbox(offsets=[TopicPartition("lines", 0, 5)]), METADATA, lambda _: None)
+
+
+def test_an_abort_for_records_that_were_refused_tells_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`2 message(s) failed delivery` is all that librdkafka says of it where the commit itself meets it."""
+    producer = FakeProducer({"commit": [KafkaError(KafkaError._INCONSISTENT, "injected", txn_requires_abort=True)]})
+    producer.failure = "my.counts", KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: producer)
+    transactions = Transactions(Config(bootstrap_servers="nowhere:1"), "wcsup-test-map-0")
+    transactions.start()
+    with pytest.raises(RefusedError, match=r"topic my\.counts takes no record that large"):
+        transactions.commit(Outbox(offsets=[TopicPartition("lines", 0, 5)]), METADATA, lambda _: None)
+    assert producer.calls[-1] == "abort"
 
 
 def test_the_producer_of_an_aborted_transaction_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:

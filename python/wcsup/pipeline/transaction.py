@@ -217,6 +217,8 @@ class Transactions:
             level = logging.DEBUG if isinstance(failed, RefusedError) else logging.WARNING
             log.log(level, "transaction given up, its batch is read again: %s", failed)
             self._abort(producer)
+            if (refused := self._refused_record(producer)) is not None:
+                raise refused from failed
             raise
         # Step 5
         with self._step("store"):
@@ -337,6 +339,16 @@ class Transactions:
             raise refusals.refused(self._config, error, replace(self._about, topic=topic))
         # The transaction failed already; the abort tells whether the producer did, too.
         raise AbortedError(error)
+
+    def _refused_record(self, producer: Writer) -> RefusedError | None:
+        """Return what the brokers refused of an aborted transaction's records, if they did.
+
+        The call that fails for it may say no more than that some records were not delivered.
+        """
+        failed = producer.failed()
+        if failed is None or meaning(failed[1]) is not Failure.REFUSED:
+            return None
+        return refusals.refused(self._config, failed[1], replace(self._about, topic=failed[0]))
 
     def _abort(self, producer: Writer) -> None:
         """Abort; a failed abort leaves the outcome to the next process. The producer is not used again.
