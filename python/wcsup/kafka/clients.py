@@ -419,6 +419,17 @@ def _answers(config: Config, seconds: float) -> bool:
     return True
 
 
+def lets_in(config: Config, seconds: float) -> bool:
+    """Return whether a broker answers a new client within so long."""
+    client = _make(config, AdminClient, settings(config))
+    try:
+        client.list_topics(timeout=seconds)
+    except KafkaException:
+        client.poll(0)  # which is when it tells why
+        return False
+    return True
+
+
 def unreachable(config: Config, ask: Callable[[], Answer]) -> Answer:
     """Return what `ask` returns, asking again for `REACH_SECONDS` where it fails with what passes by itself.
 

@@ -16,7 +16,7 @@ from wcsup.config import Config
 from wcsup.crash import point
 from wcsup.errors import FencedError, RefusedError, RetryError, WcsupError
 from wcsup.kafka import clients, refusals
-from wcsup.kafka.failures import Failure, classify, meaning
+from wcsup.kafka.failures import OF_A_LOGIN, Failure, classify, meaning
 from wcsup.kafka.refusals import About
 from wcsup.kafka.writer import Writer, Written
 from wcsup.pipeline.records import Letter
@@ -213,6 +213,9 @@ class Transactions:
             self._began = None
             point("after-commit")
         except (AbortedError, RefusedError) as failed:
+            if isinstance(failed, RefusedError) and failed.code in OF_A_LOGIN:
+                self._started = False  # nobody hears of an abort; the next `init_transactions` does it
+                raise
             # A refusal is said once for all tries (`wcsup.pipeline.patience`).
             level = logging.DEBUG if isinstance(failed, RefusedError) else logging.WARNING
             log.log(level, "transaction given up, its batch is read again: %s", failed)
@@ -394,6 +397,7 @@ class Transactions:
                     self._raise(error)
                 log.warning("%s, trying again: %s", getattr(call, "__name__", "call"), error.str())
                 self._disturbed = self._settling.due = True
+                self._running().poll(0)  # which is when it logs why it may not be let in
                 self._alive()
                 time.sleep(_RETRY_PAUSE)
 

@@ -25,6 +25,7 @@ from wcsup.kafka.ownership import Orphans, Owners
 from wcsup.kafka.rights import Right
 from wcsup.kafka.watch import Watch, gone
 from wcsup.pipeline.holdup import Holdup
+from wcsup.pipeline.login import Login
 from wcsup.pipeline.mapper import Mapper
 from wcsup.pipeline.offsets import Offsets
 from wcsup.pipeline.patience import Doing, Patience
@@ -80,9 +81,8 @@ class Worker:
         self._opening: set[int] = set()
         self._seeking: dict[int, tuple[int, float]] = {}
         """Opened partitions that are yet to be sought: the offset, and since when."""
-        self._joined = False
+        self._joined = self._replaced = False
         self._ask_until = 0.0
-        self._replaced = False
         self._aborts_in_row = 0
         self._last_commit = time.monotonic()
         self._light_from = 0.0
@@ -116,6 +116,7 @@ class Worker:
         self._offsets = Offsets(config, admin, self._stage.input, identity)
         self._about = replace(refusals.of_role(config, job.role), topic=self._topic)
         self._patience = Patience()
+        self._login = Login(config, admin, self._patience)
         self._transactions = Transactions(config, name, self._beat, self._timed, self._about)
         self._holdup = Holdup(config, name, self._beat)
         self._stood_at = 0.0
@@ -563,6 +564,7 @@ class Worker:
     def _beat(self, *, now: bool = False) -> None:
         """Report that the loop goes round; called wherever it may spend a while."""
         self._report.beat += 1
+        self._login.look()
         clock, ready = time.monotonic(), self._joined and not self._opening and not self._patience.waiting
         if not now and ready == self._report.ready and clock - self._sent < REPORT_SECONDS:
             return
