@@ -6,8 +6,10 @@ A real broker with ACLs. Each worker has a user of its own, and waits as long as
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
@@ -22,7 +24,7 @@ from wcsup.kafka import rights
 from wcsup.pipeline.patience import REFUSED_SECONDS
 from wcsup.pipeline.report import Role
 
-PASSWORD = "open-sesame-8"
+_PASSWORD, _ANOTHER = "open-sesame-8", "open-sesame-9"
 TOPIC, GROUP, NAME = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
 READ, WRITE = AclOperation.READ, AclOperation.WRITE
 
@@ -51,6 +53,11 @@ CASES = {
 }
 
 
+LINES = prose(100, 1)
+ROLES: tuple[Role, Role] = ("map", "reduce")
+KINDS = {TOPIC: "topic", GROUP: "group", NAME: "transactional-id"}
+
+
 class Guarded:
     """An application on a broker that lets each of its workers in by a user's password, and asks for rights."""
 
@@ -66,7 +73,7 @@ class Guarded:
         )
         self.application = Application(self.config)
         self.application.make_topics()
-        secured.set_password(name, PASSWORD)
+        secured.set_password(name, _PASSWORD)
         secured.allow(self.rights(), name)
 
     def rights(self) -> list[Right]:
@@ -79,9 +86,14 @@ class Guarded:
         groups = [Right(GROUP, group, READ) for group in (config.map_group, config.reduce_group)]
         return [*topics, *groups, Right(NAME, f"{config.app_id}-", WRITE, prefix=True)]
 
-    def start(self, role: Role, door: Door = Door.SCRAM, **changes: object) -> WorkerProcess:
-        kafka = self.secured.client(door, user=self.user, password=PASSWORD)
+    def start(self, role: Role, door: Door = Door.SCRAM, **changes: Any) -> WorkerProcess:
+        kafka = self.secured.client(door, user=self.user, password=_PASSWORD)
         return self.application.start(role, kafka=kafka, bootstrap_servers=self.secured.address(door), **changes)
+
+    def count(self, lines: list[bytes]) -> None:
+        """Have lines counted that are none yet, and wait for it."""
+        self.application.feed(lines)
+        self.application.wait_counted()
 
     def take(self, right: Right) -> None:
         self.secured.take(right, user=self.user)
@@ -89,79 +101,186 @@ class Guarded:
     def allow(self, right: Right) -> None:
         self.secured.allow([right], self.user)
 
+    def lock_out(self) -> None:
+        """Give the user another password."""
+        self.secured.set_password(self.user, _ANOTHER)
+
+    def let_in(self) -> None:
+        """Give the user its password back."""
+        self.secured.set_password(self.user, _PASSWORD)
+
+
+Ended = tuple[Guarded, list[tuple[int, str]]]
+"""The application, and of each worker its status and log."""
+
 
 def said(worker: WorkerProcess) -> str:
     """The lines of its log that are no ordinary ones."""
     return "\n".join(line for line in worker.log if '"level": "info"' not in line)
 
 
-@pytest.fixture
-def guard(secured: SecuredBroker, tmp_path: Path) -> Iterator[Callable[[str], Guarded]]:
-    made: list[Guarded] = []
-
-    def make(name: str) -> Guarded:
-        made.append(Guarded(secured, tmp_path / name, name))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.application.stop()
-
-
 def refuse(guarded: Guarded, case: Case, lines: list[bytes]) -> WorkerProcess:
     """Return a worker that counted the first half of the lines, and to which a right is refused then."""
-    application, right = guarded.application, case.right(guarded.config)
-    workers = {"map": guarded.start("map"), "reduce": guarded.start("reduce")}
+    application = guarded.application
+    workers = {role: guarded.start(role) for role in ROLES}
     worker = workers[case.role]
     half = len(lines) // 2
-    application.feed(lines[:half])
-    application.wait_counted()
-    wait_for("it is ready", lambda: worker.ready)
+    guarded.count(lines[:half])
     if case.restores:
         worker.kill()
-    guarded.take(right)
+    guarded.take(case.right(guarded.config))
     if case.restores:
         worker = guarded.start(case.role, state=application.elsewhere())
     application.feed(lines[half:])
-    wait_for("it says so", lambda: "trying again" in said(worker))
-    wait_for("it is not ready", lambda: not worker.ready)
+    waits(worker)
     return worker
 
 
-def at_once(call: Callable[[str], None], names: list[str]) -> None:
-    with ThreadPoolExecutor(len(names)) as threads:
-        list(threads.map(call, names))
+def waits(worker: WorkerProcess) -> None:
+    """Wait until a worker says that it is refused something, and is not ready for it."""
+    wait_for("it says so", lambda: "trying again" in said(worker))
+    wait_for("it is not ready", lambda: not worker.ready)
 
 
-def test_each_right_that_is_gone_for_good_ends_a_worker_and_is_named(
-    guard: Callable[[str], Guarded], seed: int
-) -> None:
-    lines = prose(100, seed)
-    guarded = {name: guard(f"gone{number}") for number, name in enumerate(CASES)}
-
-    def check(name: str) -> None:
-        worker = refuse(guarded[name], CASES[name], lines)
-        assert worker.wait(2 * REFUSED_SECONDS) == ExitStatus.CONFIGURATION, said(worker)
-        right = CASES[name].right(guarded[name].config)
-        kind = {TOPIC: "topic", GROUP: "group", NAME: "transactional-id"}[right.kind]
-        command = rf"kafka-acls\.sh .* --operation {right.operation.name.title()} .*--{kind} {re.escape(right.name)}"
-        assert re.search(f"does not allow user {guarded[name].user} to .*{command}", worker.log[-1]), said(worker)
-
-    at_once(check, list(CASES))
+def goes_on(worker: WorkerProcess) -> None:
+    """Wait until a worker is ready that was refused something."""
+    wait_for("it is ready", lambda: worker.ready)
+    assert any("refused no more" in line for line in worker.log)
+    assert worker.process.poll() is None
 
 
-def test_a_right_that_is_given_back_in_time_is_waited_for(guard: Callable[[str], Guarded], seed: int) -> None:
-    lines = prose(100, seed)
+def gone_for_good(guarded: Guarded, name: str) -> list[WorkerProcess]:
+    return [refuse(guarded, CASES[name], LINES)]
+
+
+def locked_out(guarded: Guarded, _: str) -> list[WorkerProcess]:
+    """Return workers that count behind a door where the password is asked for again every few seconds."""
+    workers = [guarded.start(role, Door.SHORT) for role in ROLES]
+    guarded.count(LINES[:50])
+    guarded.lock_out()
+    guarded.application.feed(LINES[50:])
+    for worker in workers:
+        waits(worker)
+    return workers
+
+
+def unusual(guarded: Guarded, name: str) -> list[WorkerProcess]:
+    """Return workers with a time-out that the brokers don't allow."""
+    changes: dict[str, Any] = dict(TIME_OUTS[name][0])
+    workers = [guarded.start(role, **changes) for role in ROLES]
+    for worker in workers:
+        waits(worker)
+    return workers
+
+
+TIME_OUTS = {
+    "a short session": ({"session_timeout": 1.0}, "a session of 1 s (--session-timeout)"),
+    "a long transaction": ({"transaction_timeout": 1000.0}, "transactions of 1000 s (--transaction-timeout)"),
+}
+SCENES: dict[str, Callable[[Guarded, str], list[WorkerProcess]]] = {
+    **dict.fromkeys(CASES, gone_for_good),
+    "another password": locked_out,
+    **dict.fromkeys(TIME_OUTS, unusual),
+}
+"""What leads to workers that are refused something for good."""
+
+
+@pytest.fixture(scope="module")
+def ended(secured: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ended]]:
+    """How the workers of each scene ended: all wait side by side."""
+    place = tmp_path_factory.mktemp("refused")
+    guarded = {name: Guarded(secured, place / str(number), f"gone{number}") for number, name in enumerate(SCENES)}
+
+    def wait(name: str) -> Ended:
+        workers = SCENES[name](guarded[name], name)
+        return guarded[name], [(worker.wait(2 * REFUSED_SECONDS), said(worker)) for worker in workers]
+
+    with ExitStack() as ends, ThreadPoolExecutor(len(SCENES)) as threads:
+        for one in guarded.values():
+            ends.callback(one.application.stop)
+        futures = {name: threads.submit(wait, name) for name in SCENES}
+        yield {name: future.result() for name, future in futures.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_right_that_is_gone_for_good_ends_a_worker_and_is_named(ended: dict[str, Ended], name: str) -> None:
+    guarded, [(status, log)] = ended[name]
+    assert status == ExitStatus.CONFIGURATION, log
+    right = CASES[name].right(guarded.config)
+    command = (
+        rf"kafka-acls\.sh .* --operation {right.operation.name.title()} .*--{KINDS[right.kind]} {right.name}( |$|\")"
+    )
+    assert re.search(f"does not allow user {guarded.user} to .*{command}", log.splitlines()[-1]), log
+
+
+def test_another_password_ends_workers_that_say_so(ended: dict[str, Ended]) -> None:
+    guarded, workers = ended["another password"]
+    for status, log in workers:
+        assert status == ExitStatus.CONFIGURATION, log
+        assert f"does not let user {guarded.user} in" in log.splitlines()[-1], log
+        assert _PASSWORD not in log
+
+
+@pytest.mark.parametrize("name", TIME_OUTS)
+def test_a_time_out_that_the_brokers_do_not_allow_ends_workers_that_say_so(ended: dict[str, Ended], name: str) -> None:
+    for status, log in ended[name][1]:
+        assert status == ExitStatus.CONFIGURATION, log
+        assert TIME_OUTS[name][1] in log.splitlines()[-1], log
+
+
+@pytest.fixture
+def guard(secured: SecuredBroker, tmp_path: Path) -> Iterator[Callable[[str], Guarded]]:
+    """Make as many applications as a test wants."""
+    with ExitStack() as ends:
+
+        def make(name: str) -> Guarded:
+            guarded = Guarded(secured, tmp_path / name, name)
+            ends.callback(guarded.application.stop)
+            return guarded
+
+        yield make
+
+
+def test_a_right_that_is_given_back_in_time_is_waited_for(guard: Callable[[str], Guarded]) -> None:
     guarded = {name: guard(f"back{number}") for number, name in enumerate(CASES)}
 
     def check(name: str) -> None:
-        worker = refuse(guarded[name], CASES[name], lines)
-        guarded[name].allow(CASES[name].right(guarded[name].config))
-        guarded[name].application.wait_counted()
-        wait_for("it is ready", lambda: worker.ready)
-        assert worker.process.poll() is None
-        assert "refused no more" in worker.log[-1] or any("refused no more" in line for line in worker.log)
+        one, case = guarded[name], CASES[name]
+        worker = refuse(one, case, LINES)
+        one.allow(case.right(one.config))
+        one.application.wait_counted()
+        goes_on(worker)
 
-    at_once(check, list(CASES))
+    def check_password() -> None:
+        workers = locked_out(locked, "")
+        locked.let_in()
+        locked.application.wait_counted()
+        for worker in workers:
+            goes_on(worker)
+
+    locked = guard("locked")
+    with ThreadPoolExecutor(len(CASES) + 1) as threads:
+        for future in [*[threads.submit(check, name) for name in CASES], threads.submit(check_password)]:
+            future.result()
+    for one in [*guarded.values(), locked]:
+        hold(one.application, LINES)
+
+
+DRAINED = ["WRITE topic words", "WRITE transactional-id", "WRITE topic counts", "READ topic counts"]
+
+
+def test_a_worker_that_is_refused_drains_and_loses_nothing(guard: Callable[[str], Guarded]) -> None:
+    guarded = {name: guard(f"drained{number}") for number, name in enumerate(DRAINED)}
+
+    def check(name: str) -> None:
+        one, case = guarded[name], CASES[name]
+        worker = refuse(one, case, LINES)
+        assert worker.drain() == ExitStatus.DONE, said(worker)
+        one.allow(case.right(one.config))
+        one.start(case.role)
+        one.application.wait_counted()
+
+    with ThreadPoolExecutor(len(DRAINED)) as threads:
+        list(threads.map(check, DRAINED))
     for one in guarded.values():
-        hold(one.application, lines)
+        hold(one.application, LINES)

@@ -36,6 +36,9 @@ _AGAIN_SECONDS = 0.05
 MAX_RECORD_BYTES = 3_000_000
 """librdkafka's own bound on a record; above the broker's default, so that the broker's is the one that counts."""
 
+BATCH_BYTES = 1_000_000
+"""The largest batch of several records that a worker's producer makes."""
+
 _CONNECT_SECONDS = 0.1
 _CONNECT_QUESTIONS = 3
 
@@ -219,7 +222,7 @@ def transactional_producer(config: Config, name: str) -> Writer:
                 message_timeout_ms=timeout,
                 message_max_bytes=MAX_RECORD_BYTES,
                 compression_type="lz4",
-                batch_size=1_000_000,
+                batch_size=BATCH_BYTES,
                 # A batch is produced at once and flushed by its commit: waiting for more only adds latency.
                 linger_ms=0,
                 # While the last transaction's markers are being written the next one's first requests are answered by

@@ -30,6 +30,7 @@ _RETRY_PAUSE = 0.1
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
 _QUEUE_PAUSE = 0.02
+_LETTER_PAUSE = 0.002
 _SETTLE_SECONDS = 0.1
 """How long a commit waits for its records. What takes longer is the commit's own: it looks every 10 ms then."""
 _QUEUED = 20_000
@@ -63,6 +64,8 @@ class Outbox:
     records: Iterable[tuple[str, _core.Records]] = ()
     """By topic; gone through once."""
     letters: list[Letter] = field(default_factory=list)
+    letters_apart: bool = False
+    """Whether their topic takes no batch of several."""
     offsets: list[TopicPartition] = field(default_factory=list)
     """The next input offsets; never empty, so that each commit is fenced by the group's generation."""
 
@@ -201,6 +204,9 @@ class Transactions:
                     self._produce(producer, topic, records)
                 for letter in outbox.letters:
                     self._post(producer, letter)
+                    while outbox.letters_apart and len(producer):
+                        self._alive()
+                        producer.poll(_LETTER_PAUSE)
             point("after-produce")
             # Step 4
             with self._step("offsets"):

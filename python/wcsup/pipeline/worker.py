@@ -200,6 +200,10 @@ class Worker:
     def _join(self) -> None:
         self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
+    def _join_anew(self) -> None:
+        self._consumer.unsubscribe()
+        self._join()
+
     def _look(self) -> None:
         """Look whether the topics are the same, and whether every partition has an owner."""
         with suppress(RefusedError):  # commits tell, and fetches
@@ -208,8 +212,7 @@ class Worker:
         if self._config.group_protocol == "classic" and (orphans := self._orphans.found(self._consumer.memberid)):
             log.warning("partitions %s of %s have no owner: joining anew", sorted(orphans), self._topic)
             # A static member too leaves the group here, unlike in `close`: so the others are asked to join again.
-            self._consumer.unsubscribe()
-            self._join()
+            self._join_anew()
 
     def _turn(self) -> None:
         self._wake()
@@ -248,6 +251,8 @@ class Worker:
             with suppress(KafkaException):
                 if refusals.lacking(self._config, [Right("topic", self._topic, "READ")]) is None:
                     self._patience.passed(Doing.INPUT)
+                    if not self._owned:
+                        self._join_anew()  # a topic that may not be seen has no partitions, for up to 30 s afterwards
         # What is refused to a member that joins is told again with each try.
         if self._patience.waits_for(Doing.GROUP) and self._asked_at > self._group_refused_at + GROUP_SECONDS:
             with suppress(KafkaException):
