@@ -43,6 +43,11 @@ class Offsets:
         return bool(self._owed)
 
     @property
+    def reading(self) -> bool:
+        """Whether the topic `positions` is being read, which may be refused at any time."""
+        return self._reading is not None
+
+    @property
     def counted(self) -> Mapping[int, int]:
         """The first offset that is not counted, of each open partition."""
         return self._committed

@@ -20,6 +20,7 @@ from wcsup.crash import name_worker, point
 from wcsup.errors import ConfigurationError, ExitStatus, FencedError, RefusedError, RetryError
 from wcsup.garbage import return_memory
 from wcsup.kafka import clients, failures, refusals, topics
+from wcsup.kafka.causes import CAUSES
 from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.ownership import Orphans, Owners
 from wcsup.kafka.rights import Right
@@ -247,6 +248,8 @@ class Worker:
         if time.monotonic() < self._asked_at + REFUSED_PAUSE:
             return
         self._asked_at = time.monotonic()
+        if not self._transactions.started:
+            self._start()  # what its predecessor left open is waited for, too
         if self._patience.waits_for(Doing.INPUT):
             with suppress(KafkaException):
                 if refusals.lacking(self._config, [Right("topic", self._topic, "READ")]) is None:
@@ -344,6 +347,9 @@ class Worker:
 
     def _hear_refusal(self, error: KafkaError) -> None:
         """Take note of what the consumer is refused; raise it where the consumer does not go on trying."""
+        if failures.cause(error) in failures.OF_A_LOGIN:
+            CAUSES.hear(error)  # for `Login`
+            return
         fatal = error.code() == KafkaError._FATAL
         doing = Doing.INPUT if failures.cause(error) == KafkaError.TOPIC_AUTHORIZATION_FAILED else Doing.GROUP
         # Each partition tells, and what to say of it takes a request.
@@ -456,7 +462,7 @@ class Worker:
             self._patience.refused(Doing.OFFSETS, refused)
             self._pause(REFUSED_PAUSE)
             return None
-        if found is not None:
+        if found is not None or not self._offsets.reading:
             self._patience.passed(Doing.OFFSETS)
         return found
 
@@ -523,9 +529,11 @@ class Worker:
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Commit before letting go: until `incremental_unassign` nobody else is given the partitions."""
         try:
-            # What is refused the next owner reads again, and whether it still is, takes a while to know.
-            if (self._stage.taken or self._stage.owing) and self._deferred is None and not self._patience.waiting:
-                self._commit(last=True)
+            if (self._stage.taken or self._stage.owing) and self._deferred is None:
+                if not self._patience.waiting:
+                    self._commit(last=True)
+                elif self._stage.taken:
+                    self._rewind()  # others wait for the partitions: whoever has them reads the batch again
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = error
         self._release(partitions, "revoked")
