@@ -9,7 +9,7 @@ from confluent_kafka.admin._config import ConfigEntry, ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 
 from wcsup.config import Config
-from wcsup.kafka import clients
+from wcsup.kafka import clients, failures
 from wcsup.pipeline.records import LETTER_BYTES, Letter, Refused
 
 log = logging.getLogger("wcsup.letters")
@@ -25,22 +25,27 @@ class Letters:
     def __init__(self, admin: AdminClient, config: Config, input_topic: str) -> None:
         """Ask what the topic takes; the answer is waited for where there is a first letter."""
         self._topic, self._input = config.topic("dead-letters"), input_topic
-        resource = ConfigResource(ResourceType.TOPIC, self._topic)
-        asked = admin.describe_configs([resource], request_timeout=clients.REACH_SECONDS)
-        self._answer: Future[dict[str, ConfigEntry]] = asked[resource]
+        self._admin = admin
+        self._answer = self._ask()
         self._limit: int | None = None
+
+    def _ask(self) -> "Future[dict[str, ConfigEntry]]":
+        resource = ConfigResource(ResourceType.TOPIC, self._topic)
+        return self._admin.describe_configs([resource], request_timeout=clients.REACH_SECONDS)[resource]
 
     @property
     def limit(self) -> int:
         """The most that one letter, or several of one batch, may take."""
         if self._limit is None:
             try:
-                self._limit = int(self._answer.result()[_MOST].value or 0) - _BATCH_BYTES
-            except KafkaException as error:
-                # Whoever may not read it, for whom it is as wcsup makes it.
-                log.info("%s of %s can't be read, and is taken for 3 MiB: %s", _MOST, self._topic, error)
-                self._limit = LETTER_BYTES
-            self._limit = min(self._limit, LETTER_BYTES)
+                most = int(self._answer.result()[_MOST].value or 0) - _BATCH_BYTES
+            except KafkaException as failed:
+                log.info("%s of %s can't be read, and is taken for 3 MiB: %s", _MOST, self._topic, failed)
+                if failures.meaning(failures.of(failed)).passes:
+                    self._answer = self._ask()  # for the next one
+                    return LETTER_BYTES
+                most = LETTER_BYTES  # whoever may not read it goes by what wcsup makes
+            self._limit = min(most, LETTER_BYTES)
         return self._limit
 
     @property
