@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourceType
 from invariants import hold
 from secured import Door, Right, SecuredBroker
+from shell import Shell
 
 from wcsup.config import Config
 from wcsup.errors import ExitStatus
-from wcsup.kafka import rights
+from wcsup.kafka import rights, topics
 from wcsup.pipeline.patience import REFUSED_SECONDS
 from wcsup.pipeline.report import Role
 
@@ -79,12 +80,12 @@ class Guarded:
     def rights(self) -> list[Right]:
         """All that workers need."""
         config = self.config
-        topics = [
+        of_topics = [
             Right(TOPIC, right.name, AclOperation[right.operation])
-            for right in [*rights.of_run(config), *rights.checked(config, ["lines", "words", "counts", "dead-letters"])]
+            for right in [*rights.of_run(config), *rights.checked(config, topics.NAMES)]
         ]
         groups = [Right(GROUP, group, READ) for group in (config.map_group, config.reduce_group)]
-        return [*topics, *groups, Right(NAME, f"{config.app_id}-", WRITE, prefix=True)]
+        return [*of_topics, *groups, Right(NAME, f"{config.app_id}-", WRITE, prefix=True)]
 
     def start(self, role: Role, door: Door = Door.SCRAM, **changes: Any) -> WorkerProcess:
         kafka = self.secured.client(door, user=self.user, password=_PASSWORD)
@@ -177,6 +178,28 @@ TIME_OUTS = {
     "a short session": ({"session_timeout": 1.0}, "a session of 1 s (--session-timeout)"),
     "a long transaction": ({"transaction_timeout": 1000.0}, "transactions of 1000 s (--transaction-timeout)"),
 }
+
+
+def run_to_its_end(guarded: Guarded, place: Path) -> tuple[int, str]:
+    """Return how `wcsup run` ended whose mapper was refused a right, and was not ready before; and what it said."""
+    place.mkdir()
+    file = place / "client.properties"
+    settings = guarded.secured.client(Door.SCRAM, user=guarded.user, password=_PASSWORD)
+    file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+    address = guarded.secured.address(Door.SCRAM)
+    wcsup = Shell(replace(guarded.config, bootstrap_servers=address, kafka_config=file), place)
+    process = wcsup.start("run --mappers 1 --reducers 1 --plain")
+    try:
+        wcsup.wait_ready()
+        guarded.take(CASES["WRITE topic words"].right(guarded.config))
+        guarded.application.feed(LINES)
+        wait_for("it is not ready", lambda: not wcsup.status()["ready"])
+        _, err = process.communicate(timeout=2 * REFUSED_SECONDS)
+    finally:
+        wcsup.stop()
+    return process.returncode, err.decode()
+
+
 SCENES: dict[str, Callable[[Guarded, str], list[WorkerProcess]]] = {
     **dict.fromkeys(CASES, gone_for_good),
     "another password": locked_out,
@@ -191,15 +214,18 @@ def ended(secured: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> I
     place = tmp_path_factory.mktemp("refused")
     guarded = {name: Guarded(secured, place / str(number), f"gone{number}") for number, name in enumerate(SCENES)}
 
+    run = Guarded(secured, place / "run", "gone-run")
+
     def wait(name: str) -> Ended:
         workers = SCENES[name](guarded[name], name)
         return guarded[name], [(worker.wait(2 * REFUSED_SECONDS), said(worker)) for worker in workers]
 
-    with ExitStack() as ends, ThreadPoolExecutor(len(SCENES)) as threads:
+    with ExitStack() as ends, ThreadPoolExecutor(len(SCENES) + 1) as threads:
         for one in guarded.values():
             ends.callback(one.application.stop)
         futures = {name: threads.submit(wait, name) for name in SCENES}
-        yield {name: future.result() for name, future in futures.items()}
+        of_run = threads.submit(run_to_its_end, run, place / "shell")
+        yield {name: future.result() for name, future in futures.items()} | {"a run": (run, [of_run.result()])}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -211,6 +237,12 @@ def test_a_right_that_is_gone_for_good_ends_a_worker_and_is_named(ended: dict[st
         rf"kafka-acls\.sh .* --operation {right.operation.name.title()} .*--{KINDS[right.kind]} {right.name}( |$|\")"
     )
     assert re.search(f"does not allow user {guarded.user} to .*{command}", log.splitlines()[-1]), log
+
+
+def test_a_run_ends_with_its_worker_and_says_why(ended: dict[str, Ended]) -> None:
+    _, [(status, err)] = ended["a run"]
+    assert status == ExitStatus.CONFIGURATION, err
+    assert "does not allow user gone-run to WRITE topic gone-run.words: kafka-acls.sh" in err.splitlines()[-1], err
 
 
 def test_another_password_ends_workers_that_say_so(ended: dict[str, Ended]) -> None:
