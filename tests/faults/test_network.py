@@ -74,7 +74,7 @@ def test_a_producer_that_nothing_disturbs_is_kept(application: Application, seed
     for part in (lines[:200], lines[200:]):
         application.feed(part)
         application.wait_counted()
-    assert all(worker.report.counters.commits > 1 for worker in workers)
+    wait_for("both tell of it", lambda: all(worker.report.counters.commits > 1 for worker in workers))
     assert not [line for worker in workers for line in worker.log if "new producer epoch" in line]
 
 
