@@ -97,6 +97,8 @@ listener.name.expired.ssl.keystore.type=PEM
 listener.name.expired.ssl.keystore.location={certificates}/expired.pem
 listener.name.elsewhere.ssl.keystore.type=PEM
 listener.name.elsewhere.ssl.keystore.location={certificates}/elsewhere.pem
+# As Kafka has it.
+group.min.session.timeout.ms=6000
 # A test waits for these; in earnest nobody does.
 transaction.abort.timed.out.transaction.cleanup.interval.ms=200
 """

@@ -159,6 +159,11 @@ class Outlet:
         They were sent, and no answer told what came of them: a connection broke, or a broker was silent. Records that
         the producer was given otherwise are among them.
         """
+    def failed(self) -> tuple[str, int] | None:
+        """Return the topic and the error of the first record that failed since `begin`.
+
+        Those that were dropped with an aborted transaction are not meant. An abort ends with all of them known.
+        """
 
 @final
 class Combiner:

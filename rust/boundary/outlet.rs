@@ -60,4 +60,8 @@ impl Outlet {
     fn in_doubt(&self) -> usize {
         self.0.in_doubt()
     }
+
+    fn failed(&self) -> Option<(String, i32)> {
+        self.0.failed()
+    }
 }

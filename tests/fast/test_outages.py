@@ -9,8 +9,8 @@ import pytest
 from running import wait_for
 
 from wcsup.config import Config
-from wcsup.errors import ConfigurationError, RetryError
-from wcsup.kafka import sighting, topics, watch
+from wcsup.errors import ConfigurationError, RefusedError, RetryError
+from wcsup.kafka import refusals, sighting, topics, watch
 from wcsup.kafka.asking import Asking
 from wcsup.kafka.causes import SaidElsewhere
 from wcsup.kafka.requests import Topic
@@ -57,10 +57,10 @@ class Watched:
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.sight, self.began = clock, Sight(), 0
-        self.watch = Watch(CONFIG, IDENTITY, ["words", "counts"], self.sight, self._begin)
+        self.watch = Watch(CONFIG, IDENTITY, ["words", "counts"], self.sight, lambda *_: cast(Any, self))
         self.waited = 0
 
-    def _begin(self) -> None:
+    def start(self) -> None:
         self.began += 1
 
     def see(self, seconds: float = 1.0, **changes: Topic | None) -> None:
@@ -115,6 +115,14 @@ def test_topics_that_are_not_the_same(watched: Watched, change: Any, error: type
         watched.watch.look()
 
 
+def test_a_topic_that_may_not_be_seen_is_refused(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "refused", lambda _config, error, about: RefusedError(about.topic, error.code()))
+    watched.clock.now += 1
+    watched.sight.see(replace(seen(watched.clock.now), hidden=["x.counts"]))
+    with pytest.raises(RefusedError, match=r"x\.counts"):
+        watched.watch.look()
+
+
 def test_other_topics_are_not_looked_at(watched: Watched) -> None:
     watched.see(lines=Topic("another", 4), top=None)
     watched.confirm()
@@ -160,7 +168,7 @@ def test_the_newest_sighting_counts(clock: Clock) -> None:
 
 
 def test_a_sighting_survives_its_line() -> None:
-    one = Sighting(1.5, {"a": Topic("x", 3), "b": None}, 2.5, {"g": {"m": {1, 2}, "n": set()}})
+    one = Sighting(1.5, {"a": Topic("x", 3), "b": None}, ["c"], 2.5, {"g": {"m": {1, 2}, "n": set()}})
     assert Sighting.from_json(one.to_json()) == one
 
 

@@ -28,7 +28,7 @@ class Seen:
 
     def look(self, **owned: set[int]) -> None:
         self._now += ownership.LOOK_SECONDS
-        self.sight.see(Sighting(self._now, {}, self._now, {"books-map": owned or self.owned}))
+        self.sight.see(Sighting(self._now, {}, (), self._now, {"books-map": owned or self.owned}))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_the_member_with_the_fewest_joins_anew_after_two_looks(seen: Seen) -> No
 def test_looks_that_follow_at_once_are_one(seen: Seen) -> None:
     orphans = Orphans(Owners(seen.sight, "books-map"), 6)
     for asked in (10.0, 10.5, 11.0):
-        seen.sight.see(Sighting(asked, {}, asked, {"books-map": seen.owned}))
+        seen.sight.see(Sighting(asked, {}, (), asked, {"books-map": seen.owned}))
         assert orphans.found(lambda: "map-1-y") == set()
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from wcsup._core import Records
 from wcsup.config import Config
-from wcsup.errors import ConfigurationError, FencedError, RetryError
+from wcsup.errors import FencedError, RefusedError, RetryError
 from wcsup.kafka import clients, hanging
 from wcsup.kafka.failures import Failure, classify
 from wcsup.pipeline import aside, transaction
@@ -24,6 +24,7 @@ ABORTABLE = KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "injected", txn_requires_ab
 FATAL = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "injected", fatal=True)
 FENCED = KafkaError(KafkaError._FENCED, "injected", fatal=True)
 UNFLAGGED = KafkaError(KafkaError._STATE, "injected")
+REFUSED = KafkaError(KafkaError.INVALID_TIMESTAMP, "injected", txn_requires_abort=True)
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, "injected")
 
 METADATA = b"CGMDv2:" + struct.pack("=i", 7) + b"rest"
@@ -38,6 +39,7 @@ class FakeProducer:
         self.calls: list[str] = []
         self.disturbed = False
         self.broken = False
+        self.failure: tuple[str, KafkaError] | None = None
 
     def _called(self, name: str) -> None:
         self.calls.append(name)
@@ -73,6 +75,9 @@ class FakeProducer:
 
     def written(self) -> dict[tuple[str, int], int]:
         return {("words", 3): 7}
+
+    def failed(self) -> tuple[str, KafkaError] | None:
+        return self.failure
 
     def unanswered(self) -> bool:
         return self.disturbed
@@ -127,7 +132,7 @@ def attempt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[str, list[st
         try:
             transactions.start()
             transactions.commit(outbox, metadata, retained.append)
-        except (AbortedError, FencedError, RetryError, ConfigurationError) as error:
+        except (AbortedError, FencedError, RetryError, RefusedError) as error:
             assert not retained, "nothing is kept of a batch that is not known to be committed"
             return type(error).__name__, producer.calls
         assert retained == [{("words", 3): 7}]
@@ -159,7 +164,10 @@ TABLE = [
     # A record is taken or not; whether the producer lives on is for the abort to tell.
     *[(call, KafkaError(KafkaError._STATE), "AbortedError", up_to(call, "abort")) for call in GIVEN],
     *[(call, KafkaError(KafkaError._FATAL), "AbortedError", up_to(call, "abort")) for call in GIVEN],
-    *[(call, TOO_LARGE, "ConfigurationError", up_to(call)) for call in GIVEN],
+    # What is refused for good is given up like anything else, and said.
+    *[(call, TOO_LARGE, "RefusedError", up_to(call, "abort")) for call in GIVEN],
+    *[(call, REFUSED, "RefusedError", up_to(call, "abort")) for call in CALLS[1:]],
+    ("init", REFUSED, "RefusedError", up_to("init")),
     *[(call, KafkaError(KafkaError._QUEUE_FULL), "committed", again(call)) for call in GIVEN],
 ]
 
@@ -243,6 +251,56 @@ def test_an_error_of_the_abort(
     with caplog.at_level(logging.WARNING):
         assert attempt({"offsets": [ABORTABLE], "abort": [at_abort]})[0] == outcome
     assert "transaction given up" in caplog.text
+
+
+@pytest.mark.parametrize("first", [ABORTABLE, REFUSED])
+def test_of_an_abort_that_is_refused_the_refusal_is_told(
+    attempt: Callable[..., tuple[str, list[str]]], first: KafkaError
+) -> None:
+    assert attempt({"offsets": [first], "abort": [REFUSED]}) == ("RefusedError", up_to("offsets", "abort"))
+
+
+def test_a_producer_that_a_refusal_ended_is_replaced_without_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    ended = KafkaError(code, "injected", fatal=True)
+    first, refused = FakeProducer({"offsets": [ended], "abort": [ended]}), FakeProducer({"init": [ended]})
+    last = FakeProducer({})
+    producers = iter([first, refused, last])
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: next(producers))
+    transactions = Transactions(Config(bootstrap_servers="nowhere:1"), "wcsup-test-map-0")
+    transactions.start()
+    outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
+    for _ in range(2):
+        with pytest.raises(RefusedError, match=r"kafka-acls\.sh.*--operation Write --transactional-id wcsup-"):
+            transactions.commit(outbox, METADATA, lambda _: None)
+        assert not transactions.started
+    transactions.commit(outbox, METADATA, lambda _: None)
+    assert transactions.started
+    calls = [first.calls, refused.calls, last.calls]
+    assert calls == [["init", "begin", "offsets", "abort"], ["init"], ["init", "begin", "offsets", "commit"]]
+
+
+def test_the_topic_of_records_that_a_broker_refused_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "ProduceRequest for my.words [3] with 1 message(s) failed: Broker: Invalid timestamp (broker 1)"
+    error = KafkaError(KafkaError.INVALID_TIMESTAMP, text, txn_requires_abort=True)
+    producer = FakeProducer({"offsets": [error]})
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: producer)
+    transactions = Transactions(Config(bootstrap_servers="nowhere:1"), "wcsup-test-map-0")
+    transactions.start()
+    with pytest.raises(RefusedError, match=r"--topic my\.words "):
+        transactions.commit(Outbox(offsets=[TopicPartition("lines", 0, 5)]), METADATA, lambda _: None)
+
+
+def test_an_abort_for_records_that_were_refused_tells_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`2 message(s) failed delivery` is all that librdkafka says of it where the commit itself meets it."""
+    producer = FakeProducer({"commit": [KafkaError(KafkaError._INCONSISTENT, "injected", txn_requires_abort=True)]})
+    producer.failure = "my.counts", KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: producer)
+    transactions = Transactions(Config(bootstrap_servers="nowhere:1"), "wcsup-test-map-0")
+    transactions.start()
+    with pytest.raises(RefusedError, match=r"topic my\.counts takes no record that large"):
+        transactions.commit(Outbox(offsets=[TopicPartition("lines", 0, 5)]), METADATA, lambda _: None)
+    assert producer.calls[-1] == "abort"
 
 
 def test_the_producer_of_an_aborted_transaction_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import struct
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 from application import Application, prose, wait_for
@@ -250,8 +251,37 @@ def test_a_dead_letter_larger_than_its_topic_takes_is_cut(application: Applicati
     letters = {dict(headers)["offset"]: dict(headers) for _, _, _, headers in application.read("dead-letters")}
     assert set(letters) == {b"0", b"1"}
     assert all(b"3000" in headers["cut-from-bytes"] for headers in letters.values())
+    assert letters[b"0"]["key-sha256"] == sha256(b"k" * 3_000_000).hexdigest().encode()
     check_counts(application, lines)
     check_stable(application)
+
+
+def test_dead_letters_fit_what_their_topic_takes(application: Application, seed: int) -> None:
+    """Where somebody else made the topic: Kafka's default is less than a line may have, and a user's may be any."""
+    # Given a topic of little room, a line that is too long for a word and for it, and more than it takes at once
+    application.configure("dead-letters", {"max.message.bytes": "20000"})
+    long = b"too long " + b"x" * (_core.MAX_WORD_BYTES + 1)
+    odd = [(b"odd", b"%05d" % number) for number in range(2_000)]
+    application.write("words", odd, partition=0)
+    lines = prose(100, seed)
+    application.feed(lines)
+    application.write("lines", [(None, long)])
+
+    # When it is counted
+    application.start("map")
+    application.start("reduce")
+    application.wait_counted()
+
+    # Then the line is cut, and its headers say from what
+    letters = [(value, dict(headers)) for _, _, value, headers in application.read("dead-letters")]
+    (value, headers), *more = [letter for letter in letters if "cut-from-bytes" in letter[1]]
+    assert not more
+    assert value and long.startswith(value) and 19_000 < len(value) < 20_000
+    assert int(headers["value-bytes"]) == len(long)
+    assert headers["value-sha256"] == sha256(long).hexdigest().encode()
+    # And all the small ones are there once
+    assert Counter(value for value, headers in letters if "value-bytes" not in headers) == Counter(v for _, v in odd)
+    hold(application, lines)
 
 
 def test_a_worker_whose_job_is_nonsense_ends_with_a_reason(application: Application) -> None:

@@ -103,5 +103,5 @@ def test_a_week_of_looks_leaves_nothing_behind(application: Application, monkeyp
 def test_nobody_is_a_member_of_a_group_that_does_not_exist(broker: str) -> None:
     with closing(Brokers(Config(bootstrap_servers=broker))) as brokers:
         assert brokers.members("nobody") == {}
-        assert brokers.topics(["nothing"]) == {"nothing": None}
+        assert brokers.topics(["nothing"]) == ({"nothing": None}, [])
         assert brokers.addresses == [broker]

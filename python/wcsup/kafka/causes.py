@@ -12,8 +12,9 @@ from wcsup.errors import BrokerUnreachableError, RefusedError, WcsupError
 from wcsup.kafka import listener
 from wcsup.kafka.failures import OF_A_LOGIN
 
-_AROUND = re.compile(r"^\S+: (.*?)(?: \(after \d+ms in state \w+.*\))?$", re.DOTALL)
-"""librdkafka puts the connection before what it says, and since when it had its state behind."""
+_AROUND = re.compile(r"^(?:\[thrd:[^]]*\]: )?\S+: (.*?)(?: \(after \d+ms in state \w+.*\))?$", re.DOTALL)
+"""librdkafka puts the connection before what it says, a line of its log the thread, and since when it had its state
+behind."""
 
 _ADDRESS = re.compile(r"(?:^|[/\s])([\w.-]+:\d+|\[[^\]]+\]:\d+)(?:/\w+)?:")
 """The first address in such a text; of a coordinator's connection its role stands before."""
@@ -52,9 +53,15 @@ class Causes:
 
     def hear(self, error: KafkaError) -> None:
         """Take note of an error (librdkafka's `error_cb`). Never raises."""
-        code = error.code()
-        match = _AROUND.match(error.str())
-        cause = Cause(code, match[1] if match else error.str(), time.monotonic())
+        self._hear(error.code(), error.str())
+
+    def hear_log(self, text: str) -> None:
+        """Take note of a login that failed, as a client's log has it: for clients that tell by no callback."""
+        self._hear(KafkaError._SSL if "SSL" in text and "SASL" not in text else KafkaError._AUTHENTICATION, text)
+
+    def _hear(self, code: int, text: str) -> None:
+        match = _AROUND.match(text)
+        cause = Cause(code, match[1] if match else text, time.monotonic())
         if code in OF_A_LOGIN:
             self.login = cause
         elif "SSL alert" in cause.text:  # the broker did not take the client's certificate, or wants one
@@ -87,10 +94,15 @@ def refusal(settings: Mapping[str, object], since: float) -> RefusedError | None
             if why := listener.misfit(one.strip(), settings):
                 said = f"Kafka can't be talked to with these settings (--kafka-config): {why}"
                 return RefusedError(said, KafkaError._SSL)
-    if login is not None:
-        said = f"Kafka at {address} does not let {_who(settings)} in: {login.text}. {_advice(login)}"
-        return RefusedError(said, login.code)
-    return None
+    return None if login is None else not_let_in(settings, login)
+
+
+def not_let_in(settings: Mapping[str, object], login: Cause) -> RefusedError:
+    """Return what there is to say of a login that failed."""
+    address = settings["bootstrap.servers"]
+    return RefusedError(
+        f"Kafka at {address} does not let {_who(settings)} in: {login.text}. {_advice(login)}", login.code
+    )
 
 
 def silence(settings: Mapping[str, object], since: float, seconds: float) -> WcsupError:
@@ -117,7 +129,10 @@ def _advice(login: Cause) -> str:
 
 
 class SaidElsewhere(logging.Filter):
-    """Keeps out of the log what librdkafka repeats there of connections and logins that fail, and is said once."""
+    """Keeps out of the log what librdkafka repeats there of connections and logins that fail, and is said once.
+
+    What it says of logins is taken note of: it is all that is heard of clients made with wcsup's plugin.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,12 +148,11 @@ class SaidElsewhere(logging.Filter):
         arguments = record.args
         if not isinstance(arguments, tuple) or not arguments or arguments[0] != "FAIL":
             return True
-        if CAUSES.told:
-            return False
         text = str(arguments[-1])
-        if "SASL" in text or "SSL handshake" in text:
-            return False
-        return self._is_new(text)
+        is_login = "SASL" in text or "SSL handshake" in text
+        if is_login:
+            CAUSES.hear_log(text)
+        return not is_login and not CAUSES.told and self._is_new(text)
 
     def _is_new(self, text: str) -> bool:
         """Return whether it was not said of the broker yet, or long ago: each client tells it of each connection."""

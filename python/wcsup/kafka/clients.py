@@ -36,6 +36,9 @@ _AGAIN_SECONDS = 0.05
 MAX_RECORD_BYTES = 3_000_000
 """librdkafka's own bound on a record; above the broker's default, so that the broker's is the one that counts."""
 
+BATCH_BYTES = 1_000_000
+"""The largest batch of several records that a worker's producer makes."""
+
 _CONNECT_SECONDS = 0.1
 _CONNECT_QUESTIONS = 3
 
@@ -167,12 +170,16 @@ def _shared_admin(config: Config) -> AdminClient:
     return _make(config, AdminClient, settings(config))
 
 
+_RAISED = {"TXNERR", "ADDPARTS", "ADDOFFSETS"}
+"""Names that librdkafka gives its lines about errors of transactional calls."""
+
+
 class _Quiet:
     """A logger for a transactional producer: errors that its calls raise, too, are logged by those who handle them."""
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Take a line of librdkafka's log; its facility is the first argument."""
-        log.log(logging.DEBUG if arguments[0] == "TXNERR" else level, text, *arguments)
+        log.log(logging.DEBUG if arguments[0] in _RAISED else level, text, *arguments)
 
 
 def producer(config: Config, on_delivery: Callable[[KafkaError | None, Message], None], **own: Any) -> Writer:
@@ -218,7 +225,7 @@ def transactional_producer(config: Config, name: str) -> Writer:
                 message_timeout_ms=timeout,
                 message_max_bytes=MAX_RECORD_BYTES,
                 compression_type="lz4",
-                batch_size=1_000_000,
+                batch_size=BATCH_BYTES,
                 # A batch is produced at once and flushed by its commit: waiting for more only adds latency.
                 linger_ms=0,
                 # While the last transaction's markers are being written the next one's first requests are answered by
@@ -414,6 +421,17 @@ def _answers(config: Config, seconds: float) -> bool:
         if not failures.meaning(failures.of(failed)).passes:
             raise
         time.sleep(_AGAIN_SECONDS)
+        return False
+    return True
+
+
+def lets_in(config: Config, seconds: float) -> bool:
+    """Return whether a broker answers a new client within so long."""
+    client = _make(config, AdminClient, settings(config))
+    try:
+        client.list_topics(timeout=seconds)
+    except KafkaException:
+        client.poll(0)  # which is when it tells why
         return False
     return True
 

@@ -69,12 +69,12 @@ class Lookout:
         while not self._end.is_set():
             asked = time.monotonic()
             try:
-                seen = self._topics()
+                seen, hidden = self._topics()
                 # The topics are told at once: a coordinator that stands still holds up what is said of owners alone.
-                self._see(Sighting(asked, seen, owners_asked, owners))
+                self._see(Sighting(asked, seen, hidden, owners_asked, owners))
                 owners_asked = time.monotonic()
                 owners = {group: self._members(group) for group in self._groups}
-                self._see(Sighting(asked, seen, owners_asked, owners))
+                self._see(Sighting(asked, seen, hidden, owners_asked, owners))
                 pause = asked + LOOK_SECONDS - time.monotonic()
             except KafkaException as failed:
                 pause = self._judge(failures.of(failed))
@@ -91,22 +91,23 @@ class Lookout:
         # A broker is not to be asked all the time by somebody whom it does not let in.
         return _AGAIN_SECONDS if failures.meaning(error).passes else LOOK_SECONDS
 
-    def _topics(self) -> Mapping[str, Topic | None]:
+    def _topics(self) -> tuple[Mapping[str, Topic | None], list[str]]:
         names = [self._config.topic(name) for name in topics.NAMES]
         if not self._alone:
             return self._asked_of_librdkafka(names)
         if self._brokers is None:
             self._brokers = Brokers(self._config, self._addresses, _ANSWER_SECONDS)
-        found = self._brokers.topics(names)
+        seen = self._brokers.topics(names)
         # The broker that answered stays the first one; those that the answer names are asked when it is gone.
         known = [*self._addresses, *(one for one in self._brokers.addresses if one not in self._addresses)]
         self._addresses = known
-        return found
+        return seen
 
-    def _asked_of_librdkafka(self, names: list[str]) -> Mapping[str, Topic | None]:
+    def _asked_of_librdkafka(self, names: list[str]) -> tuple[Mapping[str, Topic | None], list[str]]:
         admin = clients.admin(self._config)
         answers = admin.describe_topics(TopicCollection(names), request_timeout=_ANSWER_SECONDS)
         found: dict[str, Topic | None] = {}
+        hidden: list[str] = []
         for name, answer in answers.items():
             try:
                 described = answer.result()
@@ -114,11 +115,13 @@ class Lookout:
                 code = failures.of(failed).code()
                 if code == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     found[name] = None
+                elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                    hidden.append(name)
                 elif code in {KafkaError._TRANSPORT, KafkaError._TIMED_OUT}:
                     raise
             else:
                 found[name] = Topic(str(described.topic_id), len(described.partitions))
-        return found
+        return found, hidden
 
     def _members(self, group: str) -> dict[str, set[int]]:
         if time.monotonic() < self._owners_at:

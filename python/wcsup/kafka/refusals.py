@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -22,6 +23,12 @@ class About:
     transactional_id: str | None = None
     rights: Sequence[Right] = ()
     """What the requests of this kind need; those that are lacking are looked for where a topic is refused."""
+
+
+def of_role(config: Config, role: Literal["map", "reduce"]) -> About:
+    """Return what is known of a worker's requests: its group, and the rights that it needs."""
+    group = config.map_group if role == "map" else config.reduce_group
+    return About(group=group, rights=rights.of_role(config, role))
 
 
 @contextmanager

@@ -146,8 +146,11 @@ class Brokers:
                     answer.take(f"{len(answer.items())}i")
         return Layout(brokers, leaders)
 
-    def topics(self, names: Collection[str]) -> dict[str, Topic | None]:
-        """Return what the topics are; none for one that is not there. One that the broker can't tell of is left out."""
+    def topics(self, names: Collection[str]) -> tuple[dict[str, Topic | None], list[str]]:
+        """Return what the topics are, and which of them this user may not see.
+
+        None stands for one that is not there. One that the broker can't tell of is left out.
+        """
         wanted = compact_array([_ANY_ID + compact_string(name) + NO_TAGS for name in names])
         body = wanted + 3 * _NO + NO_TAGS  # it makes none, and says nothing of rights
         answer = Answer(self._any().ask(_METADATA, 10, body, flexible=True))
@@ -161,6 +164,7 @@ class Brokers:
         answer.compact_string()
         answer.take("i")
         found: dict[str, Topic | None] = {}
+        hidden: list[str] = []
         for _ in answer.compact_items():
             code, name = answer.number("h"), answer.compact_string()
             (identity,) = answer.take("16s")
@@ -177,7 +181,9 @@ class Brokers:
                 found[name] = Topic(base64.b64encode(identity).decode().rstrip("="), len(partitions))
             elif code == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 found[name] = None
-        return found
+            elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                hidden.append(name)
+        return found, hidden
 
     def members(self, group: str) -> dict[str, bytes]:
         """Return the assignment of each member of a group; nobody's while it is between two assignments."""

@@ -6,7 +6,7 @@ One process of a host looks (`wcsup.kafka.lookout`), and tells its workers in li
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 
 from wcsup.kafka.causes import SAID
@@ -24,6 +24,8 @@ class Sighting:
     """When the topics were asked for: the answer is no older."""
     topics: Mapping[str, Topic | None]
     """By full name; none for one that is not there. One of which the broker could not tell is left out."""
+    hidden: Collection[str] = ()
+    """Those that this user may not see."""
     owners_asked: float = 0.0
     """When the groups were asked for."""
     owners: Mapping[str, Mapping[str, set[int]]] = field(default_factory=dict)
@@ -35,7 +37,7 @@ class Sighting:
             group: {member: sorted(partitions) for member, partitions in members.items()}
             for group, members in self.owners.items()
         }
-        return json.dumps({**asdict(self), "owners": owners}, separators=(",", ":"))
+        return json.dumps({**asdict(self), "hidden": [*self.hidden], "owners": owners}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str | bytes) -> "Sighting":
@@ -46,7 +48,7 @@ class Sighting:
             group: {member: set(partitions) for member, partitions in members.items()}
             for group, members in values["owners"].items()
         }
-        return cls(values["asked"], topics, values["owners_asked"], owners)
+        return cls(values["asked"], topics, values["hidden"], values["owners_asked"], owners)
 
 
 class Sight:

@@ -11,10 +11,15 @@ within that moment: what is committed of it before it is seen next may be counte
 import time
 from collections.abc import Callable, Collection
 
+from confluent_kafka import KafkaError
+
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
-from wcsup.kafka import topics
+from wcsup.kafka import refusals, topics
+from wcsup.kafka.lookout import Lookout
+from wcsup.kafka.refusals import About
 from wcsup.kafka.requests import Topic
+from wcsup.kafka.rights import Right
 from wcsup.kafka.sighting import Sight, Sighting
 
 FRESH_SECONDS = 3.0
@@ -37,33 +42,35 @@ class Watch:
         identity: topics.Identity,
         relied_on: Collection[str],
         sight: Sight,
-        begin_to_look: Callable[[], None],
+        lookout: Callable[[Config, Callable[[Sighting], None]], Lookout] = Lookout,
     ) -> None:
         """`relied_on` are the plain names of the topics that have to be the same.
 
-        `begin_to_look` is called once at most, when nothing was seen for `FRESH_SECONDS`.
+        A `lookout` is made where nothing was seen for `FRESH_SECONDS`.
         """
         self._config = config
         self._ids = {name: identity.topics[name] for name in relied_on}
         self._sight = sight
-        self._begin_to_look: Callable[[], None] | None = begin_to_look
+        self._make_lookout = lookout
+        self._lookout: Lookout | None = None
         self._judged_at = self._same_at = time.monotonic()
         """When the topics were last seen, and seen to be the same; `identity` was asked for a moment ago."""
 
     def look(self) -> None:
         """Raise what a new sighting means; never waits.
 
-        Raises `ConfigurationError` for a topic that is gone, has other partitions or has lost the totals, and
-        `RetryError` where a new process reads the new topic from its start.
+        Raises `ConfigurationError` for a topic that is gone, has other partitions or has lost the totals,
+        `RefusedError` for one that this user may not see, and `RetryError` where a new process reads the new topic from
+        its start.
         """
         newest = self._sight.newest
         if newest is not None and newest.asked > self._judged_at:
             self._judged_at = newest.asked
             if all(self._is_same(name, newest) for name in self._ids):
                 self._same_at = newest.asked
-        if time.monotonic() - self._same_at > FRESH_SECONDS and self._begin_to_look is not None:
-            begin, self._begin_to_look = self._begin_to_look, None
-            begin()
+        if time.monotonic() - self._same_at > FRESH_SECONDS and self._lookout is None:
+            self._lookout = self._make_lookout(self._config, self._sight.see)
+            self._lookout.start()
 
     def confirm(self, alive: Callable[[], None]) -> None:
         """Wait until the topics were seen to be the same of late; raises as `look` does. `alive` is called meanwhile.
@@ -79,6 +86,9 @@ class Watch:
     def _is_same(self, name: str, seen: Sighting) -> bool:
         """Raise where a topic is not the same; false where the broker did not say."""
         topic = self._config.topic(name)
+        if topic in seen.hidden:
+            error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+            raise refusals.refused(self._config, error, About(topic, rights=[Right("topic", topic, "READ")]))
         if topic not in seen.topics:
             return False
         found = seen.topics[topic]

@@ -51,6 +51,15 @@ class Writer(Producer):
         """Return how many records failed and may be in their topics all the same; without transactions, of all ever."""
         return self._outlet.in_doubt()
 
+    def failed(self) -> tuple[str, KafkaError] | None:
+        """Return the topic and the error of the first record that failed since the transaction began; none where none.
+
+        The error of the call that met it may tell no more than that some failed. Once a transaction was aborted it is
+        known of all of its records.
+        """
+        failed = self._outlet.failed()
+        return None if failed is None else (failed[0], KafkaError(failed[1]))
+
     def written(self) -> Written:
         """Return the highest offsets written since the transaction began; 0 where librdkafka was not told."""
         return {(topic, partition): max(0, offset) for topic, partition, offset in self._outlet.written()}

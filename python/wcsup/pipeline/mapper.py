@@ -2,12 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from confluent_kafka.admin import AdminClient
+
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.kafka.ownership import Homes, Owners
 from wcsup.kafka.sighting import Sight
 from wcsup.kafka.writer import Written
-from wcsup.pipeline.records import PACKED_BYTES, Letter
+from wcsup.pipeline.letters import Letters
+from wcsup.pipeline.records import PACKED_BYTES
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox
 
@@ -41,9 +44,10 @@ class Mapper:
     pause_seconds = 0.015
     gather_seconds = 0.0
 
-    def __init__(self, config: Config, sight: Sight) -> None:
+    def __init__(self, config: Config, admin: AdminClient, sight: Sight) -> None:
         self._batch = _core.Combiner(config.words, config.partitions)
-        self._lines, self._topic = config.topic("lines"), config.topic("words")
+        self._topic = config.topic("words")
+        self._letters = Letters(admin, config, config.topic(self.input))
         # The broker does not describe a group of KIP-848 to this kind of question: its partitions stay apart.
         self._homes = Homes(Owners(sight, config.reduce_group), config.partitions)
         self._opening: set[int] = set()
@@ -101,8 +105,9 @@ class Mapper:
         """Return the distinct words with their counts, by partition of `words`."""
         records = self._records()
         self._written = len(records)
-        letters = [Letter.of(self._lines, refused) for refused in self._batch.rejected()]
-        return Outbox([(self._topic, records)], letters)
+        letters = [self._letters.of(refused) for refused in self._batch.rejected()]
+        apart = bool(letters) and self._letters.apart
+        return Outbox([(self._topic, records)], letters, letters_apart=apart)
 
     def _records(self) -> _core.Records:
         batch = self._batch

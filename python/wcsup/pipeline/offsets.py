@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -9,8 +10,9 @@ from confluent_kafka.admin import AdminClient
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
-from wcsup.kafka import failures, positions, topics
+from wcsup.kafka import failures, positions, refusals, topics
 from wcsup.kafka.asking import Asking
+from wcsup.kafka.failures import Failure
 from wcsup.kafka.positions import Reading, Recorded, Start
 
 log = logging.getLogger("wcsup.offsets")
@@ -26,6 +28,7 @@ class Offsets:
         """`stage` is the plain name of the stage's topic, `lines` or `words`."""
         self._config, self._admin, self._stage = config, admin, stage
         self._topic = config.topic(stage)
+        self._about = replace(refusals.of_role(config, "map" if stage == "lines" else "reduce"), topic=self._topic)
         self._now = positions.now(config, identity, stage)
         self._committed: dict[int, int] = {}
         """Of the open partitions."""
@@ -47,6 +50,11 @@ class Offsets:
         return bool(self._owed)
 
     @property
+    def reading(self) -> bool:
+        """Whether the topic `positions` is being read, which may be refused at any time."""
+        return self._reading is not None
+
+    @property
     def counted(self) -> Mapping[int, int]:
         """The first offset that is not counted, of each open partition."""
         return self._committed
@@ -62,8 +70,12 @@ class Offsets:
         retention has overtaken is moved to the start of what is left.
 
         Raises `ConfigurationError` where the application was started with other words, lost its `counts`, or has an
-        offset that somebody set.
+        offset that somebody set, and `RefusedError` for what may not be read: to be called again then.
         """
+        with refusals.told(self._config, self._about):
+            return self._find(consumer, partitions)
+
+    def _find(self, consumer: Consumer, partitions: list[int]) -> dict[int, int] | None:
         found = self._stable(consumer, partitions)
         if found is None:
             return None
@@ -71,8 +83,10 @@ class Offsets:
             said = self._said(found)
             first = None if said is None else self._first(partitions)
         except KafkaException as error:
-            log.warning("where %s goes on can't be read, trying again: %s", self._topic, error)
             self._stop_reading()
+            if failures.meaning(failures.of(error)) is Failure.REFUSED:
+                raise
+            log.warning("where %s goes on can't be read, trying again: %s", self._topic, error)
             return None
         if said is None or first is None:
             return None
@@ -148,7 +162,11 @@ class Offsets:
             if failures.meaning(failures.of(error)).passes:
                 return None
             raise
-        if any(p.error is not None for p in found):
+        errors = [p.error for p in found if p.error is not None]
+        for refusal in errors:
+            if failures.meaning(refusal) is Failure.REFUSED:
+                raise KafkaException(refusal)
+        if errors:
             return None
         self._stable_offsets = found
         self._reads += 1

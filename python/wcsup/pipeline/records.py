@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 
 Refused = tuple[int, int, bytes | None, bytes | None, str]
 """A record that a batch refused: partition, offset, key, value and why."""
@@ -10,7 +11,13 @@ PACKED_BYTES = 64 << 10
 """Longest value of many words in one record: about 5,000, so that what a record costs is spread over enough of them."""
 
 LETTER_BYTES = 2_900_000
-"""Longest value of a dead letter; what is longer is cut, which a header says. `dead-letters` takes 3 MiB."""
+"""Largest dead letter, where the topic takes that; it takes 3 MiB as wcsup makes it. What is larger is cut."""
+
+_RECORD_BYTES = 64
+_HEADER_BYTES = 10
+"""The most that lengths and numbers take in a record, and in a header."""
+
+Headers = list[tuple[str, str | bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,31 +26,45 @@ class Letter:
 
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, str | bytes | None]]
+    headers: Headers
 
     @classmethod
-    def of(cls, topic: str, refused: Refused) -> "Letter":
-        """Return the dead letter of a record that a batch refused: as it was, headers say what and where."""
-        partition, offset, key, value, why = refused
-        return cls.at((topic, partition, offset), why, key, value)
+    def at(
+        cls,
+        place: tuple[str, int, int],
+        error: str,
+        key: bytes | None,
+        value: bytes | None,
+        limit: int = LETTER_BYTES,
+    ) -> "Letter":
+        """Return a dead letter of what stands at a place, or came up to there: topic, partition, offset.
 
-    @classmethod
-    def at(cls, place: tuple[str, int, int], error: str, key: bytes | None, value: bytes | None) -> "Letter":
-        """Return a dead letter of what stands at a place, or came up to there: topic, partition, offset."""
+        What is larger than `limit` with its headers is cut; headers say how long key and value were, and their digests.
+        """
         topic, partition, offset = place
-        headers: list[tuple[str, str | bytes | None]] = [
+        headers: Headers = [
             ("topic", topic),
             ("partition", str(partition)),
             ("offset", str(offset)),
             ("error", error),
         ]
         size = len(key or b"") + len(value or b"")
-        if size > LETTER_BYTES:
-            # A stranger's key may be too long by itself, where the cluster lets `words` take such records.
+        if size + _overhead(headers) > limit:
             headers.append(("cut-from-bytes", str(size)))
-            key = key and key[:LETTER_BYTES]
-            value = value and value[: LETTER_BYTES - len(key or b"")]
+            for name, whole in (("key", key), ("value", value)):
+                if whole is not None:
+                    headers.append((f"{name}-bytes", str(len(whole))))
+                    headers.append((f"{name}-sha256", sha256(whole).hexdigest()))
+            room = max(0, limit - _overhead(headers))
+            # A stranger's key may be too long by itself, where the cluster lets `words` take such records.
+            key = key and key[:room]
+            value = value and value[: room - len(key or b"")]
         return cls(key, value, headers)
+
+
+def _overhead(headers: Headers) -> int:
+    """Return how many bytes a record has at most beside key and value: its own fields, and headers with lengths."""
+    return _RECORD_BYTES + sum(_HEADER_BYTES + len(name) + len(value or b"") for name, value in headers)
 
 
 def readable(word: bytes) -> str:

@@ -11,6 +11,7 @@ from wcsup.crash import point
 from wcsup.errors import StoreBrokenError
 from wcsup.kafka.topics import Identity
 from wcsup.kafka.writer import Written
+from wcsup.pipeline.letters import Letters
 from wcsup.pipeline.records import PACKED_BYTES, Letter, readable, top_record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox
@@ -68,7 +69,9 @@ class Reducer:
         self._scan_from = 0.0
         """When stores may be scanned."""
         self._totals: dict[int, _core.Totals] = {}
-        self._letters = 0
+        self._letters = Letters(admin, config, config.topic(self.input))
+        self._lettered = 0
+        """Dead letters of the batch."""
         self._unpublished: set[int] = set()
         self._publishing: dict[int, int] = {}
         """Partitions whose top words the batch publishes, and the period in which it does."""
@@ -156,7 +159,7 @@ class Reducer:
         Words that came here with others and belong to partitions that others own now go back to `words`, to those.
         """
         self._totals = {}
-        letters = [Letter.of(self._config.topic(self.input), refused) for refused in self._batch.rejected()]
+        letters = [self._letters.of(refused) for refused in self._batch.rejected()]
         broken: StoreBrokenError | None = None
         for partition in self._batch.partitions():
             try:
@@ -172,17 +175,18 @@ class Reducer:
         changed = self._unpublished | self._totals.keys()
         publishing = changed if last else self._due(changed)
         self._publishing = {partition: self._period(partition) for partition in publishing}
-        self._letters = len(letters)
-        return Outbox(self._records(), letters)
+        self._lettered = len(letters)
+        apart = bool(letters) and self._letters.apart
+        return Outbox(self._records(), letters, letters_apart=apart)
 
     def _refused(self, partition: int, totals: _core.Totals) -> list[Letter]:
         """Return dead letters for counts that do not fit their totals: which records they came in is not known."""
         refused = totals.refused()
         if not refused:
             return []
-        last = self._config.topic(self.input), partition, dict(self._batch.offsets())[partition] - 1
+        last = partition, dict(self._batch.offsets())[partition] - 1
         why = "with these counts of the batch that ends here the total of the word would not fit 8 bytes"
-        return [Letter.at(last, why, word, count) for word, count in refused]
+        return [self._letters.at(last, why, word, count) for word, count in refused]
 
     def _records(self) -> Iterator[tuple[str, _core.Records]]:
         """Make the records, when they are to be written: for they are many."""
@@ -217,7 +221,7 @@ class Reducer:
         counters.records += batch.taken
         counters.words += batch.counted
         counters.bytes += batch.bytes
-        counters.dead_letters += self._letters
+        counters.dead_letters += self._lettered
         counters.written += new_totals
         self._totals = {}
         batch.clear()

@@ -1,11 +1,12 @@
 """The exactly-once commit, for mapper and reducer alike."""
 
 import logging
+import re
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -14,9 +15,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.crash import point
-from wcsup.errors import ConfigurationError, FencedError, RetryError
-from wcsup.kafka import clients, failures
-from wcsup.kafka.failures import Failure, classify
+from wcsup.errors import FencedError, RefusedError, RetryError
+from wcsup.kafka import clients, failures, refusals
+from wcsup.kafka.failures import OF_A_LOGIN, Failure, classify, meaning
+from wcsup.kafka.refusals import About
 from wcsup.kafka.writer import Writer, Written
 from wcsup.pipeline.aside import Aside
 from wcsup.pipeline.records import Letter
@@ -35,6 +37,7 @@ _SAY_SECONDS, _SAY_AGAIN_SECONDS = 10.0, 60.0
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
 _QUEUE_PAUSE = 0.02
+_LETTER_PAUSE = 0.002
 _SETTLE_SECONDS = 0.1
 """How long a commit waits for its records. What takes longer is the commit's own: it looks every 10 ms then."""
 _QUEUED = 20_000
@@ -43,6 +46,9 @@ _GIVEN = 10_000
 """Records that the producer is given at a time."""
 _ANSWER_SECONDS = 1.0
 
+
+_FAILED_PRODUCE = re.compile(r"ProduceRequest for (\S+) \[\d+\]")
+"""How librdkafka names the topic of records that a broker refused, in the error of the call that comes next."""
 
 _MAGIC = b"CGMDv2:"
 _GENERATION = struct.Struct("=i")
@@ -65,6 +71,8 @@ class Outbox:
     records: Iterable[tuple[str, _core.Records]] = ()
     """By topic; gone through once."""
     letters: list[Letter] = field(default_factory=list)
+    letters_apart: bool = False
+    """Whether their topic takes no batch of several."""
     offsets: list[TopicPartition] = field(default_factory=list)
     """The next input offsets; never empty, so that each commit is fenced by the group's generation."""
 
@@ -100,15 +108,19 @@ class Transactions:
         name: str,
         alive: Callable[[], None] = lambda: None,
         timed: Callable[[str, float], None] = lambda _step, _seconds: None,
+        *,
+        about: About | None = None,
         reached: Callable[[], bool] = lambda: True,
     ) -> None:
         """`name` becomes the `transactional.id`.
 
-        `alive` is called where a wait is long, `timed` with the name and the seconds of each step of a commit.
-        `reached` tells whether a broker answered of late, as far as is known.
+        `alive` is called where a wait is long, `timed` with the name and the seconds of each step of a commit. `about`
+        has the group whose offsets are sent, and the rights that commits need. `reached` tells whether a broker
+        answered of late, as far as is known.
         """
         self._config = config
         self._name = name
+        self._about = replace(about or About(), transactional_id=name)
         self._alive = alive
         self._timed = timed
         self._reached = reached
@@ -121,9 +133,18 @@ class Transactions:
         self._was_overdue = False
         """Whether an earlier transaction of the producer was open beyond its time-out."""
         self._producer: Writer | None = None
+        self._started = False
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a producer that transactions can be made with; not after a refusal that ended it."""
+        return self._started
 
     def start(self) -> None:
-        """Make the producer and fence whoever ran under the name; transactions it left open or hanging are settled."""
+        """Make the producer and fence whoever ran under the name; transactions it left open or hanging are settled.
+
+        Raises `RefusedError` where the name or the time-out is refused; to be called again then.
+        """
         self._start()
         self._settling.due = True
         self._settling.finish(self._is_answered)
@@ -135,6 +156,7 @@ class Transactions:
         only after 500 ms (`rd_kafka_idemp_pid_timer_restart`). A new producer asks at once.
         """
         self._began, self._was_overdue = None, False
+        self._started = False
         for _ in range(_QUICK_STARTS):
             self._producer = clients.transactional_producer(self._config, self._name)
             try:
@@ -149,6 +171,7 @@ class Transactions:
         # coordinator for each time that it learns who that is.
         self._running().broke()
         self._disturbed = False
+        self._started = True
 
     def commit(
         self,
@@ -168,12 +191,16 @@ class Transactions:
         5. On clean success alone, call `retained` with the highest offsets written: the reducer writes its stores, or
            keeps what they are to be given with the next such commits.
 
-        Raises `AbortedError` where the batch is to be read again, `FencedError`, and `RetryError` where the outcome
-        is unknown: then nothing was retained, and the next process's `init_transactions` settles it.
+        Raises `AbortedError` where the batch is to be read again, and `RefusedError` where that helps once somebody has
+        changed something; `FencedError`, and `RetryError` where the outcome is unknown. Nothing was retained in any of
+        these cases, and what is unknown the next `init_transactions` settles.
         """
         # Step 1
         if generation(metadata) < 0:
             raise AbortedError(KafkaError(KafkaError.ILLEGAL_GENERATION))
+        if not self._started:
+            # Nobody who came under the name meanwhile has been started either: the same was refused to it.
+            self.start()
         producer = self._running()
         self._notice_breaks()
         if self._disturbed or producer.unanswered():
@@ -191,6 +218,9 @@ class Transactions:
                     self._produce(producer, topic, records)
                 for letter in outbox.letters:
                     self._post(producer, letter)
+                    while outbox.letters_apart and len(producer):
+                        self._alive()
+                        producer.poll(_LETTER_PAUSE)
             point("after-produce")
             # Step 4
             with self._step("offsets"):
@@ -201,15 +231,16 @@ class Transactions:
                 self._wait_for(producer.commit_transaction)
             self._began = None
             point("after-commit")
-        except AbortedError as aborted:
-            log.warning("transaction given up, its batch is read again: %s", aborted)
+        except (AbortedError, RefusedError) as failed:
+            if isinstance(failed, RefusedError) and failed.code in OF_A_LOGIN:
+                self._started = False  # nobody hears of an abort; the next `init_transactions` does it
+                raise
+            # A refusal is said once for all tries (`wcsup.pipeline.patience`).
+            level = logging.DEBUG if isinstance(failed, RefusedError) else logging.WARNING
+            log.log(level, "transaction given up, its batch is read again: %s", failed)
             self._abort(producer)
-            if aborted.reason == "INVALID_TIMESTAMP":
-                raise ConfigurationError(
-                    f"Kafka refuses records with the time of this host's clock: {aborted}; set the clock, or give the "
-                    "topic that wcsup writes to Kafka's time: kafka-configs.sh --alter --topic TOPIC --add-config "
-                    "message.timestamp.type=LogAppendTime"
-                ) from aborted
+            if (refused := self._refused_record(producer)) is not None:
+                raise refused from failed
             raise
         # Step 5
         with self._step("store"):
@@ -235,6 +266,8 @@ class Transactions:
             self._ask(topic, metadata)
         except FencedError:
             return True
+        except RefusedError as refused:
+            log.info("who has the name %s can't be asked: %s", self._name, refused)
         return False
 
     def close(self) -> None:
@@ -270,7 +303,7 @@ class Transactions:
         with suppress(RetryError):  # it can't be known
             self._began = time.monotonic()
             self._call(producer.begin_transaction)
-            with suppress(AbortedError):  # for the generation
+            with suppress(AbortedError, RefusedError):  # for the generation, or before that is looked at
                 offsets = [TopicPartition(topic, 0, 0)]
                 self._send_offsets(producer, offsets, outdated(metadata))
             self._abort(producer)
@@ -290,20 +323,21 @@ class Transactions:
             try:
                 taken = producer.write(topic, records, given, given + _GIVEN)
             except KafkaException as failed:
-                self._refused(failed.args[0])
+                self._not_taken(failed.args[0], topic)
             given += taken
             if not taken:
                 self._wait(producer)
 
     def _post(self, producer: Writer, letter: Letter) -> None:
+        topic = self._config.topic("dead-letters")
         while True:
             try:
-                producer.produce(self._config.topic("dead-letters"), letter.value, letter.key, headers=letter.headers)
+                producer.produce(topic, letter.value, letter.key, headers=letter.headers)
             except BufferError:
                 self._alive()
                 producer.poll(_QUEUE_PAUSE)
             except KafkaException as failed:
-                self._refused(failed.args[0])
+                self._not_taken(failed.args[0], topic)
             else:
                 return
 
@@ -313,12 +347,22 @@ class Transactions:
         producer.poll(0)
         producer.settle(_QUEUE_PAUSE, len(producer) // 2)
 
-    def _refused(self, error: KafkaError) -> NoReturn:
+    def _not_taken(self, error: KafkaError, topic: str) -> NoReturn:
         """Raise what it means that librdkafka did not take a record."""
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self._raise(error)
+        if meaning(error) is Failure.REFUSED:
+            raise refusals.refused(self._config, error, replace(self._about, topic=topic))
         # The transaction failed already; the abort tells whether the producer did, too.
         raise AbortedError(error)
+
+    def _refused_record(self, producer: Writer) -> RefusedError | None:
+        """Return what the brokers refused of an aborted transaction's records, if they did.
+
+        The call that fails for it may say no more than that some records were not delivered.
+        """
+        failed = producer.failed()
+        if failed is None or meaning(failed[1]) is not Failure.REFUSED:
+            return None
+        return refusals.refused(self._config, failed[1], replace(self._about, topic=failed[0]))
 
     def _abort(self, producer: Writer) -> None:
         """Abort; a failed abort leaves the outcome to the next process. The producer is not used again.
@@ -331,6 +375,9 @@ class Transactions:
             self._wait_for(producer.abort_transaction)
         except AbortedError as error:
             raise RetryError(f"the abort of a transaction failed: {error}") from error
+        except RefusedError:
+            self._started = False  # the next producer's `init_transactions` aborts it
+            raise
         self._was_overdue = self.overdue
         self._began = None
         self._disturbed = True
@@ -408,6 +455,7 @@ class Transactions:
             self._raise(error)
         log.warning("%s, trying again: %s", call, error.str())
         self._disturbed = self._settling.due = True
+        self._running().poll(0)  # which is when it logs why it may not be let in
         self._alive()
         time.sleep(_RETRY_PAUSE)
 
@@ -420,8 +468,11 @@ class Transactions:
                 raise FencedError(
                     f"another process was started as {self._name} and has taken over; this one ends ({error.str()})"
                 )
-        if error.code() in {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.TOPIC_AUTHORIZATION_FAILED}:
-            raise ConfigurationError(f"Kafka refuses a record: {error.str()}")
+            case Failure.REFUSED:
+                self._started = self._started and not error.fatal()
+                found = _FAILED_PRODUCE.search(error.str())
+                about = replace(self._about, topic=found[1] if found else None)
+                raise refusals.refused(self._config, error, about)
         raise RetryError(f"transaction ended with unknown outcome: {error.str()}")
 
     def _running(self) -> Writer:

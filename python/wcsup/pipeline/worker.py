@@ -6,6 +6,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from types import FrameType
 from typing import NoReturn
@@ -15,17 +17,20 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from wcsup import logs
 from wcsup.config import Config
 from wcsup.crash import name_worker, point
-from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, FencedError, RetryError
+from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, FencedError, RefusedError, RetryError
 from wcsup.garbage import return_memory
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients, failures, refusals, topics
+from wcsup.kafka.causes import CAUSES
 from wcsup.kafka.failures import Failure, classify
-from wcsup.kafka.lookout import Lookout
 from wcsup.kafka.ownership import Orphans, Owners
+from wcsup.kafka.rights import Right
 from wcsup.kafka.sighting import Sight
 from wcsup.kafka.watch import Watch, gone
 from wcsup.pipeline.holdup import Holdup
+from wcsup.pipeline.login import Login
 from wcsup.pipeline.mapper import Mapper
 from wcsup.pipeline.offsets import Offsets
+from wcsup.pipeline.patience import Doing, Patience
 from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Report
 from wcsup.pipeline.stage import Stage
 from wcsup.pipeline.transaction import AbortedError, Transactions
@@ -58,6 +63,10 @@ WAIT_SECONDS = 2.0
 """How long a worker that is to end waits for brokers that do not answer, where nothing is open."""
 LEAVE_SECONDS = 2.0
 """How long a worker that leaves its group tries to tell the broker, which knows when the session is over anyway."""
+REFUSED_PAUSE = 1.0
+"""How long a worker waits until it asks again for what was refused."""
+GROUP_SECONDS = 5.0
+"""How long a group has to be silent until it is asked whether it refuses its offsets still."""
 _MOST_PAUSE = 5.0
 
 
@@ -87,6 +96,8 @@ class Worker:
         self._last_commit = time.monotonic()
         self._light_from = 0.0
         """When a light batch is due."""
+        self._asked_at = self._group_refused_at = 0.0
+        """When it was asked last whether what was refused is refused still, and when the group told of a refusal."""
         self._reset = False
         """Whether a partition went on at its start because its offset was not there."""
 
@@ -97,23 +108,27 @@ class Worker:
         identity = topics.identity(admin, config)
         name = directory.name(config, job.role, job.slot)
         sight = Sight() if sight is None else sight
-        begin_to_look = Lookout(config, sight.see).start
         self._stage: Stage
         self._trim: Trim | None
         if job.role == "map":
-            self._stage, group = Mapper(config, sight), config.map_group
-            self._watch = Watch(config, identity, ["lines", "positions"], sight, begin_to_look)
+            self._stage, group = Mapper(config, admin, sight), config.map_group
+            self._watch = Watch(config, identity, ["lines", "positions"], sight)
             self._trim = None
         else:
             # Here, so that no mapper and no spare process loads RocksDB: 8 MB of each, for 4 ms of a reducer's start.
             from wcsup.pipeline.reducer import Reducer  # noqa: PLC0415 - see above
 
             self._stage, group = Reducer(config, directory, admin, identity), config.reduce_group
-            self._watch = Watch(config, identity, ["words", "counts", "positions"], sight, begin_to_look)
+            self._watch = Watch(config, identity, ["words", "counts", "positions"], sight)
             self._trim = Trim(admin, config.topic("words"))
         self._topic = config.topic(self._stage.input)
         self._offsets = Offsets(config, admin, self._stage.input, identity)
-        self._transactions = Transactions(config, name, self._wait_on, self._timed, sight.fresh)
+        self._about = replace(refusals.of_role(config, job.role), topic=self._topic)
+        self._patience = Patience()
+        self._login = Login(config, admin, self._patience)
+        self._transactions = Transactions(
+            config, name, self._wait_on, self._timed, about=self._about, reached=sight.fresh
+        )
         self._holdup = Holdup(config, name, self._beat)
         self._reader = clients.group_reader(config, group, name, self._stage.fetch_seconds, self._hear_reset)
         self._consumer = self._reader.consumer
@@ -134,7 +149,8 @@ class Worker:
         """Work until drained. Raises the `WcsupError` that ends it otherwise."""
         try:
             # The fencing of a predecessor comes before the first poll: whatever it had open is settled then.
-            self._transactions.start()
+            while not self._start() and self._drain_since is None:
+                self._pause(REFUSED_PAUSE)
             self._enter(Phase.JOINING)
             self._beat(now=True)
             self._join()
@@ -188,30 +204,55 @@ class Worker:
         self._drain_since = time.monotonic()
         self._leaving = leave
 
+    def _start(self) -> bool:
+        """Make the producer; return false where it is refused, and to be tried again."""
+        try:
+            self._transactions.start()
+        except RefusedError as refused:
+            self._patience.refused(Doing.COMMIT, refused)
+            return False
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        """Wait between two tries, but not for long once the worker is to end."""
+        until = time.monotonic() + seconds
+        while self._drain_since is None and (left := until - time.monotonic()) > 0:
+            self._beat()
+            time.sleep(min(left, IDLE_SECONDS))
+
     def _join(self) -> None:
         self._consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
+    def _join_anew(self) -> None:
+        self._consumer.unsubscribe()
+        self._join()
+
     def _look(self) -> None:
         """Look whether the topics are the same, and whether every partition has an owner."""
-        self._watch.look()
+        with suppress(RefusedError):  # commits tell, and fetches
+            self._watch.look()
         # Under KIP-848 the broker itself sees to owners, and no member hands on what another one lacks.
         if self._config.group_protocol == "classic" and (orphans := self._orphans.found(self._consumer.memberid)):
             log.warning("partitions %s of %s have no owner: joining anew", sorted(orphans), self._topic)
             # A static member too leaves the group here, unlike in `close`: so the others are asked to join again.
-            self._consumer.unsubscribe()
-            self._join()
+            self._join_anew()
 
     def _turn(self) -> None:
         self._wake()
         dry = self._poll()
         self._look()
+        if self._patience.waiting:
+            self._ask_whether_refused()
         if self._reset:
             self._reset = False
             self._rewind()  # opening them anew finds out why
         if self._opening:
             self._open()
         if self._due(dry):
-            self._commit()
+            if self._transactions.started or self._start():
+                self._commit()
+            else:
+                self._pause(REFUSED_PAUSE)
         elif dry:
             self._transactions.look()
             self._look_still()
@@ -219,6 +260,29 @@ class Worker:
         if self._trim is not None:
             self._trim.look(self._offsets.counted)
         self._beat()
+
+    def _ask_whether_refused(self) -> None:
+        """Raise what is refused for too long, and find out what is not any more though nothing has told.
+
+        librdkafka tells once that it may not read a topic or look for a group's coordinator, and goes on trying.
+        """
+        self._patience.look()
+        if time.monotonic() < self._asked_at + REFUSED_PAUSE:
+            return
+        self._asked_at = time.monotonic()
+        if not self._transactions.started:
+            self._start()  # what its predecessor left open is waited for, too
+        if self._patience.waits_for(Doing.INPUT):
+            with suppress(KafkaException):
+                if refusals.lacking(self._config, [Right("topic", self._topic, "READ")]) is None:
+                    self._patience.passed(Doing.INPUT)
+                    if not self._owned:
+                        self._join_anew()  # a topic that may not be seen has no partitions, for up to 30 s afterwards
+        # What is refused to a member that joins is told again with each try.
+        if self._patience.waits_for(Doing.GROUP) and self._asked_at > self._group_refused_at + GROUP_SECONDS:
+            with suppress(KafkaException):
+                self._consumer.committed([TopicPartition(self._topic, 0)], IDLE_SECONDS)
+                self._patience.passed(Doing.GROUP)
 
     def _look_still(self) -> None:
         """Look whether what there is to wait for moves."""
@@ -234,6 +298,8 @@ class Worker:
             if end > offset:
                 behind.append((partition, offset))
         self._holdup.look(behind or None)
+        if not behind and not self._stage.owing and not self._offsets.owed:
+            self._patience.passed(Doing.COMMIT)  # there is nothing to commit any more
 
     def _wake(self) -> None:
         """Have a heartbeat sent that is due: librdkafka's main thread does that, and sleeps for up to a second.
@@ -278,6 +344,7 @@ class Worker:
         self._stage.add(self._reader.inbox)
         if self._stage.taken == before:
             return False
+        self._patience.passed(Doing.INPUT)
         self._last_record = time.monotonic()
         return True
 
@@ -291,11 +358,30 @@ class Worker:
             case Failure.FENCED:
                 self._replaced = True
                 raise FencedError(f"another process joined under this name; this one ends ({error.str()})")
+            case Failure.REFUSED:
+                self._hear_refusal(error)
+                return
             case Failure.UNKNOWN if error.code() == KafkaError._FATAL:
                 raise RetryError(f"the consumer failed: {error.str()}")
         if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
             raise gone(self._config, self._stage.input)
         log.warning("consumer: %s", error.str())
+
+    def _hear_refusal(self, error: KafkaError) -> None:
+        """Take note of what the consumer is refused; raise it where the consumer does not go on trying."""
+        if failures.cause(error) in failures.OF_A_LOGIN:
+            CAUSES.hear(error)  # for `Login`
+            return
+        fatal = error.code() == KafkaError._FATAL
+        doing = Doing.INPUT if failures.cause(error) == KafkaError.TOPIC_AUTHORIZATION_FAILED else Doing.GROUP
+        # Each partition tells, and what to say of it takes a request.
+        if fatal or doing is Doing.GROUP or not self._patience.waits_for(doing):
+            refused = refusals.refused(self._config, error, self._about)
+            if fatal:
+                raise refused
+            if doing is Doing.GROUP:
+                self._group_refused_at = time.monotonic()
+            self._patience.refused(doing, refused)
 
     def _due(self, dry: bool) -> bool:
         stage, now = self._stage, time.monotonic()
@@ -324,8 +410,13 @@ class Worker:
             self._transactions.commit(outbox, metadata, stage.committed)
         except AbortedError as aborted:
             counters.aborts[aborted.reason] = counters.aborts.get(aborted.reason, 0) + 1
+            self._patience.aborted(aborted.reason)
+            self._rewind()
+        except RefusedError as refused:
+            self._patience.refused(Doing.COMMIT, refused)
             self._rewind()
         else:
+            self._patience.committed()
             self._aborts_in_row = 0
             self._offsets.committed(due)
             counters.commits += 1
@@ -344,7 +435,7 @@ class Worker:
         self._start_opening(self._owned)
         self._aborts_in_row += 1
         if self._aborts_in_row > 1:
-            time.sleep(min(_MOST_PAUSE, 0.05 * 2**self._aborts_in_row))
+            self._pause(min(_MOST_PAUSE, 0.05 * 2**self._aborts_in_row))
 
     def _start_opening(self, partitions: set[int]) -> None:
         if not partitions:
@@ -361,7 +452,7 @@ class Worker:
 
     def _open(self) -> None:
         """Go on opening what is assigned; partitions that are open now are read from their committed offset."""
-        opened = self._stage.opened(lambda wanted: self._offsets.find(self._consumer, wanted))
+        opened = self._opened()
         self._seeking |= {partition: (offset, time.monotonic()) for partition, offset in opened.items()}
         sought: list[TopicPartition] = []
         for partition, (offset, since) in list(self._seeking.items()):
@@ -376,6 +467,27 @@ class Worker:
             self._reader.resume(sought)
         if not self._opening:
             self._enter(Phase.RUNNING)
+
+    def _opened(self) -> dict[int, int]:
+        """Return the partitions that are open now, with their committed offsets."""
+        try:
+            opened = self._stage.opened(self._find)
+        except RefusedError as refused:
+            self._patience.refused(Doing.RESTORE, refused)
+            return {}
+        self._patience.passed(Doing.RESTORE)
+        return opened
+
+    def _find(self, partitions: list[int]) -> dict[int, int] | None:
+        try:
+            found = self._offsets.find(self._consumer, partitions)
+        except RefusedError as refused:
+            self._patience.refused(Doing.OFFSETS, refused)
+            self._pause(REFUSED_PAUSE)
+            return None
+        if found is not None or not self._offsets.reading:
+            self._patience.passed(Doing.OFFSETS)
+        return found
 
     def _seek(self, to: TopicPartition, since: float) -> bool:
         """Seek; false where it is to be tried again.
@@ -402,6 +514,7 @@ class Worker:
         try:
             self._ask_again(bool(partitions))
             self._reader.assign_paused(partitions)
+            self._patience.passed(Doing.GROUP)
             new = {p.partition for p in partitions}
             if new and max(new) >= self._config.partitions:
                 reason = topics.miscount(self._config, self._stage.input, max(new) + 1, fixed=True)
@@ -440,7 +553,10 @@ class Worker:
         """Commit before letting go: until `incremental_unassign` nobody else is given the partitions."""
         try:
             if (self._stage.taken or self._stage.owing) and self._deferred is None:
-                self._commit(last=True)
+                if not self._patience.waiting:
+                    self._commit(last=True)
+                elif self._stage.taken:
+                    self._rewind()  # others wait for the partitions: whoever has them reads the batch again
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = error
         self._release(partitions, "revoked")
@@ -460,6 +576,8 @@ class Worker:
             self._owned -= gone
             self._opening -= gone
             self._stop_seeking(gone)
+            if not self._opening:
+                self._patience.passed(Doing.OFFSETS, Doing.RESTORE)
             self._report.partitions = sorted(self._owned)
             log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
             self._reader.unassign(partitions)
@@ -483,7 +601,8 @@ class Worker:
     def _beat(self, *, now: bool = False) -> None:
         """Report that the loop goes round; called wherever it may spend a while."""
         self._report.beat += 1
-        clock, ready = time.monotonic(), self._member and not self._opening
+        self._login.look()
+        clock, ready = time.monotonic(), self._member and not self._opening and not self._patience.waiting
         if not now and ready == self._report.ready and clock - self._sent < REPORT_SECONDS:
             return
         self._sent = clock
@@ -506,8 +625,12 @@ class Worker:
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         log.info("draining")
-        if self._stage.taken or self._stage.owing or self._stage.offsets() or self._offsets.owed:
+        owed = self._stage.taken or self._stage.owing or self._stage.offsets() or self._offsets.owed
+        # What is refused is read again by the next process, from where the last commit was.
+        if owed and self._transactions.started and not self._patience.waiting:
             self._commit(last=True)
+        if self._patience.waiting:
+            self._stage.clear()
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         self._stage.tend(last=True)

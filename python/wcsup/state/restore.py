@@ -18,7 +18,7 @@ and the partitions that are open already go on.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -27,9 +27,10 @@ from confluent_kafka.admin import AdminClient
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.crash import point
-from wcsup.errors import RetryError, StoreBrokenError
-from wcsup.kafka import clients, topics
+from wcsup.errors import RefusedError, RetryError, StoreBrokenError
+from wcsup.kafka import clients, failures, refusals, topics
 from wcsup.kafka.asking import Asking
+from wcsup.kafka.failures import Failure
 from wcsup.kafka.reader import Reader
 from wcsup.state.directory import StateDirectory
 from wcsup.state.memory import partition_memory
@@ -124,6 +125,8 @@ class Restore:
         self._reads = 0
         """How often they were read."""
         self._bounds: Asking[_Bounds] = Asking("bounds")
+        self._refused: dict[_Step, RefusedError] = {}
+        """Why steps can't be done now: librdkafka tells once that it may not fetch, and goes on trying."""
         self._pace = Pace(clock)
         self.read = 0
         """Records of `counts` read so far."""
@@ -167,7 +170,10 @@ class Restore:
         return at - opening.first, opening.end - opening.first
 
     def step(self, committed: Committed) -> dict[int, Partition]:
-        """Do a bounded piece of work; return the stores that are open now, by partition."""
+        """Do a bounded piece of work; return the stores that are open now, by partition.
+
+        Raises `RefusedError` for as long as `counts` may not be read, at each call: to be called again.
+        """
         self._lock()
         opened = self._compare(committed)
         self._take_turns()
@@ -180,7 +186,17 @@ class Restore:
             self._pace.passed(self._progress(self._openings.pop(partition))[1])
         if self._reader is not None:
             self._tell()
+        for step, refused in self._refused.items():
+            if self._at(step) and not opened:
+                raise refused
         return opened
+
+    def _judge(self, error: KafkaError, step: _Step, doing: str) -> None:
+        if failures.meaning(error) is not Failure.REFUSED:
+            log.warning("%s: %s", doing, error.str())
+        elif step not in self._refused:
+            about = replace(refusals.of_role(self._config, "reduce"), topic=self._topic)
+            self._refused[step] = refusals.refused(self._config, error, about)
 
     def _tell(self) -> None:
         """Log how far the reading is; at its end, let go of the consumer."""
@@ -238,14 +254,15 @@ class Restore:
         wanted = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
             bounds = self._bounds.answer(self._reads, lambda: self._ask(wanted))
-        except KafkaException as error:
-            log.warning("the end of %s can't be read, trying again: %s", self._topic, error)
+        except KafkaException as failed:
+            self._judge(failures.of(failed), _Step.COMPARE, f"the end of {self._topic} can't be read, trying again")
             self._ask_again = self._clock() + _PAUSE_SECONDS
             self._offsets = {}
             return {}
         if bounds is None:
             return {}
         offsets, self._offsets = self._offsets, {}
+        self._refused.pop(_Step.COMPARE, None)
         opened = {}
         for opening in openings:
             where = self._topic, opening.partition
@@ -306,10 +323,11 @@ class Restore:
 
     def _read(self) -> dict[int, Partition]:
         assert self._reader is not None  # noqa: S101 - made by _take_turns
-        before = self._changelog.taken
+        before, goes_on = self._changelog.taken, True
         for error, _ in self._reader.read(_WAIT_SECONDS, _BATCH_RECORDS):
-            if error.code() != KafkaError._PARTITION_EOF:
-                log.warning("reading %s: %s", self._topic, error.str())
+            if error.code() != KafkaError._PARTITION_EOF and not failures.of_a_group(error):
+                self._judge(error, _Step.READ, f"reading {self._topic}")
+                goes_on = False
         self._changelog.add(self._reader.inbox)
         self.read += self._changelog.taken - before
         point("open-read")
@@ -322,6 +340,8 @@ class Restore:
                 self._stop_reading(opening)
                 assert opening.state is not None  # noqa: S101 - set by step 3
                 opened[opening.partition] = opening.state
+        if goes_on and (opened or self._changelog.taken > before):
+            self._refused.pop(_Step.READ, None)
         return opened
 
     def _stop_reading(self, opening: _Opening) -> None:

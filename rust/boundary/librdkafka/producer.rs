@@ -46,6 +46,9 @@ const CHANGES: [i16; 5] = [0, 24, 25, 26, 28];
 /// `rd_kafka_broker_state_names` of a connection that was lost, or could not be made.
 const DOWN: &CStr = c"DOWN";
 
+/// Of records that were dropped with their transaction: queued, and under way.
+const PURGED: [c_int; 2] = [-152, -151];
+
 /// `RD_KAFKA_MSG_STATUS_POSSIBLY_PERSISTED`: it was sent, and no answer told what came of it.
 const IN_DOUBT: c_int = 1;
 
@@ -84,6 +87,8 @@ struct Counts {
     acknowledged: usize,
     /// Those that failed and may be in their topics all the same.
     in_doubt: usize,
+    /// The topic of the first that failed by itself, and the error.
+    failed: Option<(CString, c_int)>,
     /// How many have to be acknowledged for the one who waits.
     wanted: Option<usize>,
     /// In no order: there are a few dozen.
@@ -181,6 +186,13 @@ impl Producer {
         self.heard.lock().in_doubt
     }
 
+    /// The topic and the error of the first record that failed since `begin`, not counting those that were dropped.
+    pub fn failed(&self) -> Option<(String, c_int)> {
+        let counts = self.heard.lock();
+        let failed = counts.failed.as_ref();
+        failed.map(|(topic, error)| (topic.to_string_lossy().into_owned(), *error))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -249,6 +261,9 @@ unsafe extern "C" fn on_acknowledgement(
         counts.write(message, topic);
     } else {
         counts.in_doubt += usize::from(status == IN_DOUBT);
+        if !PURGED.contains(&message.error) && counts.failed.is_none() {
+            counts.failed = Some((topic.to_owned(), message.error));
+        }
     }
     counts.acknowledged += 1;
     let acknowledged = counts.acknowledged;
