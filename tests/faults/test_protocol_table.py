@@ -253,6 +253,14 @@ def test_an_error_of_the_abort(
     assert "transaction given up" in caplog.text
 
 
+def test_a_refused_transaction_that_the_coordinator_does_not_know_is_refused(
+    attempt: Callable[..., tuple[str, list[str]]],
+) -> None:
+    unknown = KafkaError(KafkaError.INVALID_TXN_STATE, "injected", fatal=True)
+    assert attempt({"offsets": [REFUSED], "abort": [unknown]}) == ("RefusedError", up_to("offsets", "abort"))
+    assert attempt({"offsets": [ABORTABLE], "abort": [unknown]}) == ("RetryError", up_to("offsets", "abort"))
+
+
 @pytest.mark.parametrize("first", [ABORTABLE, REFUSED])
 def test_of_an_abort_that_is_refused_the_refusal_is_told(
     attempt: Callable[..., tuple[str, list[str]]], first: KafkaError

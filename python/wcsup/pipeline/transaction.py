@@ -238,7 +238,7 @@ class Transactions:
             # A refusal is said once for all tries (`wcsup.pipeline.patience`).
             level = logging.DEBUG if isinstance(failed, RefusedError) else logging.WARNING
             log.log(level, "transaction given up, its batch is read again: %s", failed)
-            self._abort(producer)
+            self._give_up(producer, failed)
             if (refused := self._refused_record(producer)) is not None:
                 raise refused from failed
             raise
@@ -353,6 +353,19 @@ class Transactions:
             raise refusals.refused(self._config, error, replace(self._about, topic=topic))
         # The transaction failed already; the abort tells whether the producer did, too.
         raise AbortedError(error)
+
+    def _give_up(self, producer: Writer, failed: AbortedError | RefusedError) -> None:
+        """Abort a transaction that failed.
+
+        The coordinator may never have heard of one whose first partition it refused, and refuses to end it, which is
+        fatal to the producer. The next one's `init_transactions` ends what there is of it.
+        """
+        try:
+            self._abort(producer)
+        except RetryError:
+            if isinstance(failed, AbortedError) and self._refused_record(producer) is None:
+                raise
+            self._started = False
 
     def _refused_record(self, producer: Writer) -> RefusedError | None:
         """Return what the brokers refused of an aborted transaction's records, if they did.
