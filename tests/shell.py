@@ -82,10 +82,12 @@ class Shell:
         return self.status()
 
     def stop(self) -> None:
-        """End what still runs; a killed supervisor takes its workers with it.
+        """End what still runs, and workers of the application itself; a killed supervisor takes its workers with it.
 
         What they and their log files say is printed: pytest shows it where the test failed.
         """
+        if "application" in self.__dict__:
+            self.application.stop()
         for line, process in self._started:
             if process.poll() is None:
                 process.kill()
