@@ -14,8 +14,8 @@ def collect_rarely() -> None:
 
     The collector looks at all young objects whenever their number has grown by its threshold. A message is such an
     object and part of no cycle, so that every collection while thousands of them are made is in vain: with Python's
-    own threshold that is 45 % of what `consume` costs (docs/performance-record.md). A batch is freed before its successors
-    are a hundred thousand; cycles that other code leaves are still collected.
+    own threshold that is 45 % of what `consume` costs (docs/performance-record.md). A batch is freed before its
+    successors are a hundred thousand; cycles that other code leaves are still collected.
     """
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS)

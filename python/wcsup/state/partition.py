@@ -58,7 +58,7 @@ class Partition:
 
     def write(self, *, loaded: bool = False) -> None:
         """Write what is unwritten to the store, with its stamp; `loaded`: the store has the totals already."""
-        self.store.only_written(self.totals.frontier is None)
+        self.store.only_written(self.totals.frontier is None or self.totals.has_room)
         self.store.write(None if loaded else self.totals.behind(), self.stamped)
         self.totals.written()
         self.unwritten_since = None

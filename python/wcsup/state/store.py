@@ -144,7 +144,8 @@ class Store:
         """None for a new store, and for one that another version of wcsup wrote or that was loaded in part."""
         self.empty = True
         """Nothing was ever written to it."""
-        self._only_written = False
+        # Merging all files of all stores would take a start both of its processors, for totals that are read once.
+        self._only_written = True
         self._lock = lock
         self._cached = cached
         self._database: Rdict | None = None
@@ -184,7 +185,7 @@ class Store:
         return self._database
 
     def only_written(self, so: bool) -> None:
-        """Say whether nothing is looked up in it from now on, since all of its totals are resident."""
+        """Say whether nothing is looked up in it from now on, or soon: all of its totals are resident, or will be."""
         if so == self._only_written:
             return
         self._only_written = so
