@@ -10,9 +10,10 @@ from running import wait_for
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RefusedError, RetryError
-from wcsup.kafka import refusals, sighting, topics, watch
+from wcsup.kafka import lookout, refusals, sighting, topics, watch
 from wcsup.kafka.asking import Asking
 from wcsup.kafka.causes import SaidElsewhere
+from wcsup.kafka.lookout import Lookout
 from wcsup.kafka.requests import Topic
 from wcsup.kafka.sighting import OUTAGE_SECONDS, Sight, Sighting
 from wcsup.kafka.watch import FRESH_SECONDS, Watch
@@ -262,3 +263,27 @@ def test_that_a_broker_is_not_connected_is_said_once() -> None:
     assert said.filter(record(texts[1]))
     other = logging.LogRecord("wcsup.kafka", logging.ERROR, "", 0, "%s", ("SESSTMOUT",), None)
     assert said.filter(other) and said.filter(other)
+
+
+def test_a_member_of_another_kind_leaves_the_lookout_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strange:
+        addresses = ("a:1",)
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def topics(self, _: object) -> tuple[dict[str, Topic], list[str]]:
+            return {"words": Topic("id", 1)}, []
+
+        def members(self, group: str) -> dict[str, bytes]:
+            return {"a stranger": b"" if group.endswith("map") else b"\0\0\0\0\0\1\0\1\xff\0\0\0\0"}
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(lookout, "Brokers", Strange)
+    sight = Sight()
+    with Lookout(Config(bootstrap_servers="nowhere:1", app_id="x"), sight.see):
+        wait_for(lambda: sight.newest is not None and sight.newest.owners_asked > 0)
+    assert sight.newest is not None
+    assert sight.newest.owners == {"x-map": {}, "x-reduce": {}}

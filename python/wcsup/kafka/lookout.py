@@ -8,6 +8,7 @@ leaves 100 bytes behind for good. Where only librdkafka can log in (Kerberos, OA
 """
 
 import logging
+import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -137,6 +138,9 @@ class Lookout:
             if failures.meaning(error) is Failure.SILENT:
                 self._owners_at = time.monotonic() + _REST_SECONDS
                 self._close()  # an answer may be yet to come
+            return {}
+        except (struct.error, UnicodeDecodeError) as error:
+            log.debug("group %s has a member that shares out something else: %s", group, error)
             return {}
 
     def _members_by_librdkafka(self, group: str, topic: str) -> dict[str, set[int]]:
