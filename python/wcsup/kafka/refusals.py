@@ -1,5 +1,6 @@
 """What a refusal of the brokers means to a user: what is refused, and what has to be changed."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from confluent_kafka import KafkaError, KafkaException
 
 from wcsup.config import Config
 from wcsup.errors import RefusedError
-from wcsup.kafka import clients, failures, rights
+from wcsup.kafka import causes, clients, failures, rights
+from wcsup.kafka.causes import Cause
 from wcsup.kafka.failures import Failure
 from wcsup.kafka.rights import Right
 
@@ -116,6 +118,11 @@ def _protocol(config: Config, error: KafkaError, about: About) -> str:
     )
 
 
+def _login(config: Config, error: KafkaError, _about: About) -> str:
+    login = Cause(failures.cause(error), error.str(), time.monotonic())
+    return str(causes.not_let_in(clients.settings(config), login))
+
+
 def _full(_config: Config, error: KafkaError, about: About) -> str:
     return f"group {about.group} takes no more members ({error.str()}): see group.max.size of the brokers"
 
@@ -144,6 +151,7 @@ def _anything(_config: Config, error: KafkaError, about: About) -> str:
 
 
 _SAYS: dict[int, Callable[[Config, KafkaError, About], str]] = {
+    **dict.fromkeys(failures.OF_A_LOGIN, _login),
     KafkaError.TOPIC_AUTHORIZATION_FAILED: _topic,
     KafkaError.GROUP_AUTHORIZATION_FAILED: _group,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: _name,
