@@ -2,9 +2,9 @@
 
 import pytest
 from benches.recorded import Ratios
-from fixtures import app, application, broker, data_dir, doors, make_application
+from fixtures import app, application, broker, data_dir, doors, make_application, mortal
 
-__all__ = ["app", "application", "broker", "data_dir", "doors", "make_application"]
+__all__ = ["app", "application", "broker", "data_dir", "doors", "make_application", "mortal"]
 
 _ratios = Ratios()
 

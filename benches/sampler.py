@@ -4,7 +4,7 @@ import itertools
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from application import Application, wait_for
@@ -49,5 +49,10 @@ class Sampler(threading.Thread):
         return max(self.moved_after(partition, moment) or moment for partition in partitions)
 
     def longest_pause(self, partition: int, begin: float, end: float) -> float:
-        moves = [begin, *(m for m in list(self.moves[partition]) if begin < m < end), end]
-        return max(b - a for a, b in itertools.pairwise(moves))
+        return longest_pause(self.moves[partition], begin, end)
+
+
+def longest_pause(moments: Sequence[float], begin: float, end: float) -> float:
+    """Return the longest time between two of these moments, of the begin and of the end; others may add to them."""
+    within = [begin, *(moment for moment in list(moments) if begin < moment < end), end]
+    return max(b - a for a, b in itertools.pairwise(within))

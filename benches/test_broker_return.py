@@ -19,10 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import brokers
 import pytest
 from application import WAIT_SECONDS, Application, prose, wait_for
-from brokers import Doors, TestBroker
+from brokers import TestBroker
 from confluent_kafka import KafkaException
 from fixtures import configuration
 from reference import recount
@@ -31,13 +30,6 @@ from wcsup.kafka import groups
 
 KILLS = int(os.environ.get("WCSUP_BROKER_KILLS", "5"))
 RATE = 1000
-
-
-@pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[TestBroker]:
-    """A broker of the bench's own."""
-    with brokers.broker(tmp_path / "broker", Doors.find()) as running:
-        yield running
 
 
 @pytest.fixture

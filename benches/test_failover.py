@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from application import WAIT_SECONDS, wait_for
+from benches.sampler import longest_pause
 from cluster import NODES, Cluster, Node, cluster, nodes
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.cimpl import NewTopic
@@ -49,8 +50,7 @@ class Commits(threading.Thread):
 
     def pause(self, begin: float, end: float) -> float:
         """Return the longest time without one."""
-        moments = [begin, *(moment for moment in list(self.at) if begin < moment < end), end]
-        return max(b - a for a, b in itertools.pairwise(moments))
+        return longest_pause(self.at, begin, end)
 
 
 class Plain(Commits):

@@ -1,7 +1,19 @@
 """Every test has the real broker and a fresh application at hand, and librdkafka's mock of a cluster."""
 
 from cluster import cluster, nodes
-from fixtures import app, application, broker, data_dir, disks, doors, make_application, own_logging, proxy, wcsup
+from fixtures import (
+    app,
+    application,
+    broker,
+    data_dir,
+    disks,
+    doors,
+    make_application,
+    mortal,
+    own_logging,
+    proxy,
+    wcsup,
+)
 from mocked import mock
 from secured import secured
 
@@ -15,6 +27,7 @@ __all__ = [
     "doors",
     "make_application",
     "mock",
+    "mortal",
     "nodes",
     "own_logging",
     "proxy",

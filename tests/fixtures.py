@@ -10,7 +10,7 @@ from pathlib import Path
 import brokers
 import pytest
 from application import Application
-from brokers import Doors
+from brokers import Doors, TestBroker
 from disks import Disks
 from proxy import Proxy
 from shell import Shell
@@ -48,6 +48,13 @@ def broker(data_dir: Path, doors: Doors) -> Iterator[str]:
     """The address of a real Kafka that all tests share."""
     with brokers.broker(data_dir, doors) as running:
         yield running.address
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[TestBroker]:
+    """A broker of the test's own."""
+    with brokers.broker(tmp_path / "broker", Doors.find()) as running:
+        yield running
 
 
 @pytest.fixture

@@ -6,23 +6,15 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import brokers
 import pytest
 from application import Application, prose, wait_for
-from brokers import Doors, TestBroker
+from brokers import TestBroker
 from feeding import committed, fed
 from fixtures import configuration
 from invariants import Witness, hold
 from keeper import Slot, keeping
 
 SLOTS: list[Slot] = [("map", "0"), ("map", "1"), ("reduce", "0"), ("reduce", "1")]
-
-
-@pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[TestBroker]:
-    """A broker of the test's own."""
-    with brokers.broker(tmp_path / "broker", Doors.find()) as running:
-        yield running
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import brokers
 import psutil
 import pytest
 from application import WAIT_SECONDS, Application, prose, wait_for
-from brokers import Doors, TestBroker
+from brokers import TestBroker
 from cluster import NODES, Cluster
 from feeding import fed
 from fixtures import configuration
@@ -30,13 +29,6 @@ LINES_OF_AN_OUTAGE = 12
 
 OF_ITS_RETURN = {"retry"}
 """Why a worker may be replaced: a broker that is back may have heard of it twice, which librdkafka takes for fenced."""
-
-
-@pytest.fixture
-def mortal(tmp_path: Path) -> Iterator[TestBroker]:
-    """A broker of the test's own."""
-    with brokers.broker(tmp_path / "broker", Doors.find()) as running:
-        yield running
 
 
 @pytest.fixture

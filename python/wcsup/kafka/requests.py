@@ -19,14 +19,8 @@ from wcsup.kafka import clients
 from wcsup.kafka.connection import ANSWER_SECONDS, Connection, Given, unsupported
 from wcsup.kafka.encoding import NO_TAGS, Answer, array, compact_array, compact_string, string
 
-_METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _DESCRIBE_GROUPS, _API_VERSIONS, _ADD_PARTITIONS_TO_TXN = (
-    3,
-    9,
-    10,
-    15,
-    18,
-    24,
-)
+_METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _DESCRIBE_GROUPS = 3, 9, 10, 15
+_API_VERSIONS, _ADD_PARTITIONS_TO_TXN = 18, 24
 _WRITE_TXN_MARKERS = 27
 _DESCRIBE_PRODUCERS, _DESCRIBE_TRANSACTIONS, _LIST_TRANSACTIONS = 61, 65, 66
 _GROUP, _TRANSACTION = b"\x00", b"\x01"
