@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check faults soak-supervisor soak bench bench-peers lock clean
+.PHONY: demo test check faults soak-supervisor soak-lookout soak bench bench-peers lock clean
 demo: .stamps/build
 	$(BIN)/python -m wcsup.demo
 
@@ -35,6 +35,11 @@ faults: .stamps/build
 soak-supervisor: export KILLS := $(or $(KILLS),1000)
 soak-supervisor: .stamps/build
 	$(BIN)/python -m pytest -s tests/faults/test_supervised_kills.py
+
+# What a supervisor asks of Kafka in a week, at once, and what that leaves in its memory. Takes half an hour.
+soak-lookout: export LOOKS := $(or $(LOOKS),604800)
+soak-lookout: .stamps/build
+	$(BIN)/python -m pytest -s --timeout 0 tests/kafka/test_lookout.py -k week
 
 # All kinds of faults mixed from one seed, under load; SEED=… repeats what was dealt. `make test` has 18 s of it.
 soak: export MINUTES := $(or $(MINUTES),5)

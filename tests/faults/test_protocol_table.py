@@ -210,37 +210,41 @@ def test_a_call_that_lasts_is_waited_for_and_is_no_disturbance(monkeypatch: pyte
     assert len(alive) >= 3
 
 
-@pytest.mark.parametrize("reached", [True, False])
-def test_offsets_that_nobody_takes_end_the_process_where_brokers_answer(
-    monkeypatch: pytest.MonkeyPatch, reached: bool
+@pytest.mark.parametrize("coordinated", [True, False])
+def test_offsets_that_nobody_takes_are_sent_by_a_new_producer_where_their_coordinator_answers(
+    monkeypatch: pytest.MonkeyPatch, coordinated: bool
 ) -> None:
     monkeypatch.setattr(aside, "_SLICE_SECONDS", 0.01)
-    monkeypatch.setattr(transaction, "_OFFSETS_SECONDS", 0.0)
-    producer, gate, waits = FakeProducer({}), threading.Event(), itertools.count()
-    monkeypatch.setattr(clients, "transactional_producer", lambda *_: producer)
-    monkeypatch.setattr(producer, "send_offsets_to_transaction", lambda *_: gate.wait())
+    monkeypatch.setattr(transaction, "_OFFSETS_SECONDS", 0.05)
+    stuck, next_one = FakeProducer({}), FakeProducer({})
+    producers, gate, waits = iter([stuck, next_one]), threading.Event(), itertools.count()
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: next(producers))
+    monkeypatch.setattr(stuck, "send_offsets_to_transaction", lambda *_: gate.wait())
 
     def alive() -> None:
         if next(waits) == 20:
             gate.set()
 
-    config = Config(bootstrap_servers="nowhere:1", transaction_timeout=0.05)
-    transactions = Transactions(config, "wcsup-test-map-0", alive, reached=lambda: reached)
+    config = Config(bootstrap_servers="nowhere:1")
+    transactions = Transactions(config, "wcsup-test-map-0", alive, coordinated=lambda: coordinated)
     transactions.start()
     outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
-    if reached:
-        with pytest.raises(RetryError, match="a new process goes on"):
+    if coordinated:
+        with pytest.raises(AbortedError, match="a new producer sends them"):
             transactions.commit(outbox, METADATA, lambda _: None)
+        assert not transactions.started
+        transactions.commit(outbox, METADATA, lambda _: None)
         gate.set()
-        assert "commit" not in producer.calls
+        assert stuck.calls == ["init", "begin"], "it can't abort, nor be asked anything"
+        assert next_one.calls == ["init", "begin", "offsets", "commit"]
     else:
         transactions.commit(outbox, METADATA, lambda _: None)
-        assert producer.calls == ["init", "begin", "commit"], "it waits for as long as nobody answers"
+        assert stuck.calls == ["init", "begin", "commit"], "it waits for as long as the coordinator does not answer"
 
 
 @pytest.mark.parametrize(
     ("at_abort", "outcome"),
-    [(RETRIABLE, "AbortedError"), (ABORTABLE, "RetryError"), (FATAL, "RetryError"), (FENCED, "FencedError")],
+    [(RETRIABLE, "AbortedError"), (ABORTABLE, "AbortedError"), (FATAL, "AbortedError"), (FENCED, "FencedError")],
 )
 def test_an_error_of_the_abort(
     attempt: Callable[..., tuple[str, list[str]]],
@@ -258,7 +262,7 @@ def test_a_refused_transaction_that_the_coordinator_does_not_know_is_refused(
 ) -> None:
     unknown = KafkaError(KafkaError.INVALID_TXN_STATE, "injected", fatal=True)
     assert attempt({"offsets": [REFUSED], "abort": [unknown]}) == ("RefusedError", up_to("offsets", "abort"))
-    assert attempt({"offsets": [ABORTABLE], "abort": [unknown]}) == ("RetryError", up_to("offsets", "abort"))
+    assert attempt({"offsets": [ABORTABLE], "abort": [unknown]}) == ("AbortedError", up_to("offsets", "abort"))
 
 
 @pytest.mark.parametrize("first", [ABORTABLE, REFUSED])
@@ -285,7 +289,7 @@ def test_a_producer_that_a_refusal_ended_is_replaced_without_a_question(monkeypa
     transactions.commit(outbox, METADATA, lambda _: None)
     assert transactions.started
     calls = [first.calls, refused.calls, last.calls]
-    assert calls == [["init", "begin", "offsets", "abort"], ["init"], ["init", "begin", "offsets", "commit"]]
+    assert calls == [["init", "begin", "offsets"], ["init"], ["init", "begin", "offsets", "commit"]]
 
 
 def test_the_topic_of_records_that_a_broker_refused_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

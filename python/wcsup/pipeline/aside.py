@@ -1,8 +1,7 @@
 """A call that takes no bound, made in a thread of its own, so that the work loop says meanwhile that it is alive.
 
-`send_offsets_to_transaction` waits for the group's coordinator however long that takes: librdkafka looks for it again
-only when a connection comes or goes (librdkafka#5511). All other calls of a work loop take a second at most, and are
-made again.
+`send_offsets_to_transaction` waits for the group's coordinator however long that takes. All other calls of a work loop
+take a second at most, and are made again.
 """
 
 import threading
@@ -29,33 +28,38 @@ class Aside:
         """
         thread, self._thread = self._thread or _Thread(), None
         thread.calls.put(call)
-        while True:
-            try:
-                error = thread.ends.get(timeout=_SLICE_SECONDS)
-            except Empty:
-                alive(_SLICE_SECONDS)
-            else:
-                break
+        try:
+            error = thread.wait(alive)
+        except BaseException:
+            thread.calls.put(None)
+            raise
         self._thread = thread
         if error is not None:
             raise error
 
 
 class _Thread:
-    """Makes the calls that it is given, and says how each ended."""
+    """Makes the calls that it is given, and says how each ended; none ends it."""
 
     def __init__(self) -> None:
-        self.calls: SimpleQueue[_Call] = SimpleQueue()
-        self.ends: SimpleQueue[Exception | None] = SimpleQueue()
+        self.calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self._ends: SimpleQueue[Exception | None] = SimpleQueue()
         threading.Thread(target=self._work, name="aside", daemon=True).start()
 
-    def _work(self) -> None:
+    def wait(self, alive: Callable[[float], None]) -> Exception | None:
+        """Return how a call ended."""
         while True:
-            call = self.calls.get()
+            try:
+                return self._ends.get(timeout=_SLICE_SECONDS)
+            except Empty:
+                alive(_SLICE_SECONDS)
+
+    def _work(self) -> None:
+        while (call := self.calls.get()) is not None:
             try:
                 call()
             except Exception as error:  # noqa: BLE001 - the caller raises it
-                self.ends.put(error)
+                self._ends.put(error)
             else:
-                self.ends.put(None)
+                self._ends.put(None)
             del call

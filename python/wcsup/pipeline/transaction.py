@@ -32,7 +32,7 @@ _RETRY_PAUSE = 0.1
 _SLICE_SECONDS = 1.0
 """How long a call that goes on in the background is waited for before the worker says that it is alive."""
 _OFFSETS_SECONDS = 5.0
-"""How much longer than a transaction may last the call may take that sends its offsets: Kafka has aborted it then."""
+"""How long the call that sends offsets may take though their coordinator answers: they take milliseconds else."""
 _SAY_SECONDS, _SAY_AGAIN_SECONDS = 10.0, 60.0
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
@@ -110,20 +110,20 @@ class Transactions:
         timed: Callable[[str, float], None] = lambda _step, _seconds: None,
         *,
         about: About | None = None,
-        reached: Callable[[], bool] = lambda: True,
+        coordinated: Callable[[], bool] = lambda: True,
     ) -> None:
         """`name` becomes the `transactional.id`.
 
         `alive` is called where a wait is long, `timed` with the name and the seconds of each step of a commit. `about`
-        has the group whose offsets are sent, and the rights that commits need. `reached` tells whether a broker
-        answered of late, as far as is known.
+        has the group whose offsets are sent, and the rights that commits need. `coordinated` tells whether the group's
+        coordinator answered of late, as far as is known.
         """
         self._config = config
         self._name = name
         self._about = replace(about or About(), transactional_id=name)
         self._alive = alive
         self._timed = timed
-        self._reached = reached
+        self._coordinated = coordinated
         self._aside = Aside()
         self._disturbed = False
         """Whether a call of the last transaction failed: the producer is to be replaced before the next one."""
@@ -137,7 +137,10 @@ class Transactions:
 
     @property
     def started(self) -> bool:
-        """Whether there is a producer that transactions can be made with; not after a refusal that ended it."""
+        """Whether there is a producer that transactions can be made with.
+
+        There is none after a refusal or a failed abort that ended it, and none that was fenced.
+        """
         return self._started
 
     def start(self) -> None:
@@ -199,7 +202,8 @@ class Transactions:
         if generation(metadata) < 0:
             raise AbortedError(KafkaError(KafkaError.ILLEGAL_GENERATION))
         if not self._started:
-            # Nobody who came under the name meanwhile has been started either: the same was refused to it.
+            # A producer that has ended can't ask whether another process has the name. Where it was refused, nobody who
+            # came under the name was started either; else the group's member tells (`Worker`).
             self.start()
         producer = self._running()
         self._notice_breaks()
@@ -238,7 +242,7 @@ class Transactions:
             # A refusal is said once for all tries (`wcsup.pipeline.patience`).
             level = logging.DEBUG if isinstance(failed, RefusedError) else logging.WARNING
             log.log(level, "transaction given up, its batch is read again: %s", failed)
-            self._give_up(producer, failed)
+            self._give_up(producer)
             if (refused := self._refused_record(producer)) is not None:
                 raise refused from failed
             raise
@@ -354,17 +358,18 @@ class Transactions:
         # The transaction failed already; the abort tells whether the producer did, too.
         raise AbortedError(error)
 
-    def _give_up(self, producer: Writer, failed: AbortedError | RefusedError) -> None:
+    def _give_up(self, producer: Writer) -> None:
         """Abort a transaction that failed.
 
-        The coordinator may never have heard of one whose first partition it refused, and refuses to end it, which is
-        fatal to the producer. The next one's `init_transactions` ends what there is of it.
+        That fails where Kafka has aborted it for its time-out, and where the coordinator has never heard of it, since
+        it refused its first partition. The next producer's `init_transactions` ends what there is of it.
         """
+        if not self._started:
+            return  # it has ended, or a call of it goes on: it can't abort
         try:
             self._abort(producer)
-        except RetryError:
-            if isinstance(failed, AbortedError) and self._refused_record(producer) is None:
-                raise
+        except RetryError as error:
+            log.info("%s; a new producer settles it", error)
             self._started = False
 
     def _refused_record(self, producer: Writer) -> RefusedError | None:
@@ -378,7 +383,7 @@ class Transactions:
         return refusals.refused(self._config, failed[1], replace(self._about, topic=failed[0]))
 
     def _abort(self, producer: Writer) -> None:
-        """Abort; a failed abort leaves the outcome to the next process. The producer is not used again.
+        """Abort; a failed abort leaves the outcome to the next producer. This one is not used again.
 
         Of records that the broker may have, and that librdkafka was about to send again, an abort gives the sequence
         numbers to the next ones (`rd_kafka_toppar_purge_queues`). A broker that has the first ones then takes a batch
@@ -411,16 +416,20 @@ class Transactions:
         self.start()
 
     def _send_offsets(self, producer: Writer, offsets: list[TopicPartition], metadata: bytes) -> None:
-        """Send offsets to the transaction; raise `RetryError` where that takes too long though brokers answer."""
-        left = self._config.transaction_timeout + _OFFSETS_SECONDS
+        """Send offsets to the transaction; raise `AbortedError` where that takes too long though it could be done.
+
+        librdkafka asks three times who the coordinator is, and then no more until a connection comes or goes
+        (`rd_kafka_coord_req_handle_FindCoordinator`, librdkafka#5511). The producer is left to itself then.
+        """
+        left = _OFFSETS_SECONDS
 
         def alive(seconds: float) -> None:
             nonlocal left
-            left -= seconds if self._reached() else 0.0
+            left -= seconds if self._coordinated() else 0.0
             if left < 0:
-                raise RetryError(
-                    "the offsets of a transaction can't be sent though brokers answer: a new process goes on"
-                )
+                self._started = False
+                text = "the offsets are not sent though the group's coordinator answers: a new producer sends them"
+                raise AbortedError(KafkaError(KafkaError._WAIT_COORD, text))
             self._alive()
 
         send = partial(producer.send_offsets_to_transaction, offsets, metadata)
@@ -478,6 +487,7 @@ class Transactions:
             case Failure.ABORT:
                 raise AbortedError(error)
             case Failure.FENCED:
+                self._started = False
                 raise FencedError(
                     f"another process was started as {self._name} and has taken over; this one ends ({error.str()})"
                 )

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from types import FrameType
 from typing import NoReturn
@@ -107,13 +108,13 @@ class Worker:
         self._reach(supervised=job.report_fd is not None)
         identity = topics.identity(admin, config)
         name = directory.name(config, job.role, job.slot)
+        self._claim = directory.claim(job.role, job.slot)
         sight = Sight() if sight is None else sight
         self._stage: Stage
-        self._trim: Trim | None
+        self._trim: Trim | None = None
         if job.role == "map":
             self._stage, group = Mapper(config, admin, sight), config.map_group
             self._watch = Watch(config, identity, ["lines", "positions"], sight)
-            self._trim = None
         else:
             # Here, so that no mapper and no spare process loads RocksDB: 8 MB of each, for 4 ms of a reducer's start.
             from wcsup.pipeline.reducer import Reducer  # noqa: PLC0415 - see above
@@ -127,12 +128,24 @@ class Worker:
         self._patience = Patience()
         self._login = Login(config, admin, self._patience)
         self._transactions = Transactions(
-            config, name, self._wait_on, self._timed, about=self._about, reached=sight.fresh
+            config,
+            name,
+            self._wait_on,
+            self._timed,
+            about=self._about,
+            # Groups of KIP-848 are not described to the request that tells of owners.
+            coordinated=partial(sight.coordinated, group) if config.group_protocol == "classic" else sight.fresh,
         )
         self._holdup = Holdup(config, name, self._beat)
-        self._reader = clients.group_reader(config, group, name, self._stage.fetch_seconds, self._hear_reset)
-        self._consumer = self._reader.consumer
+        self._make_reader = partial(
+            clients.group_reader, config, group, name, self._stage.fetch_seconds, self._hear_reset
+        )
+        self._reader = self._make_reader()
         self._orphans = Orphans(Owners(sight, group), config.partitions)
+
+    @property
+    def _consumer(self) -> Consumer:
+        return self._reader.consumer
 
     def _reach(self, *, supervised: bool) -> None:
         """Wait for a broker; one whose supervisor reached it once waits for as long as it takes."""
@@ -155,37 +168,57 @@ class Worker:
             self._beat(now=True)
             self._join()
             while self._drain_since is None:
-                self._turn()
+                try:
+                    self._turn()
+                except FencedError as fenced:
+                    self._go_on(fenced)
             self._drain()
         except _NobodyAnswersError:
             log.warning("drained while no broker answers: what is not committed is read again")
-        except FencedError as fenced:
-            if self._has_successor():
-                raise
-            raise RetryError(
-                "fenced by the time-out of a transaction, a broker's restart or a late request of its own, since "
-                f"nobody else has its name; a new process goes on ({fenced})"
-            ) from fenced
         finally:
             self._stage.close()
             self._offsets.close()
             self._transactions.close()
+
+    def _go_on(self, fenced: FencedError) -> None:
+        """Go on where nobody else has the name, with a new producer or as a new member; raise `fenced` otherwise."""
+        if self._has_successor():
+            raise fenced
+        log.warning(
+            "fenced by the time-out of a transaction, a broker's restart or a late request of its own, since nobody "
+            "else has its name: going on"
+        )
+        if self._replaced:
+            self._replace_reader()
+        else:
+            self._rewind()
+
+    def _replace_reader(self) -> None:
+        """Join as a new member, in place of one that the broker has fenced."""
+        self._stage.clear()
+        self._reader.close()
+        self._drop(self._owned.copy(), "lost")
+        self._replaced = self._member = False
+        self._reader = self._make_reader()
+        self._enter(Phase.JOINING)
+        self._join()
 
     def _has_successor(self) -> bool:
         """Return whether another process has this one's name, as far as can be known.
 
         A process that takes over fences both the producer and the group's member. One of the two alone may be fenced by
         a request of this very process that was late, by Kafka's own time-out of a transaction, or by a broker's
-        restart; so each verdict is held against the other. (KIP-848 refuses the new member instead.)
+        restart; so each verdict is held against the other. Where a transaction was overdue both may be fenced for that,
+        and the state directory tells. (KIP-848 refuses the new member instead.)
         """
         if not self._joined:
             return True
-        if self._transactions.overdue:
-            return False  # both may be fenced for that
+        overdue = self._transactions.overdue
+        both = not (overdue and self._claim.holds())
+        if self._config.group_protocol == "consumer" or (self._replaced and overdue):
+            return both
         if self._replaced:
             return self._transactions.superseded(self._topic, self._consumer.consumer_group_metadata())
-        if self._config.group_protocol == "consumer":
-            return True
         self._stage.clear()  # callbacks have nothing to commit any more
         deadline = time.monotonic() + max(1.0, self._config.session_timeout / 2)
         while time.monotonic() < deadline:
@@ -193,7 +226,7 @@ class Worker:
             message = self._consumer.poll(IDLE_SECONDS)
             error = None if message is None else message.error()
             if error is not None and classify(error) is Failure.FENCED:
-                return True
+                return both
         return False
 
     def drain(self, *, leave: bool = False) -> None:
@@ -553,7 +586,7 @@ class Worker:
         """Commit before letting go: until `incremental_unassign` nobody else is given the partitions."""
         try:
             if (self._stage.taken or self._stage.owing) and self._deferred is None:
-                if not self._patience.waiting:
+                if self._transactions.started and not self._replaced and not self._patience.waiting:
                     self._commit(last=True)
                 elif self._stage.taken:
                     self._rewind()  # others wait for the partitions: whoever has them reads the batch again
@@ -569,21 +602,24 @@ class Worker:
 
     def _release(self, partitions: list[TopicPartition], why: str) -> None:
         try:
-            gone = {p.partition for p in partitions}
-            for partition in gone & self._owned:
-                self._stage.disown(partition)
-                self._offsets.drop(partition)
-            self._owned -= gone
-            self._opening -= gone
-            self._stop_seeking(gone)
-            if not self._opening:
-                self._patience.passed(Doing.OFFSETS, Doing.RESTORE)
-            self._report.partitions = sorted(self._owned)
-            log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
+            self._drop({p.partition for p in partitions}, why)
             self._reader.unassign(partitions)
             point("released")
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = self._deferred or error
+
+    def _drop(self, gone: set[int], why: str) -> None:
+        """Take note that partitions are not its own any more."""
+        for partition in gone & self._owned:
+            self._stage.disown(partition)
+            self._offsets.drop(partition)
+        self._owned -= gone
+        self._opening -= gone
+        self._stop_seeking(gone)
+        if not self._opening:
+            self._patience.passed(Doing.OFFSETS, Doing.RESTORE)
+        self._report.partitions = sorted(self._owned)
+        log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
 
     def _hear_reset(self, _what: str) -> None:
         self._reset = True
@@ -628,7 +664,10 @@ class Worker:
         owed = self._stage.taken or self._stage.owing or self._stage.offsets() or self._offsets.owed
         # What is refused is read again by the next process, from where the last commit was.
         if owed and self._transactions.started and not self._patience.waiting:
-            self._commit(last=True)
+            try:
+                self._commit(last=True)
+            except FencedError as fenced:
+                self._go_on(fenced)
         if self._patience.waiting:
             self._stage.clear()
         self._enter(Phase.DRAINING)

@@ -42,6 +42,33 @@ class StateDirectory:
         """Return the name of a slot in Kafka: its `transactional.id` and `group.instance.id`."""
         return f"{config.app_id}-{self.host}-{role}-{slot}"
 
+    def claim(self, role: str, slot: str) -> "Claim":
+        """Take note that this process is the one that was started last as a slot."""
+        claim = Claim(self.path / "slots" / f"{role}-{slot}", f"{os.getpid()} {os.urandom(8).hex()}\n")
+        draft = claim.path.with_suffix(f".{os.getpid()}")
+        try:
+            draft.parent.mkdir(exist_ok=True)
+            draft.write_text(claim.mark)
+            draft.replace(claim.path)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        return claim
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That a process is the one that was started last as a slot, of all that share the state directory."""
+
+    path: Path
+    mark: str
+
+    def holds(self) -> bool:
+        """Return whether no other process was started as the slot since."""
+        try:
+            return self.path.read_text() == self.mark
+        except OSError:
+            return False
+
 
 def open_directory(config: Config) -> StateDirectory:
     """Open or make `config.state`.

@@ -17,7 +17,7 @@ from wcsup.errors import ConfigurationError
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
-STATE_NAMES = ("stores", "application.json", "control.sock", "supervisor.lock")
+STATE_NAMES = ("stores", "slots", "application.json", "control.sock", "supervisor.lock")
 """What wcsup makes in a state directory; nothing else is deleted, whatever --state-dir names."""
 _GRACE_SECONDS = 3.0
 
