@@ -1,6 +1,7 @@
 """What a work loop does while Kafka keeps it waiting, and what is made of what is seen."""
 
 import logging
+import socket
 import threading
 from dataclasses import replace
 from typing import Any, cast
@@ -10,7 +11,7 @@ from running import wait_for
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RefusedError, RetryError
-from wcsup.kafka import lookout, refusals, sighting, topics, watch
+from wcsup.kafka import connection, lookout, refusals, sighting, topics, watch
 from wcsup.kafka.asking import Asking
 from wcsup.kafka.causes import SaidElsewhere
 from wcsup.kafka.lookout import Lookout
@@ -287,3 +288,14 @@ def test_a_member_of_another_kind_leaves_the_lookout_at_work(monkeypatch: pytest
         wait_for(lambda: sight.newest is not None and sight.newest.owners_asked > 0)
     assert sight.newest is not None
     assert sight.newest.owners == {"x-map": {}, "x-reduce": {}}
+
+
+def test_all_connections_of_a_process_are_broken_and_nothing_else() -> None:
+    here, there = socket.socketpair()
+    with here, there, socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()) as client, server.accept()[0] as peer:
+            connection.break_all()
+            assert client.recv(1) == peer.recv(1) == b""
+        here.send(b"a")
+        assert there.recv(1) == b"a"
+        socket.create_connection(server.getsockname()).close()

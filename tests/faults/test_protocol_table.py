@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from wcsup._core import Records
 from wcsup.config import Config
 from wcsup.errors import FencedError, RefusedError, RetryError
-from wcsup.kafka import clients, hanging
+from wcsup.kafka import clients, connection, hanging
 from wcsup.kafka.failures import Failure, classify
 from wcsup.pipeline import aside, transaction
 from wcsup.pipeline.records import Letter
@@ -210,36 +210,53 @@ def test_a_call_that_lasts_is_waited_for_and_is_no_disturbance(monkeypatch: pyte
     assert len(alive) >= 3
 
 
+class Stuck:
+    """Two producers; the first one's offsets wait until a gate is opened."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, coordinated: bool, gate_at: int) -> None:
+        monkeypatch.setattr(aside, "_SLICE_SECONDS", 0.01)
+        monkeypatch.setattr(transaction, "_BREAK_SECONDS", 0.03)
+        monkeypatch.setattr(transaction, "_OFFSETS_SECONDS", 0.05)
+        monkeypatch.setattr(connection, "break_all", self.connect)
+        self.first, self.next = FakeProducer({}), FakeProducer({})
+        self.gate, self.connected, self._gate_at, self._waits = threading.Event(), 0, gate_at, itertools.count()
+        producers = iter([self.first, self.next])
+        monkeypatch.setattr(clients, "transactional_producer", lambda *_: next(producers))
+        monkeypatch.setattr(self.first, "send_offsets_to_transaction", lambda *_: self.gate.wait())
+        config = Config(bootstrap_servers="nowhere:1", transaction_timeout=0.05)
+        self.transactions = Transactions(config, "wcsup-test-map-0", self._alive, coordinated=lambda: coordinated)
+        self.transactions.start()
+
+    def connect(self) -> None:
+        self.connected += 1
+
+    def _alive(self) -> None:
+        if next(self._waits) == self._gate_at:
+            self.gate.set()
+
+    def commit(self) -> None:
+        self.transactions.commit(Outbox(offsets=[TopicPartition("lines", 0, 5)]), METADATA, lambda _: None)
+
+
 @pytest.mark.parametrize("coordinated", [True, False])
-def test_offsets_that_nobody_takes_are_sent_by_a_new_producer_where_their_coordinator_answers(
+def test_offsets_that_wait_though_their_coordinator_answers_have_it_connect_anew(
     monkeypatch: pytest.MonkeyPatch, coordinated: bool
 ) -> None:
-    monkeypatch.setattr(aside, "_SLICE_SECONDS", 0.01)
-    monkeypatch.setattr(transaction, "_OFFSETS_SECONDS", 0.05)
-    stuck, next_one = FakeProducer({}), FakeProducer({})
-    producers, gate, waits = iter([stuck, next_one]), threading.Event(), itertools.count()
-    monkeypatch.setattr(clients, "transactional_producer", lambda *_: next(producers))
-    monkeypatch.setattr(stuck, "send_offsets_to_transaction", lambda *_: gate.wait())
+    stuck = Stuck(monkeypatch, coordinated=coordinated, gate_at=8 if coordinated else 30)
+    stuck.commit()
+    assert stuck.first.calls == ["init", "begin", "commit"], "an abort would abort what hangs of the one before, too"
+    assert bool(stuck.connected) == coordinated, "it waits for as long as the coordinator does not answer"
 
-    def alive() -> None:
-        if next(waits) == 20:
-            gate.set()
 
-    config = Config(bootstrap_servers="nowhere:1")
-    transactions = Transactions(config, "wcsup-test-map-0", alive, coordinated=lambda: coordinated)
-    transactions.start()
-    outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
-    if coordinated:
-        with pytest.raises(AbortedError, match="a new producer sends them"):
-            transactions.commit(outbox, METADATA, lambda _: None)
-        assert not transactions.started
-        transactions.commit(outbox, METADATA, lambda _: None)
-        gate.set()
-        assert stuck.calls == ["init", "begin"], "it can't abort, nor be asked anything"
-        assert next_one.calls == ["init", "begin", "offsets", "commit"]
-    else:
-        transactions.commit(outbox, METADATA, lambda _: None)
-        assert stuck.calls == ["init", "begin", "commit"], "it waits for as long as the coordinator does not answer"
+def test_offsets_that_are_never_taken_are_sent_by_a_new_producer(monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = Stuck(monkeypatch, coordinated=True, gate_at=1000)
+    with pytest.raises(AbortedError, match="a new producer sends them"):
+        stuck.commit()
+    assert not stuck.transactions.started
+    stuck.commit()
+    stuck.gate.set()
+    assert stuck.first.calls == ["init", "begin"], "it can't abort, nor be asked anything"
+    assert stuck.next.calls == ["init", "begin", "offsets", "commit"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException
@@ -36,6 +37,22 @@ _ONLY_LIBRDKAFKA = ("ssl.keystore.location", "ssl.engine.location", "ssl.certifi
 def unsupported(what: str) -> KafkaException:
     """Return the error of what is left to librdkafka."""
     return KafkaException(KafkaError(KafkaError._UNSUPPORTED_FEATURE, what))
+
+
+def break_all() -> None:
+    """Break all connections of this process, which is not one that serves any: its Kafka clients connect again."""
+    for path in Path("/dev/fd").iterdir():
+        with suppress(OSError):  # it was closed meanwhile, is no socket or is not connected
+            shared = os.dup(int(path.name))
+            try:
+                connected = socket.socket(fileno=shared)
+            except OSError:
+                os.close(shared)
+                continue
+            with connected:
+                if connected.family in {socket.AF_INET, socket.AF_INET6}:
+                    connected.getpeername()
+                    connected.shutdown(socket.SHUT_RDWR)
 
 
 class Connection:

@@ -16,7 +16,7 @@ from wcsup import _core
 from wcsup.config import Config
 from wcsup.crash import point
 from wcsup.errors import FencedError, RefusedError, RetryError
-from wcsup.kafka import clients, failures, refusals
+from wcsup.kafka import clients, connection, failures, refusals
 from wcsup.kafka.failures import OF_A_LOGIN, Failure, classify, meaning
 from wcsup.kafka.refusals import About
 from wcsup.kafka.writer import Writer, Written
@@ -32,7 +32,9 @@ _RETRY_PAUSE = 0.1
 _SLICE_SECONDS = 1.0
 """How long a call that goes on in the background is waited for before the worker says that it is alive."""
 _OFFSETS_SECONDS = 5.0
-"""How long the call that sends offsets may take though their coordinator answers: they take milliseconds else."""
+"""How much longer than a transaction may last the call may take that sends its offsets: Kafka has aborted it then."""
+_BREAK_SECONDS = 2.0
+"""How long the call that sends offsets takes, though their coordinator answers, until connections are broken for it."""
 _SAY_SECONDS, _SAY_AGAIN_SECONDS = 10.0, 60.0
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
@@ -419,17 +421,25 @@ class Transactions:
         """Send offsets to the transaction; raise `AbortedError` where that takes too long though it could be done.
 
         librdkafka asks three times who the coordinator is, and then no more until a connection comes or goes
-        (`rd_kafka_coord_req_handle_FindCoordinator`, librdkafka#5511). The producer is left to itself then.
+        (`rd_kafka_coord_req_handle_FindCoordinator`, librdkafka#5511). So connections are broken, for the transaction
+        is to be committed: its abort would also abort what hangs of the one before. If that does not help, the
+        producer is left to itself.
         """
-        left = _OFFSETS_SECONDS
+        left, break_in = self._config.transaction_timeout + _OFFSETS_SECONDS, _BREAK_SECONDS
 
         def alive(seconds: float) -> None:
-            nonlocal left
-            left -= seconds if self._coordinated() else 0.0
+            nonlocal left, break_in
+            if self._coordinated():
+                left -= seconds
+                break_in -= seconds
             if left < 0:
                 self._started = False
                 text = "the offsets are not sent though the group's coordinator answers: a new producer sends them"
                 raise AbortedError(KafkaError(KafkaError._WAIT_COORD, text))
+            if break_in < 0:
+                log.info("offsets wait though their coordinator answers: connecting anew, so that it is looked for")
+                break_in = _BREAK_SECONDS
+                connection.break_all()
             self._alive()
 
         send = partial(producer.send_offsets_to_transaction, offsets, metadata)
