@@ -61,13 +61,6 @@ class Sight:
         """Return whether a broker answered of late, as far as is known."""
         return self.newest is None or time.monotonic() - self.newest.asked <= OUTAGE_SECONDS
 
-    def coordinated(self, group: str) -> bool:
-        """Return whether the coordinator of a group with members answered of late, as far as is known."""
-        newest = self.newest
-        if newest is None:
-            return True
-        return bool(newest.owners.get(group)) and time.monotonic() - newest.owners_asked <= OUTAGE_SECONDS
-
     def see(self, sighting: Sighting) -> None:
         """Take note of a sighting; an older one than the last changes nothing."""
         last = self.newest

@@ -34,7 +34,8 @@ _SLICE_SECONDS = 1.0
 _OFFSETS_SECONDS = 5.0
 """How much longer than a transaction may last the call may take that sends its offsets: Kafka has aborted it then."""
 _BREAK_SECONDS = 2.0
-"""How long the call that sends offsets takes, though their coordinator answers, until connections are broken for it."""
+"""How long the call that sends offsets takes, though brokers answer, until connections are broken for it; twice as long
+then until they are broken again."""
 _SAY_SECONDS, _SAY_AGAIN_SECONDS = 10.0, 60.0
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
@@ -112,20 +113,20 @@ class Transactions:
         timed: Callable[[str, float], None] = lambda _step, _seconds: None,
         *,
         about: About | None = None,
-        coordinated: Callable[[], bool] = lambda: True,
+        reached: Callable[[], bool] = lambda: True,
     ) -> None:
         """`name` becomes the `transactional.id`.
 
         `alive` is called where a wait is long, `timed` with the name and the seconds of each step of a commit. `about`
-        has the group whose offsets are sent, and the rights that commits need. `coordinated` tells whether the group's
-        coordinator answered of late, as far as is known.
+        has the group whose offsets are sent, and the rights that commits need. `reached` tells whether a broker
+        answered of late, as far as is known.
         """
         self._config = config
         self._name = name
         self._about = replace(about or About(), transactional_id=name)
         self._alive = alive
         self._timed = timed
-        self._coordinated = coordinated
+        self._reached = reached
         self._aside = Aside()
         self._disturbed = False
         """Whether a call of the last transaction failed: the producer is to be replaced before the next one."""
@@ -418,27 +419,25 @@ class Transactions:
         self.start()
 
     def _send_offsets(self, producer: Writer, offsets: list[TopicPartition], metadata: bytes) -> None:
-        """Send offsets to the transaction; raise `AbortedError` where that takes too long though it could be done.
+        """Send offsets to the transaction; raise `AbortedError` where that takes too long though brokers answer.
 
         librdkafka asks three times who the coordinator is, and then no more until a connection comes or goes
         (`rd_kafka_coord_req_handle_FindCoordinator`, librdkafka#5511). So connections are broken, for the transaction
         is to be committed: its abort would also abort what hangs of the one before. If that does not help, the
         producer is left to itself.
         """
-        left, break_in = self._config.transaction_timeout + _OFFSETS_SECONDS, _BREAK_SECONDS
+        waited, break_at = 0.0, _BREAK_SECONDS
 
         def alive(seconds: float) -> None:
-            nonlocal left, break_in
-            if self._coordinated():
-                left -= seconds
-                break_in -= seconds
-            if left < 0:
+            nonlocal waited, break_at
+            waited += seconds if self._reached() else 0.0
+            if waited > self._config.transaction_timeout + _OFFSETS_SECONDS:
                 self._started = False
-                text = "the offsets are not sent though the group's coordinator answers: a new producer sends them"
+                text = "the offsets are not sent though brokers answer: a new producer sends them"
                 raise AbortedError(KafkaError(KafkaError._WAIT_COORD, text))
-            if break_in < 0:
-                log.info("offsets wait though their coordinator answers: connecting anew, so that it is looked for")
-                break_in = _BREAK_SECONDS
+            if waited > break_at:
+                break_at *= 2
+                log.info("offsets wait though brokers answer: connecting anew, so that their coordinator is looked for")
                 connection.break_all()
             self._alive()
 

@@ -128,13 +128,7 @@ class Worker:
         self._patience = Patience()
         self._login = Login(config, admin, self._patience)
         self._transactions = Transactions(
-            config,
-            name,
-            self._wait_on,
-            self._timed,
-            about=self._about,
-            # Groups of KIP-848 are not described to the request that tells of owners.
-            coordinated=partial(sight.coordinated, group) if config.group_protocol == "classic" else sight.fresh,
+            config, name, self._wait_on, self._timed, about=self._about, reached=sight.fresh
         )
         self._holdup = Holdup(config, name, self._beat)
         self._make_reader = partial(
