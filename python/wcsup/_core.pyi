@@ -353,6 +353,13 @@ class State:
         Raises ValueError where a word does not come behind the one before it, or as `Aggregator.totals` does; then the
         state is as it was.
         """
+    def packed(self) -> bytes:
+        """Return the resident totals as they are in memory."""
+    def unpack(self, packed: bytes, frontier: bytes | None) -> None:
+        """Have the totals resident that another state with the same words had packed, with its frontier.
+
+        To be called before anything is taken in. Raises ValueError where they are damaged.
+        """
     def complete(self) -> None:
         """Know that the store has no words from the frontier on."""
     def limit(self, bytes: int) -> None:

@@ -7,6 +7,7 @@ use pyo3::types::{PyBytes, PyList, PyTuple};
 
 use super::records;
 use super::totals::{Totals, old_total};
+use crate::totals::resident::Resident;
 use crate::totals::top::Top;
 use crate::totals::{self, TotalsError};
 
@@ -75,6 +76,18 @@ impl State {
         };
         self.0.scanned(&scan);
         Ok(ended)
+    }
+
+    fn packed<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        let packed = py.detach(|| self.0.resident().packed());
+        PyBytes::new(py, &packed)
+    }
+
+    fn unpack(&mut self, py: Python<'_>, packed: &[u8], frontier: Option<&[u8]>) -> PyResult<()> {
+        let resident = py.detach(|| Resident::unpacked(packed, frontier));
+        let malformed = || PyValueError::new_err("the words are damaged or not in order");
+        self.0.restore(resident.ok_or_else(malformed)?);
+        Ok(())
     }
 
     fn complete(&mut self) {

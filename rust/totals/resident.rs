@@ -98,7 +98,7 @@ impl Entry {
     #[inline]
     fn at(bytes: &[u8], start: usize) -> Option<Self> {
         let (length, word) = read(bytes, start)?;
-        let total = word + usize::try_from(length).ok()?;
+        let total = word.checked_add(usize::try_from(length).ok()?)?;
         let mut end = total;
         while *bytes.get(end)? >= 0x80 {
             end += 1;
@@ -139,7 +139,8 @@ fn read(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
         return Some((u64::from(first), at + 1));
     }
     let mut number = 0;
-    for (place, byte) in bytes[at..].iter().enumerate() {
+    // 64 bits take ten bytes at most; what is damaged may go on.
+    for (place, byte) in bytes[at..].iter().take(10).enumerate() {
         number |= u64::from(byte & 0x7f) << (7 * place);
         if *byte < 0x80 {
             return Some((number, at + place + 1));
@@ -222,6 +223,40 @@ impl Resident {
     #[must_use]
     pub fn memory(&self) -> usize {
         self.bytes + self.blocks.len() * (size_of::<Block>() + ALLOCATION)
+    }
+
+    /// All entries, one behind the other.
+    #[must_use]
+    pub fn packed(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes);
+        for block in &self.blocks {
+            bytes.extend_from_slice(&block.bytes);
+        }
+        bytes
+    }
+
+    /// What was packed, with the frontier of then; none where the bytes are not entries in byte order before it.
+    #[must_use]
+    pub fn unpacked(bytes: &[u8], frontier: Option<&[u8]>) -> Option<Self> {
+        let mut end = 0;
+        let mut last: Option<&[u8]> = None;
+        while let Some(entry) = Entry::at(bytes, end) {
+            let word = bytes.get(entry.word..entry.total)?;
+            if last.is_some_and(|last| last >= word) || frontier.is_some_and(|first| word >= first)
+            {
+                return None;
+            }
+            (last, end) = (Some(word), entry.end);
+        }
+        let blocks = parts(bytes, FILLED).filter(|part| !part.is_empty());
+        let blocks: Vec<_> = blocks.map(Block::of).collect();
+        let words = blocks.iter().map(Block::words).sum();
+        (end == bytes.len()).then(|| Self {
+            blocks,
+            frontier: frontier.map(Into::into),
+            words,
+            bytes: bytes.len(),
+        })
     }
 
     /// Looks totals up, of words that come in byte order.
@@ -562,6 +597,41 @@ mod tests {
             merge(&mut resident, &mut map, &all);
             assert_eq!((resident.len(), resident.memory()), (0, 0));
         }
+    }
+
+    #[test]
+    fn is_the_same_when_packed_and_unpacked() {
+        let (mut resident, mut map) = (Resident::empty(), Map::new());
+        let mut chance = Chance(7);
+        let words: BTreeMap<_, _> = (0..3000)
+            .map(|_| (chance.word(9000), Some(chance.total())))
+            .collect();
+        merge(&mut resident, &mut map, &words);
+        let asked: Vec<_> = map.keys().cloned().collect();
+        let packed = resident.packed();
+        let last = [asked.last().expect("there are some"), &[0][..]].concat();
+        for frontier in [None, Some(&last[..])] {
+            let mut same = Resident::unpacked(&packed, frontier).expect("it is whole");
+            assert_eq!(same.frontier(), frontier);
+            assert_eq!((same.len(), same.bytes), (map.len(), packed.len()));
+            assert_eq!(find(&same, &asked), find(&resident, &asked));
+            assert_eq!(same.packed(), packed);
+            let changes = [(asked[5].clone(), Some(-1)), (b"!".to_vec(), Some(-1))];
+            let changes = BTreeMap::from(changes);
+            merge(&mut same, &mut map.clone(), &changes);
+            let changed: Vec<_> = changes.into_keys().collect();
+            assert_eq!(find(&same, &changed), [Some(-1), Some(-1)]);
+        }
+        assert_eq!(
+            Resident::unpacked(&[], Some(&[])).map(|none| none.len()),
+            Some(0)
+        );
+        // What is damaged is none
+        assert!(Resident::unpacked(&packed[..packed.len() - 1], None).is_none());
+        assert!(Resident::unpacked(&packed, Some(&asked[2000])).is_none());
+        assert!(Resident::unpacked(&[&packed[..], &packed[..]].concat(), None).is_none());
+        assert!(Resident::unpacked(&[200, 1, 3], None).is_none());
+        assert!(Resident::unpacked(&[0xff; 40], None).is_none());
     }
 
     #[test]

@@ -55,6 +55,12 @@ impl State {
         &self.resident
     }
 
+    /// Has the totals resident that were so in an earlier state of the same words; none of the unwritten ones is newer.
+    pub fn restore(&mut self, resident: Resident) {
+        self.resident = resident;
+        self.resident.cut(self.limit);
+    }
+
     /// Has the resident totals take at most so many bytes from now on.
     pub fn limit(&mut self, bytes: usize) {
         self.limit = bytes;

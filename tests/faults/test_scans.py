@@ -55,6 +55,28 @@ def test_a_kill_in_the_middle_of_a_scan(application: Application, scan: int) -> 
     hold(application, counted + second + third)
 
 
+def test_what_a_drained_reducer_had_in_memory_needs_no_scan(application: Application) -> None:
+    # Given stores of a reducer that had all of their totals in memory when it was drained
+    counted, second, third = kept(application)
+    words = len(counted) * WORDS_OF_A_LINE
+    drained = application.start("reduce")
+    wait_for("it knows all", lambda: drained.report.words_in_memory == words)
+    drained.drain()
+
+    # When the next one counts, which would be killed by its first scan
+    successor = application.start("reduce", crash="scanned:1")
+    wait_for("it knows all", lambda: successor.report.words_in_memory == words)
+    application.feed(second)
+    application.wait_counted()
+    assert successor.process.poll() is None
+
+    # And is killed, then what the file had is of no use to the one after it, and nothing is counted by it
+    successor.kill()
+    application.start("reduce")
+    application.feed(third)
+    hold(application, counted + second + third)
+
+
 def scanning(application: Application, lines: list[bytes], session: float) -> WorkerProcess:
     """Return a reducer that is stopped after its first scan and commit."""
     reducer = application.start("reduce", crash="stop:scanned:2", session_timeout=session)

@@ -10,7 +10,7 @@ from wcsup.kafka import failures
 
 POLL_RECORDS = 20_000
 POLL_BYTES = 512 << 10
-"""About the most that one `read` takes: a batch is seen to be full in time, and what was read is still in a cache."""
+"""What one `read` takes at most: a batch is seen to be full in time, and what was read is still in a cache."""
 
 DIVERT_SECONDS = 0.1
 """How often assigned partitions are diverted again. librdkafka undoes it when a partition's former fetcher has stopped
@@ -98,8 +98,10 @@ class Reader:
             self.inbox.divert(topic, partition)
         self._divert_again = time.monotonic() + DIVERT_SECONDS
 
-    def read(self, seconds: float, records: int = POLL_RECORDS) -> list[Notice]:
+    def read(self, seconds: float, records: int = POLL_RECORDS, size: int = POLL_BYTES) -> list[Notice]:
         """Serve the consumer's callbacks and fill the inbox; wait so long for the first of either.
+
+        It takes so many records, and about so many bytes, at most.
 
         It returns for a rebalance as well as for records. Whoever calls it adds the inbox to a batch before the next.
         """
@@ -112,7 +114,7 @@ class Reader:
             notices.append((error, -1))
         if time.monotonic() >= self._divert_again:
             self._divert()
-        for code, partition, text in self.inbox.take(records, POLL_BYTES):
+        for code, partition, text in self.inbox.take(records, size):
             notices.append((KafkaError(code, text), partition))
         return notices
 

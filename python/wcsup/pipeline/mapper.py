@@ -58,7 +58,7 @@ class Mapper:
         self.offsets = self._batch.offsets
         self.clear = self._batch.clear
 
-    def disown(self, partition: int) -> None:
+    def disown(self, partition: int, *, again: bool = False) -> None:  # noqa: ARG002 - see Stage
         """Take no more lines of a partition."""
         self._opening.discard(partition)
         self._batch.disown(partition)

@@ -37,8 +37,8 @@ reducer's commit took. A process that dies meanwhile leaves stores that are behi
 SCAN_BYTES = 512 << 10
 """How much of a store one turn scans, so that its words need no look-up any more: some 50,000 words, in 10 ms."""
 
-BACKLOG_SCAN_SECONDS = 1.5
-"""For how long one turn scans while a backlog is worked on: 5 million words are known after two turns.
+BACKLOG_SCAN_SECONDS = 4.0
+"""For how long one turn scans while a backlog is worked on: 5 million words are known after one turn.
 
 Nobody waits for a line of a backlog, and a word that is looked up meanwhile costs as much as ten that are scanned.
 """
@@ -92,8 +92,11 @@ class Reducer:
         self.add = self._batch.add
         self.offsets = self._batch.offsets
 
-    def disown(self, partition: int) -> None:
-        """Take no more records of a partition; close its store with all that was committed, or give up opening it."""
+    def disown(self, partition: int, *, again: bool = False) -> None:
+        """Take no more records of a partition; close its store with all that was committed, or give up opening it.
+
+        `again` is as in `Stage`: what is in memory of the partition stays there.
+        """
         self._batch.disown(partition)
         self._restore.abandon(partition)
         self._unpublished.discard(partition)
@@ -102,7 +105,7 @@ class Reducer:
                 if opened.unwritten_since is not None:
                     opened.write()
             finally:
-                opened.store.close()
+                opened.close(keep=not again)
             self._closed[partition] = opened
 
     def begin(self, partition: int) -> None:
@@ -294,5 +297,5 @@ class Reducer:
         """Close the stores."""
         self._restore.close()
         for opened in self._open.values():
-            opened.store.close()
+            opened.close(keep=True)
         self._open.clear()

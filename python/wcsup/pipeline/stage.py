@@ -28,8 +28,11 @@ class Stage(Protocol):
     def own(self, partition: int, offset: int) -> None:
         """Take records of a partition from `offset` on."""
 
-    def disown(self, partition: int) -> None:
-        """Take no more of a partition and let go of its state; its batch was committed or dropped."""
+    def disown(self, partition: int, *, again: bool = False) -> None:
+        """Take no more of a partition and let go of its state; its batch was committed or dropped.
+
+        `again`: the partition stays, and is begun anew next.
+        """
 
     def begin(self, partition: int) -> None:
         """Start opening what the partition needs."""

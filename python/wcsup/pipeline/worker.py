@@ -24,6 +24,7 @@ from wcsup.kafka import clients, failures, refusals, topics
 from wcsup.kafka.causes import CAUSES
 from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.ownership import Orphans, Owners
+from wcsup.kafka.reader import POLL_BYTES
 from wcsup.kafka.rights import Right
 from wcsup.kafka.sighting import Sight
 from wcsup.kafka.watch import Watch, gone
@@ -44,6 +45,8 @@ IDLE_SECONDS = 0.1
 """How long one turn waits for input."""
 SHORT_SECONDS = 0.005
 """How long one turn waits where something else is to be done soon."""
+FIRST_BYTES = 64 << 10
+"""About the most bytes of a worker's first batch, whose words may all have to be looked up: it is soon to be seen."""
 LIGHT_RECORDS = 5_000
 LIGHT_BYTES = 512 << 10
 """A batch of no more than this, when its stage's pause is over, is of a light load: it is committed at once."""
@@ -92,7 +95,7 @@ class Worker:
         self._opening: set[int] = set()
         self._seeking: dict[int, tuple[int, float]] = {}
         """Opened partitions that are yet to be sought: the offset, and since when."""
-        self._joined = self._member = self._replaced = False
+        self._joined = self._member = self._replaced = self._has_counted = False
         self._aborts_in_row = 0
         self._last_commit = time.monotonic()
         self._light_from = 0.0
@@ -362,7 +365,7 @@ class Worker:
 
     def _read(self, seconds: float) -> bool:
         """Hand what the consumer has within so long to the stage; return whether there were records."""
-        notices = self._reader.read(seconds)
+        notices = self._reader.read(seconds, size=POLL_BYTES if self._has_counted else FIRST_BYTES)
         if self._deferred is not None:
             raise self._deferred
         for error, _ in notices:
@@ -414,7 +417,7 @@ class Worker:
         stage, now = self._stage, time.monotonic()
         since = now - self._last_commit
         if stage.taken:
-            first = not self._report.counters.commits  # of a backlog, too, something is soon to be seen
+            first = not self._has_counted  # of a backlog, too, something is soon to be seen
             light, ended = self._light() and now >= self._light_from, now - self._last_record > DRY_SECONDS
             return first or light or ended or stage.full or since >= self._config.commit_interval
         idle_work = self._offsets.owed or stage.idle_work() or bool(stage.offsets())
@@ -446,6 +449,7 @@ class Worker:
             self._patience.committed()
             self._aborts_in_row = 0
             self._offsets.committed(due)
+            self._has_counted |= taken > 0
             counters.commits += 1
             counters.batch_records.observe(taken)
             counters.commit_seconds += time.monotonic() - began
@@ -457,7 +461,7 @@ class Worker:
         """Drop the batch and open every partition anew from its committed offset; a row of aborts slows down."""
         self._stage.clear()
         for partition in self._owned:
-            self._stage.disown(partition)
+            self._stage.disown(partition, again=True)
         self._consumer.pause([TopicPartition(self._topic, p) for p in self._owned])
         self._start_opening(self._owned)
         self._aborts_in_row += 1

@@ -33,7 +33,16 @@ class Partition:
         if before is not None and before.unwritten_since is None and before.stamp == plain:
             return cls(store, plain, before.totals)
         top = [(word.encode("latin-1"), total) for word, total in stamp.top]
-        return cls(store, plain, _core.State(TOP_WORDS, top, empty=stamp.distinct == 0))
+        totals = _core.State(TOP_WORDS, top, empty=stamp.distinct == 0)
+        if stamp is store.stamp:
+            store.kept(totals)
+        return cls(store, plain, totals)
+
+    def close(self, *, keep: bool) -> None:
+        """Close the store; `keep` the resident totals for the next process that opens it, where it has all of them."""
+        if keep and self.unwritten_since is None:
+            self.store.keep(self.totals)
+        self.store.close()
 
     def new_totals(self, batch: _core.Aggregator | _core.Changelog, number: int) -> _core.Totals:
         """Return what a batch makes of the totals of this partition, which has that number; nothing changes here."""

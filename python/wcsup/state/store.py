@@ -29,6 +29,7 @@ from rocksdict import (
 
 from wcsup import _core
 from wcsup.errors import ConfigurationError, DiskError, RetryError, StoreBrokenError
+from wcsup.state import resident
 
 log = logging.getLogger("wcsup.store")
 
@@ -183,6 +184,16 @@ class Store:
             options.set_level_zero_file_num_compaction_trigger(_MANY_FILES if self._only_written else _FEW_FILES)
             self._database = Rdict(str(self.path), options)
         return self._database
+
+    def keep(self, totals: _core.State) -> None:
+        """Keep the resident totals, none of which is newer than the store, for its next opening; to be closed next."""
+        if self.stamp is not None:
+            resident.save(self.path, _encode(self.stamp), totals)
+
+    def kept(self, totals: _core.State) -> None:
+        """Have the totals resident that `keep` kept, where the store is as it was then."""
+        if self.stamp is not None:
+            resident.load(self.path, _encode(self.stamp), totals)
 
     def only_written(self, so: bool) -> None:
         """Say whether nothing is looked up in it from now on, or soon: all of its totals are resident, or will be."""
