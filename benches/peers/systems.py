@@ -177,7 +177,7 @@ SYSTEMS = {
         ),
         System(
             "streams",
-            f"Kafka Streams {artifacts.STREAMS}, 2 threads",
+            f"Kafka Streams {artifacts.STREAMS}, transactional stores, 2 threads",
             _streams,
             _streams_stages,
             lambda: _program("streams"),
