@@ -6,8 +6,9 @@ the changelog topic of Kafka Streams. What is measured, in turns:
 - words a second: from the first partition's turn until the last store is restored, as each program says itself;
 - seconds to the first and the last commit: from the start of the process until the first and all partitions of new
   input, which waits for it, are committed; from an empty disk, and after a kill with SIGKILL with the stores kept.
-  Kafka Streams reads all of them again then: under exactly-once it does not trust its stores after an unclean end.
-  (It is a static member as wcsup is, or it would wait for its session's end first.)
+  Kafka Streams has transactional stores and no longer throws them away then, but reads again what RocksDB had not
+  written to disk, and of small stores that is everything. (It is a static member as wcsup is, or it would wait for its
+  session's end first.)
 """
 
 import json

@@ -19,12 +19,14 @@ from benches.peers.ceilings import PARTS
 from benches.peers.cluster import Cluster, Input
 from benches.peers.machine import Machine
 from benches.peers.measure import Latency, Result, measure, measure_trickle
+from benches.peers.restart import FULL_LINES, LINES, RESTART, Restart, measure_restart
+from benches.peers.sustained import SUSTAINED, Sustained, measure_sustained
 from benches.peers.systems import SYSTEMS, System
 from benches.peers.workloads import WORKLOADS
 
 TRICKLE = "trickle"
 CEILINGS = "ceilings"
-ALL = (*WORKLOADS, TRICKLE, CEILINGS)
+ALL = (*WORKLOADS, RESTART, TRICKLE, SUSTAINED, CEILINGS)
 _ROOT = Path(__file__).parents[2]
 
 
@@ -57,10 +59,23 @@ class Sizes(click.ParamType[dict[str, tuple[int, ...]]]):
         sizes = {}
         for part in str(value).split():
             name, equals, numbers = part.partition("=")
-            if name not in WORKLOADS or not equals:
+            if name not in (*WORKLOADS, RESTART) or not equals:
                 self.fail(f"{part!r}: expected WORKLOAD=LINES[,LINES]", param, ctx)
             sizes[name] = tuple(int(number) for number in numbers.split(","))
         return sizes
+
+
+class Bounds(click.ParamType[tuple[int, int]]):
+    """`LOW,HIGH`: lines a second."""
+
+    name = "bounds"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return both."""
+        low, comma, high = str(value).partition(",")
+        if not comma or not 0 < int(low) < int(high):
+            self.fail(f"{value!r}: expected LOW,HIGH", param, ctx)
+        return int(low), int(high)
 
 
 class Bench:
@@ -76,7 +91,9 @@ class Bench:
         self._limit = limit
         self._full = full
         self.results: list[Result] = []
+        self.restarts: list[Restart] = []
         self.latencies: list[Latency] = []
+        self.sustained: list[Sustained] = []
         self.ceilings: list[report.Ceiling] = []
 
     def lines(self, workload: str, sizes: tuple[int, ...], rounds: int) -> None:
@@ -101,6 +118,38 @@ class Bench:
                     _say(f"  {result.seconds:.2f} s" if result.seconds else "  failed")
         for each in given.values():
             self._cluster.drop(each.prefix)
+
+    def restart(self, sizes: tuple[int, ...]) -> None:
+        """Start all systems that keep their totals twice, in turns."""
+        taking = [system for system in self._systems if system.keeps]
+        for number in range(1, self._rounds + 1):
+            for system in _turned(taking, number):
+                for lines in sizes:
+                    _say(f"{RESTART}, round {number}: {system.name}, {lines:,} lines, and {lines:,} more")
+                    found = measure_restart(
+                        self._cluster, system, lines, self._directory, number=number, limit=self._limit
+                    )
+                    self.restarts.append(found)
+                    times = [start.seconds if start else None for start in (found.first, found.again)]
+                    _say("  " + ", then ".join(f"{seconds:.2f} s" if seconds else "failed" for seconds in times))
+
+    def sustain(self, bounds: tuple[int, int], seconds: float) -> None:
+        """Search for the highest rate that each system keeps up with, in turns."""
+        taking = [system for system in self._systems if self._takes(system, SUSTAINED)]
+        for number in range(1, self._rounds + 1):
+            for system in _turned(taking, number):
+                _say(f"{SUSTAINED}, round {number}: {system.name}")
+                found = measure_sustained(
+                    self._cluster,
+                    system,
+                    self._directory,
+                    number=number,
+                    bounds=bounds,
+                    seconds=seconds,
+                    limit=self._limit,
+                )
+                self.sustained.append(found)
+                _say(f"  {found.rate:,} lines a second" if found.rate else "  none of the rates, or failed")
 
     def trickle(self, rate: int, warm: float, seconds: float) -> None:
         """Run all systems under a light load, in turns."""
@@ -136,15 +185,22 @@ class Bench:
 
     def save(self, output: Path, machine: Machine, missing: dict[str, str], seconds: float) -> str:
         """Write results.json and report.md; return the report."""
-        found: dict[str, Sequence[Result | Latency]] = {"results": self.results, "trickle": self.latencies}
+        found: dict[str, Sequence[Result | Restart | Latency | Sustained]] = {
+            "results": self.results,
+            RESTART: self.restarts,
+            TRICKLE: self.latencies,
+            SUSTAINED: self.sustained,
+        }
         data: dict[str, Any] = {name: [asdict(run) for run in runs] for name, runs in found.items()}
         data |= {"ceilings": self.ceilings, "machine": asdict(machine), "missing": missing}
         (output / "results.json").write_text(json.dumps(data, indent=1))
         written = report.text(
             machine,
-            self.results,
-            self.latencies,
-            self.ceilings,
+            results=self.results,
+            restarts=self.restarts,
+            latencies=self.latencies,
+            sustained=self.sustained,
+            ceilings=self.ceilings,
             broker=self._cluster.version,
             missing=missing,
             seconds=seconds,
@@ -183,6 +239,14 @@ def _say(line: str) -> None:
 @click.option("--rate", default=1000, show_default=True, help="Lines a second of the light load.")
 @click.option("--warm", default=6.0, show_default=True, help="Seconds of light load before it is measured.")
 @click.option("--seconds", default=10.0, show_default=True, help="Seconds of light load that are measured; 55 if full.")
+@click.option(
+    "--bounds",
+    type=Bounds(),
+    default="50000,1600000",
+    show_default=True,
+    help="Lines a second between which the highest sustained rate is searched.",
+)
+@click.option("--step", default=15.0, show_default=True, help="Seconds of each rate in that search.")
 @click.option("--limit", default=600.0, show_default=True, help="Longest run, in seconds; after it the run has failed.")
 @click.option(
     "--output",
@@ -199,6 +263,8 @@ def main(
     rate: int,
     warm: float,
     seconds: float,
+    bounds: tuple[int, int],
+    step: float,
     limit: float,
     output: Path | None,
 ) -> None:
@@ -216,6 +282,13 @@ def main(
         except MissingError as error:
             missing[name] = str(error)
             _say(f"{name} is left out: {error}")
+    for name in [name for name in workloads if name in WORKLOADS]:
+        try:
+            WORKLOADS[name].needs()
+        except MissingError as error:
+            missing[name] = str(error)
+            workloads.remove(name)
+            _say(f"{name} is left out: {error}")
     output = output or Path(tempfile.mkdtemp(prefix="wcsup-peers-"))
     output.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # broker and systems end with it, too
@@ -229,6 +302,10 @@ def main(
             for name in workloads:
                 if name == TRICKLE:
                     bench.trickle(rate, warm, 55.0 if full else seconds)
+                elif name == RESTART:
+                    bench.restart(sizes.get(name, (FULL_LINES if full else LINES,)))
+                elif name == SUSTAINED:
+                    bench.sustain(bounds, step)
                 elif name == CEILINGS:
                     bench.measure_ceilings(2_000_000)
                 else:

@@ -16,7 +16,7 @@ from wcsup.errors import ConfigurationError
 from wcsup.kafka.broker import jars, maven
 
 HERE = Path(__file__).parent
-FLINK, CONNECTOR, STREAMS, QUIX = "2.2.1", "5.0.0-2.2", "4.3.1", "3.28.1"
+FLINK, CONNECTOR, STREAMS, QUIX = "2.2.1", "5.0.0-2.2", "4.4.0", "3.28.1"
 FLINK_SQL = "2.2.0"
 """Maven Central has no flink-table-planner-loader 2.2.1."""
 _FLINK_PARTS = ("streaming-java", "clients", "connector-base", "runtime", "core", "statebackend-rocksdb")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benches.peers.workloads import Truth
@@ -62,29 +62,22 @@ class Cluster:
 
     def feed(self, name: str, batches: Iterable[list[bytes]]) -> Input:
         """Write lines to a new topic, spread evenly over its partitions."""
-        prefix, truth, totals = f"{name}.", Truth(), self._directory / f"{name}.totals"
-        topics.ensure(self.config(prefix, name))
-        producer = self.producer(linger=20)
-        for batch in truth.save(iter(batches), totals):
-            for partition in range(PARTITIONS):
-                left = [{"value": line} for line in batch[partition::PARTITIONS]]
-                while left:
-                    left = left[producer.produce_batch(f"{prefix}lines", left, partition=partition) :]
-                    producer.poll(0.01 if left else 0)
-        if producer.flush(60):
-            raise RuntimeError(f"the lines of {name} could not be written")
-        return Input(name, prefix, truth, totals)
+        given = Input(name, f"{name}.", Truth(), self._directory / f"{name}.totals")
+        given.totals.unlink(missing_ok=True)  # an earlier topic of that name, dropped since
+        topics.ensure(self.config(given.prefix, name))
+        self.add(given, batches)
+        return given
 
-    def producer(self, linger: float) -> Producer:
-        return Producer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "compression.type": "lz4",
-                "linger.ms": linger,
-                "batch.size": 1_000_000,
-                "message.max.bytes": 1_100_000,
-            }
-        )
+    def add(self, given: Input, batches: Iterable[list[bytes]]) -> Truth:
+        """Write more lines to the topic, and return what is in them alone; the input's truth is that of all lines."""
+        before = replace(given.truth)
+        lines = producer(self.bootstrap, linger=20)
+        for batch in given.truth.save(iter(batches), given.totals):
+            write(lines, f"{given.prefix}lines", batch)
+        if lines.flush(60):
+            raise RuntimeError(f"the lines of {given.name} could not be written")
+        now = given.truth
+        return Truth(now.lines - before.lines, now.size - before.size, now.words - before.words)
 
     def renew(self, prefix: str) -> None:
         """Have empty output topics; the lines stay, and what systems made for themselves goes."""
@@ -121,6 +114,28 @@ class Cluster:
         return right
 
 
+def producer(bootstrap: str, linger: float) -> Producer:
+    """Return what writes lines; `linger` is in milliseconds."""
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "compression.type": "lz4",
+            "linger.ms": linger,
+            "batch.size": 1_000_000,
+            "message.max.bytes": 1_100_000,
+        }
+    )
+
+
+def write(lines: Producer, topic: str, batch: list[bytes]) -> None:
+    """Hand lines to the producer, spread evenly over the partitions; wait where its queue is full."""
+    for partition in range(PARTITIONS):
+        left = [{"value": line} for line in batch[partition::PARTITIONS]]
+        while left:
+            left = left[lines.produce_batch(topic, left, partition=partition) :]
+            lines.poll(0.01 if left else 0)
+
+
 class Watch:
     """What a system has committed; made before it starts, so that little is asked while it runs."""
 
@@ -129,6 +144,8 @@ class Watch:
         self.stages = stages
         self._ends: dict[tuple[str, int], int] = topics.ends(self._admin, _partitions(stages[0][1]))
         self._counts = _partitions(f"{given.prefix}counts")
+        self.before = self.committed()
+        """What an earlier start of the system has committed."""
         self._done = 0
         """Stages that have reached their end: it can't move any more."""
 
@@ -156,11 +173,22 @@ class Watch:
         except KafkaException:  # a topic or group that the system has still to make
             return False
 
+    def progress(self) -> list[tuple[int, int]]:
+        """Return, of each stage's topic, how many records were written and how many the stage has committed."""
+        found = []
+        for group, topic in self.stages:
+            committed = sum(self._offsets(group, topic).values())  # before the ends, so that it is never beyond them
+            found.append((sum(topics.ends(self._admin, _partitions(topic)).values()), committed))
+        return found
+
     def _at_end(self, group: str, topic: str, behind: int) -> bool:
+        committed = self._offsets(group, topic)
+        return all(committed.get(p, 0) >= end - behind for (_, p), end in self._ends.items())
+
+    def _offsets(self, group: str, topic: str) -> dict[int, int]:
         request = ConsumerGroupTopicPartitions(group, _partitions(topic))
         answer = self._admin.list_consumer_group_offsets([request])[group].result().topic_partitions or []
-        committed = {partition.partition: max(0, partition.offset) for partition in answer}
-        return all(committed.get(p, 0) >= end - behind for (_, p), end in self._ends.items())
+        return {partition.partition: max(0, partition.offset) for partition in answer}
 
 
 def _partitions(topic: str) -> list[TopicPartition]:

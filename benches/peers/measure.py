@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from benches.peers.cluster import HERE, PARTITIONS, Cluster, Input, Watch
+from benches.peers.cluster import HERE, PARTITIONS, Cluster, Input, Watch, producer
 from benches.peers.systems import Run, System
 from benches.peers.workloads import Truth, trickle
 
 _PAUSE = 0.03
 """Between two looks at what is committed: a time is too long by half of this."""
+_END = 30
+"""Seconds that a system has to end in: one with much state takes some to leave that in order."""
 _numbers = itertools.count(1)
 
 
@@ -135,16 +137,13 @@ class Usage(threading.Thread):
 class Started:
     """A system at work."""
 
-    def __init__(self, cluster: Cluster, system: System, given: Input, directory: Path, *, trickle: bool) -> None:
-        name = f"run-{system.name}-{os.getpid()}-{next(_numbers)}"
-        self.name, self.began = name, 0.0
+    def __init__(self, cluster: Cluster, system: System, given: Input, home: Path, *, trickle: bool) -> None:
+        self.name, self.began = home.name, 0.0
         self.load = os.getloadavg()[0]
-        self._directory = directory / name
-        self._directory.mkdir()
-        self._log = directory / f"{name}.log"
-        run = Run(cluster, given, name, self._directory, trickle)
+        self._log = home.with_name(f"{home.name}.log")
+        run = Run(cluster, given, self.name, home, trickle)
         self.watch: Watch = cluster.watch(given, system.stages(run))
-        with self._log.open("wb") as output:
+        with self._log.open("ab") as output:
             self.began = time.monotonic()
             self._roots = system.start(run, output)
         self.usage = Usage(self._roots, cluster.pid)
@@ -166,12 +165,14 @@ class Started:
         return None
 
     def stop(self) -> None:
-        """End all processes; nothing of the run stays."""
+        """Ask all processes to end, and wait; what does not end is killed."""
         self.usage.end()
         processes = self.usage.processes()
         for root in self._roots:
             root.send_signal(signal.SIGTERM)
-        _, alive = psutil.wait_procs(processes, timeout=10)
+        _, alive = psutil.wait_procs(processes, timeout=_END)
+        if alive:
+            print(f"  {self.name} does not end, and is killed:\n{self._tail()}", file=sys.stderr)
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -179,15 +180,26 @@ class Started:
             root.wait()
             if root.stdin:
                 root.stdin.close()
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _tail(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
 
 
 @contextlib.contextmanager
-def started(cluster: Cluster, system: System, given: Input, directory: Path, *, trickle: bool) -> Iterator[Started]:
-    running = Started(cluster, system, given, directory, trickle=trickle)
+def new_home(directory: Path, system: System) -> Iterator[Path]:
+    """Yield a new folder for what a system keeps; its name is the run's. Nothing of it stays."""
+    home = directory / f"run-{system.name}-{os.getpid()}-{next(_numbers)}"
+    home.mkdir()
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def started(cluster: Cluster, system: System, given: Input, home: Path, *, trickle: bool) -> Iterator[Started]:
+    """Start a system, and end it; what it keeps in its home stays there."""
+    running = Started(cluster, system, given, home, trickle=trickle)
     try:
         yield running
     finally:
@@ -199,9 +211,17 @@ def measure(
 ) -> Result:
     """Count what is in `lines` already."""
     cluster.renew(given.prefix)
-    with started(cluster, system, given, directory, trickle=False) as running:
+    with new_home(directory, system) as home:
+        return count(cluster, system, given, given.truth, home, workload=workload, number=number, limit=limit)
+
+
+def count(
+    cluster: Cluster, system: System, given: Input, new: Truth, home: Path, *, workload: str, number: int, limit: float
+) -> Result:
+    """Start a system, and take the time until all is counted; `new` is what is in the lines that it has not seen."""
+    with started(cluster, system, given, home, trickle=False) as running:
         commits: list[float] = []
-        readable = 0
+        readable = running.watch.before
 
         def is_complete() -> bool:
             nonlocal readable
@@ -219,9 +239,9 @@ def measure(
         workload=workload,
         system=system.name,
         round=number,
-        lines=given.truth.lines,
-        words=given.truth.words,
-        bytes=given.truth.size,
+        lines=new.lines,
+        words=new.words,
+        bytes=new.size,
         seconds=seconds if exact else None,
         first=commits[0] if commits else None,
         settled=settled,
@@ -259,28 +279,31 @@ def measure_trickle(
     reader.stdout.readline()
     sent: dict[str, float] = {}
     lines: list[bytes] = []
-    with started(cluster, system, given, directory, trickle=True) as running:
-        producer = cluster.producer(linger=0)
+    with (
+        new_home(directory, system) as home,
+        started(cluster, system, given, home, trickle=True) as running,
+    ):
+        writer = producer(cluster.bootstrap, linger=0)
         topic, text, begun = f"{given.prefix}lines", trickle(), _begun(running)
         began, before, first, end = time.monotonic(), running.usage.sample(), None, int(rate * limit)
-        for count in itertools.count():
+        for place in itertools.count():
             if first is None and begun.is_set():  # it is up: let it warm up, then measure
-                first = count + int(rate * warm)
+                first = place + int(rate * warm)
                 end = first + int(rate * seconds)
-            if count == first:
+            if place == first:
                 before = running.usage.sample()
-            if count == end:
+            if place == end:
                 break
-            wait = began + count / rate - time.monotonic()
+            wait = began + place / rate - time.monotonic()
             if wait > 0:
-                producer.poll(0)
+                writer.poll(0)
                 time.sleep(wait)
             marker, line = next(text)
             sent[marker.decode()] = time.monotonic()
             lines.append(line)
-            producer.produce(topic, line, partition=count % PARTITIONS)
+            writer.produce(topic, line, partition=place % PARTITIONS)
         used = running.usage.sample()
-        producer.flush(10)
+        writer.flush(10)
         running.watch = cluster.watch(given, running.watch.stages)
         complete = running.wait(running.watch.is_complete, 60)
     arrived: dict[str, float] = json.loads(reader.communicate()[0] or "{}")

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from benches.peers.machine import Machine
 from benches.peers.measure import Latency, Result
+from benches.peers.restart import Restart
+from benches.peers.sustained import Sustained
 from benches.peers.systems import SYSTEMS
 from benches.peers.workloads import WORKLOADS
 
@@ -14,29 +16,39 @@ OURS = "wcsup"
 
 def text(
     machine: Machine,
-    results: Sequence[Result],
-    latencies: Sequence[Latency],
-    ceilings: Sequence[Ceiling],
     *,
+    results: Sequence[Result],
+    restarts: Sequence[Restart],
+    latencies: Sequence[Latency],
+    sustained: Sequence[Sustained],
+    ceilings: Sequence[Ceiling],
     broker: str,
     missing: dict[str, str],
     seconds: float,
 ) -> str:
     """Return the whole report."""
-    loads = [*(run.load for run in results), *(run.load for run in latencies)] or [0.0]
+    starts = [*results, *(start for run in restarts for start in (run.first, run.again) if start)]
+    loads = [run.load for runs in (starts, latencies, sustained) for run in runs] or [0.0]
     parts = [
         f"{machine.cores} cores ({machine.processor}), {machine.memory / 2**30:.0f} GB, {machine.system}, Python "
         f"{machine.python}, Kafka {broker}; wcsup at {machine.commit}. The cores are shared with the broker. Load "
         f"average before the runs: {min(loads):.1f} to {max(loads):.1f} (what the run before left included). The "
         f"whole took {seconds / 60:.0f} minutes. Medians of the rounds, lowest and highest in parentheses; ratios are "
         "of runs of the same round.",
-        *(f"Not measured: {SYSTEMS[name].title}: {reason}" for name, reason in missing.items()),
+        *(
+            f"Not measured: {SYSTEMS[name].title if name in SYSTEMS else name}: {reason}"
+            for name, reason in missing.items()
+        ),
     ]
     for name in WORKLOADS:
         if mine := [result for result in results if result.workload == name]:
             parts += _workload(name, mine)
+    if restarts:
+        parts += _restarts(restarts)
     if latencies:
         parts += _latency(latencies)
+    if sustained:
+        parts += _sustained(sustained)
     if ceilings:
         parts += _ceilings(ceilings, results)
     return "\n\n".join(parts) + "\n"
@@ -111,6 +123,95 @@ def _workload(name: str, results: list[Result]) -> list[str]:
             "up in those, so they are lower than those of longer runs, and the ratios flatter wcsup."
         )
     return parts
+
+
+def _restarts(restarts: Sequence[Restart]) -> list[str]:
+    ours = {
+        (run.again.lines, run.again.round): run.again.seconds
+        for run in restarts
+        if run.again and run.again.system == OURS
+    }
+    rows = []
+    for system, lines in sorted({(r.first.system, r.first.lines) for r in restarts}, key=_place):
+        runs = [run for run in restarts if (run.first.system, run.first.lines) == (system, lines)]
+        exact = [
+            (run.first.seconds, run.again.seconds, run.again)
+            for run in runs
+            if run.first.seconds and run.again and run.again.seconds
+        ]
+        ratios = [seconds / mine for _, seconds, again in exact if (mine := ours.get((lines, again.round)))]
+        rows.append(
+            [
+                SYSTEMS[system].title,
+                f"{lines:,}",
+                _spread([run.first.seconds for run in runs], "{:.2f}"),
+                _spread([seconds for _, seconds, _ in exact], "{:.2f}") + _failed(len(runs) - len(exact)),
+                _spread([first / seconds for first, seconds, _ in exact], "{:.2f}"),
+                _spread([again.first for _, _, again in exact], "{:.2f}"),
+                _spread([again.words / seconds / 1e6 for _, seconds, again in exact], "{:.3g}"),
+                _spread([again.cpu for _, _, again in exact], "{:.1f}"),
+                _spread([again.resident / 1e6 for _, _, again in exact], "{:,.0f}"),
+                "" if system == OURS else _spread(ratios, "{:.2f}"),
+            ]
+        )
+    head = ["", "lines a start", "first start s", "restart s", "first / restart"]
+    head += ["restart: first total after s", "million words/s", "CPU s", "peak MB", "restart / wcsup's"]
+    note = (
+        "10 words a line, uniform out of 5 million. The system counts the lines, is ended by SIGTERM, and is started "
+        "again with what it kept when as many new lines are there. Both times are from the start of its processes to "
+        "its last total; words a second are those of the restart, start-up included. The totals of both halves are "
+        "checked."
+    )
+    return ["### restart: a second start, with what was kept", note, _table(head, rows)]
+
+
+def _place(key: tuple[str, int]) -> tuple[int, int]:
+    """Return where a system has its rows: in the order of all systems."""
+    system, lines = key
+    return list(SYSTEMS).index(system), lines
+
+
+def _sustained(sustained: Sequence[Sustained]) -> list[str]:
+    rates = {(run.system, run.round): run.rate for run in sustained}
+    rows, steps = [], []
+    for system in dict.fromkeys(run.system for run in sustained):
+        runs = [run for run in sustained if run.system == system]
+        ratios = [ours / run.rate for run in runs if run.rate and (ours := rates.get((OURS, run.round)))]
+        rows.append(
+            [
+                SYSTEMS[system].title,
+                _spread([run.rate for run in runs], "{:,.0f}") + _failed(sum(run.rate is None for run in runs)),
+                _spread([run.resident / 1e6 for run in runs], "{:,.0f}"),
+                "" if system == OURS else _spread(ratios, "{:.2f}"),
+            ]
+        )
+        steps += [
+            [
+                SYSTEMS[system].title,
+                f"{run.round}",
+                f"{step.rate:,}",
+                f"{step.written:,.0f}",
+                f"{step.middle:,.0f}",
+                f"{step.end:,.0f}",
+                "yes" if step.holds else "no" if step.kept else "no: the driver fell behind",
+                f"{step.cpu:.1f}",
+                f"{step.broker_cpu:.1f}",
+                f"{step.driver_cpu:.1f}",
+            ]
+            for run in runs
+            for step in sorted(run.steps, key=lambda step: step.rate)
+        ]
+    seconds = sustained[0].seconds
+    note = (
+        f"Prose is written at a rate for {seconds:.0f} s while the system works, by a driver on the same cores. A rate "
+        "is held if the driver kept it, and if the backlog (what is written and not committed by the system's group) "
+        "is no larger in the last quarter of that time than in the third one, for each topic that the system reads, "
+        "by more than a tenth of a second's input. The highest of the rates that held is the figure."
+    )
+    head = ["", "lines/s held", "peak MB", "wcsup's / its"]
+    steps_head = ["", "round", "lines/s asked", "written", "backlog, third quarter", "last quarter", "held"]
+    steps_head += ["CPU s", "broker's", "driver's"]
+    return ["### sustained: while lines are written", note, _table(head, rows), _table(steps_head, steps)]
 
 
 def _latency(latencies: Sequence[Latency]) -> list[str]:

@@ -51,6 +51,8 @@ class System:
     """
     without: frozenset[str] = frozenset()
     """Workloads that it is not measured with unless it is the only one asked for."""
+    keeps: bool = False
+    """Started again in the same directory with the same name, it goes on from what it had counted."""
 
 
 def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -91,9 +93,19 @@ def _wcsup_stages(run: Run) -> Stages:
 def _flink(backend: str, heap: str) -> Callable[[Run, IO[bytes]], list[subprocess.Popen[bytes]]]:
     def start(run: Run, output: IO[bytes]) -> list[subprocess.Popen[bytes]]:
         arguments = (run.cluster.bootstrap, run.given.prefix, run.name, backend, run.millis, 2, run.directory)
-        return [_popen(_program("flink").command(heap, *arguments), output)]
+        checkpoint = newest_checkpoint(run.directory)
+        return [_popen(_program("flink").command(heap, *arguments, *([checkpoint] if checkpoint else [])), output)]
 
     return start
+
+
+def newest_checkpoint(directory: Path) -> Path | None:
+    """Return the folder of Flink's newest checkpoint that is complete, of whatever job; none where there is none.
+
+    Each start is a job with a folder of its own. The metadata are what Flink writes last.
+    """
+    complete = list(directory.glob("*/chk-*/_metadata"))
+    return max(complete, key=lambda path: path.stat().st_mtime_ns).parent if complete else None
 
 
 def _flink_stages(run: Run) -> Stages:
@@ -138,18 +150,18 @@ def _loop_stages(run: Run) -> Stages:
 
 
 _program = cache(artifacts.program)
-_SLOW = frozenset({"many", "short", "long", "huge", "trickle"})
+_SLOW = frozenset({"bible", "many", "short", "long", "huge", "trickle", "sustained"})
 
 SYSTEMS = {
     system.name: system
     for system in (
-        System("wcsup", "wcsup run, 1 mapper, 1 reducer", _wcsup, _wcsup_stages),
+        System("wcsup", "wcsup run, 1 mapper, 1 reducer", _wcsup, _wcsup_stages, keeps=True),
         System(
             "bare",
             "its two workers, no supervisor",
             _bare,
             _wcsup_stages,
-            without=frozenset({"short", "long", "huge", "trickle"}),
+            without=frozenset({"bible", "short", "long", "huge", "trickle", "sustained"}),
         ),
         System(
             "flink",
@@ -157,6 +169,7 @@ SYSTEMS = {
             _flink("rocksdb", "1g"),
             _flink_stages,
             lambda: _program("flink"),
+            keeps=True,
         ),
         System(
             "flink-heap",
@@ -164,7 +177,8 @@ SYSTEMS = {
             _flink("hashmap", "3g"),
             _flink_stages,
             lambda: _program("flink"),
-            without=frozenset({"short", "long", "huge", "trickle"}),
+            without=frozenset({"short", "long", "huge", "trickle", "sustained"}),
+            keeps=True,
         ),
         System(
             "sql",
@@ -172,17 +186,18 @@ SYSTEMS = {
             _sql,
             _flink_stages,
             lambda: _program("sql"),
-            shares={"text": 0.25, "many": 0.25},
-            without=frozenset({"many", "short", "long", "huge", "trickle"}),
+            shares={"text": 0.25, "many": 0.25, "bible": 0.25},
+            without=frozenset({"bible", "many", "short", "long", "huge", "trickle", "sustained"}),
         ),
         System(
             "streams",
-            f"Kafka Streams {artifacts.STREAMS}, 2 threads",
+            f"Kafka Streams {artifacts.STREAMS}, transactional stores, 2 threads",
             _streams,
             _streams_stages,
             lambda: _program("streams"),
-            shares={"text": 0.05, "many": 0.25, "short": 0.1, "long": 0.1, "huge": 0.1},
-            without=frozenset({"short", "long", "huge"}),
+            shares={"text": 0.05, "bible": 0.05, "many": 0.25, "short": 0.1, "long": 0.1, "huge": 0.1},
+            without=frozenset({"short", "long", "huge", "sustained"}),
+            keeps=True,
         ),
         System(
             "quix",

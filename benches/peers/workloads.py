@@ -1,12 +1,17 @@
-"""Lines of text from a seed, and what is truly in them."""
+"""Lines of text, from a seed or a book, and what is truly in them."""
 
 import marshal
 import random
+import re
+import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
+
+from benches.peers.artifacts import MissingError
 
 from wcsup.audit.recount import recount
 
@@ -14,7 +19,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 BATCH = 12_000
 VOCABULARY = 12_000
 MANY = 5_000_000
-_DISTINCT_LINES = 600_000
+DISTINCT_LINES = 600_000
 """So many lines of prose are made; a longer text has them again, in the same order."""
 
 
@@ -29,14 +34,21 @@ class Workload:
     """How many lines in the run that is published."""
     make: Callable[[], Iterator[list[bytes]]]
     note: str
+    needs: Callable[[], object] = lambda: None
+    """Raises `MissingError` where the text is not to be had."""
 
     def batches(self, count: int) -> Iterator[list[bytes]]:
         """Yield `count` lines; a smaller count is a prefix of a larger one."""
-        for batch in self.make():
-            yield batch if len(batch) <= count else batch[:count]
-            count -= len(batch)
-            if count <= 0:
-                return
+        return cut(self.make(), count)
+
+
+def cut(batches: Iterator[list[bytes]], count: int) -> Iterator[list[bytes]]:
+    """Yield the first `count` lines of an endless text."""
+    for batch in batches:
+        yield batch if len(batch) <= count else batch[:count]
+        count -= len(batch)
+        if count <= 0:
+            return
 
 
 def vocabulary() -> list[str]:
@@ -50,22 +62,27 @@ def vocabulary() -> list[str]:
     return list(words)
 
 
-_made: list[list[bytes]] = []
-"""The prose that was made so far, in batches: several workloads are cut from it."""
-
-
-def _prose() -> Iterator[list[bytes]]:
+def _making() -> Iterator[list[bytes]]:
     chance = random.Random("prose")
     words = vocabulary()
     weights = list(accumulate(1 / (rank + 2.7) for rank in range(VOCABULARY)))  # Zipf and Mandelbrot
-    for number in range(_DISTINCT_LINES // BATCH):
+    while True:
         lengths = [chance.randrange(18, 35) for _ in range(BATCH)]
         chosen = iter(chance.choices(words, cum_weights=weights, k=sum(lengths)))
-        if number == len(_made):
-            _made.append([_sentence(list(islice(chosen, length))) for length in lengths])
-        yield _made[number]
+        yield [_sentence(list(islice(chosen, length))) for length in lengths]
+
+
+_maker = _making()
+_made: list[list[bytes]] = []
+"""The prose that was made so far, in batches: several workloads are cut from it, and writing is quicker than making."""
+
+
+def _prose() -> Iterator[list[bytes]]:
     while True:
-        yield from _made
+        for number in range(DISTINCT_LINES // BATCH):
+            if number == len(_made):
+                _made.append(next(_maker))
+            yield _made[number]
 
 
 def _sentence(words: list[str]) -> bytes:
@@ -82,12 +99,39 @@ def spelled(number: int) -> bytes:
     return _SYLLABLES[first] + _SYLLABLES[second]
 
 
-def _many() -> Iterator[list[bytes]]:
-    chance = random.Random("many")
-    words = [spelled(number) for number in range(MANY)]
+def many(seed: str = "many") -> Iterator[list[bytes]]:
+    """Yield lines of 10 words without end, uniform out of `MANY`; a seed has a text of its own."""
+    chance = random.Random(seed)
     while True:
-        chosen = chance.choices(words, k=10 * BATCH)
+        chosen = [spelled(number) for number in chance.choices(range(MANY), k=10 * BATCH)]
         yield [b" ".join(chosen[n : n + 10]) for n in range(0, 10 * BATCH, 10)]
+
+
+_verses: list[list[bytes]] = []
+"""The Bible in batches, once it was read."""
+
+
+def bible() -> list[list[bytes]]:
+    """Return the verses of the King James Version in batches, one a line, as Debian's package has them."""
+    if not _verses:
+        found: list[bytes] = []
+        if program := shutil.which("bible"):
+            command = [program, "-l10000", "gen1:1-rev22:21"]  # all of it, in lines as long as the verses
+            found = verses(subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).stdout)
+        if not found:
+            raise MissingError("its text is that of Debian's package bible-kjv; `apt-get install bible-kjv` brings it")
+        _verses.extend(found[n : n + BATCH] for n in range(0, len(found), BATCH))
+    return _verses
+
+
+def verses(text: bytes) -> list[bytes]:
+    """Return the verses in what the program `bible` prints: they begin with blanks and a number, headings do not."""
+    return re.findall(rb"^ +\d+ (.+)$", text, re.MULTILINE)
+
+
+def _bible() -> Iterator[list[bytes]]:
+    while True:
+        yield from bible()
 
 
 def _of_length(size: int) -> Callable[[], Iterator[list[bytes]]]:
@@ -111,7 +155,15 @@ WORKLOADS = {
         Workload(
             "text", (600_000, 6_000_000), (600_000, 6_000_000), _prose, "Zipf prose, 26 words a line, 12,000 words"
         ),
-        Workload("many", (75_000, 300_000), (300_000, 2_000_000), _many, "10 words a line, uniform out of 5 million"),
+        Workload(
+            "bible",
+            (600_000, 6_000_000),
+            (600_000, 6_000_000),
+            _bible,
+            "the verses of the King James Version, again and again",
+            bible,
+        ),
+        Workload("many", (75_000, 300_000), (300_000, 2_000_000), many, "10 words a line, uniform out of 5 million"),
         Workload("short", (1_000_000,), (6_000_000,), _of_length(10), "lines of 10 bytes"),
         Workload("long", (10_000,), (60_000,), _of_length(10_000), "lines of 10 kB"),
         Workload("huge", (100,), (600,), _of_length(1_000_000), "lines of 1 MB"),
@@ -136,11 +188,14 @@ class Truth:
     distinct: int = 0
 
     def save(self, batches: Iterator[list[bytes]], path: Path) -> Iterator[list[bytes]]:
-        """Pass batches through; when they end, have the true totals in the file."""
+        """Pass batches through; when they end, have their true totals in the file, with those that it has already."""
         totals: Counter[bytes] = Counter()
+        if path.exists():
+            with path.open("rb") as file:
+                totals.update(marshal.load(file))  # noqa: S302 - written by ourselves
         repeated: dict[int, Counter[bytes]] = {}
         for batch in batches:
-            if any(batch is made for made in _made):
+            if any(batch is made for made in (*_made, *_verses)):
                 if id(batch) not in repeated:
                     repeated[id(batch)] = recount(batch)
                 totals.update(repeated[id(batch)])
