@@ -619,8 +619,8 @@ mod tests {
             let changes = [(asked[5].clone(), Some(-1)), (b"!".to_vec(), Some(-1))];
             let changes = BTreeMap::from(changes);
             merge(&mut same, &mut map.clone(), &changes);
-            let changed: Vec<_> = changes.into_keys().collect();
-            assert_eq!(find(&same, &changed), [Some(-1), Some(-1)]);
+            let words: Vec<_> = changes.into_keys().collect();
+            assert_eq!(find(&same, &words), [Some(-1), Some(-1)]);
         }
         assert_eq!(
             Resident::unpacked(&[], Some(&[])).map(|none| none.len()),
