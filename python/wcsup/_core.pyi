@@ -110,7 +110,8 @@ class Inbox:
 class Records:
     """Records of one topic: partition, key and value."""
 
-    def __new__(cls, records: Sequence[tuple[int, bytes, bytes]] = ()) -> Records: ...
+    def __new__(cls, records: Sequence[tuple[int, bytes, bytes]] = ()) -> Records:
+        """Return these; ValueError where one is of a partition below 0."""
     def __len__(self) -> int: ...
     def __getitem__(self, place: int, /) -> tuple[int, bytes, bytes]:
         """Return the record at a place; IndexError behind the last, OverflowError before the first."""

@@ -2,7 +2,7 @@
 //!
 //! Sharing the bytes of small numbers makes a list of pairs a quarter cheaper: most counts of a batch are small.
 
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
@@ -23,12 +23,18 @@ impl From<records::Records> for Records {
 impl Records {
     #[new]
     #[pyo3(signature = (records = Vec::new()), text_signature = "(records=())")]
-    fn new(records: Vec<(i32, PyBackedBytes, PyBackedBytes)>) -> Self {
+    fn new(records: Vec<(i32, PyBackedBytes, PyBackedBytes)>) -> PyResult<Self> {
         let mut made = records::Records::default();
         for (partition, key, value) in records {
+            // librdkafka takes -1 for "any", and has no partition of its own to give the records to.
+            if partition < 0 {
+                return Err(PyValueError::new_err(format!(
+                    "there is no partition {partition}"
+                )));
+            }
             made.put(partition, &key, &value);
         }
-        Self(made)
+        Ok(Self(made))
     }
 
     fn __len__(&self) -> usize {

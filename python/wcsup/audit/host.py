@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from wcsup.audit.checks import Check
+from wcsup.audit.checks import Check, Health
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, UsageError
-from wcsup.kafka import broker, clients
+from wcsup.kafka import broker, clients, libraries
 from wcsup.kafka.broker import java
 from wcsup.state.directory import open_directory
 from wcsup.state.memory import host_memory, state_memory
@@ -22,7 +22,10 @@ _WORD_BYTES = 10
 
 def examine(config: Config) -> Iterator[Check]:
     """Check what needs no broker."""
-    yield _settings(config)
+    found = _libraries()
+    yield found
+    if found.health is Health.OK:
+        yield _settings(config)
     yield _state(config)
     yield _memory(config)
     if config.bootstrap_servers is None:
@@ -45,6 +48,15 @@ def embedded(config: Config) -> tuple[str | None, Check]:
     return None, Check.ok(
         "embedded", f"no Kafka runs in {config.data}; wcsup run starts one with Java {runtime.version}"
     )
+
+
+def _libraries() -> Check:
+    name = "libraries"
+    try:
+        libraries.plugin()
+    except ConfigurationError as error:
+        return Check.failed(name, str(error))
+    return Check.ok(name, libraries.told())
 
 
 def _settings(config: Config) -> Check:

@@ -20,12 +20,11 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
     """Return the command that runs a worker of a role; `text` is its help."""
 
     def run(config: Config, slot: str, log: Logging) -> ExitStatus:
-        from wcsup import _core
-        from wcsup.kafka import application, rights
+        from wcsup.kafka import application, libraries, rights
         from wcsup.pipeline.report import Job
         from wcsup.pipeline.worker import end, work
 
-        _core.separate_heap()
+        libraries.separate_heap()
         # `map-0` is how logs and status call slot 0 of the mappers.
         job = Job(role, slot.removeprefix(f"{role}-"), config)
         log.start(job.name)

@@ -11,10 +11,9 @@ from typing import Any, Final, Literal, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka.admin import AdminClient
 
-from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import RetryError, UsageError
-from wcsup.kafka import causes, failures
+from wcsup.kafka import causes, failures, libraries
 from wcsup.kafka.causes import CAUSES
 from wcsup.kafka.failures import Failure
 from wcsup.kafka.reader import Reader
@@ -264,7 +263,7 @@ def _reading(
 
 def _plugged(values: Settings) -> Settings:
     """Return settings of a client that Rust is to have a hand in."""
-    plugins = [values.get("plugin.library.paths"), _core.plugin()]
+    plugins = [values.get("plugin.library.paths"), libraries.plugin()]
     return values | {"plugin.library.paths": ";".join(filter(None, plugins))}
 
 

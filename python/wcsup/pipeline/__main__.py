@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from wcsup import _core, logs
+from wcsup import logs
 from wcsup.errors import DiskError, ExitStatus, WcsupError
 from wcsup.garbage import collect_rarely
+from wcsup.kafka import libraries
 from wcsup.kafka.sighting import Sight, Sighting
 from wcsup.pipeline.report import Job, Report
 from wcsup.pipeline.worker import end, work
@@ -28,7 +29,6 @@ def main() -> NoReturn:
     _die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it drains the worker it ends the process, as SIGTERM does
     collect_rarely()
-    _core.separate_heap()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     heard = _lines()
@@ -37,6 +37,7 @@ def main() -> NoReturn:
     sight = Sight()
     threading.Thread(target=_listen, args=[heard, sight], name="orphan-watch", daemon=True).start()
     try:
+        libraries.separate_heap()
         end(work(job, _sender(job.report_fd), sight))
     except DiskError as error:
         log.error("%s", error)  # noqa: TRY400 - see below
