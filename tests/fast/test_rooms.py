@@ -1,0 +1,79 @@
+"""Which room of the program may import which: docs/architecture.md has the picture."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import wcsup
+
+ROOT = Path(wcsup.__file__).parent
+
+BASE = {"_core", "config", "errors", "crash", "garbage", "logs"}
+"""What knows no room."""
+
+MAY_IMPORT = {
+    "config": {"errors"},
+    "errors": set[str](),
+    "crash": {"errors"},
+    "deferred": set[str](),
+    "garbage": set[str](),
+    "logs": {"errors"},
+    "sources": BASE | {"prose"},
+    "prose": set[str](),
+    "kafka": {"_core", "config", "errors"},
+    "kafka.broker": {"config", "errors", "kafka"},
+    "feed": BASE | {"kafka", "sources"},
+    "state": BASE | {"kafka"},
+    "pipeline": BASE | {"kafka", "state"},
+    "supervisor": BASE | {"kafka", "state", "pipeline"},
+    "observe": BASE | {"kafka", "state", "pipeline", "supervisor"},
+    "audit": BASE | {"kafka", "kafka.broker", "state", "pipeline", "supervisor", "observe", "feed"},
+}
+"""By room. `cli` and `demo` may import all, and nothing imports them."""
+
+
+def room(parts: tuple[str, ...]) -> str:
+    """Return the room of a module, given its name below `wcsup`."""
+    return "kafka.broker" if parts[:2] == ("kafka", "broker") else parts[0]
+
+
+def imports(source: str) -> Iterator[str]:
+    """Yield the modules below `wcsup` that a source names in its imports, wherever they stand."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [one.name for one in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "imports are whole"
+            names = [f"{node.module}.{one.name}" for one in node.names]
+        else:
+            continue
+        yield from (name.removeprefix("wcsup.") for name in names if name.startswith("wcsup."))
+
+
+def violations(module: tuple[str, ...], source: str) -> list[str]:
+    """Return what a module imports and may not."""
+    own = room(module)
+    allowed = MAY_IMPORT.get(own)
+    found = {room(tuple(name.split("."))) for name in imports(source)} - {own, "__version__"}
+    return [] if allowed is None else sorted(found - allowed)
+
+
+def test_a_room_knows_only_the_rooms_below_it() -> None:
+    wrong: dict[str, list[str]] = {}
+    for path in ROOT.rglob("*.py"):
+        module = path.relative_to(ROOT).with_suffix("").parts
+        if module[0] in {"cli", "demo", "__init__"}:
+            continue
+        assert room(module) in MAY_IMPORT, f"{path} is in no room"
+        if found := violations(module, path.read_text()):
+            wrong[".".join(module)] = found
+    assert wrong == {}
+
+
+def test_an_import_from_above_is_found_wherever_it_stands() -> None:
+    assert violations(("state", "store"), "def f():\n    from wcsup.pipeline import worker\n") == ["pipeline"]
+    assert violations(("kafka", "topics"), "from wcsup.kafka.broker import java\nimport wcsup.cli") == [
+        "cli",
+        "kafka.broker",
+    ]
+    assert violations(("state", "store"), "from wcsup import _core\nfrom wcsup.kafka import topics\nimport os") == []
