@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from wcsup.kafka import broker as embedded
-from wcsup.kafka.broker import ports, settings
+from wcsup import broker as embedded
+from wcsup.broker import ports, settings
 
 # The last of equal keys counts in a properties file, so these lines override those of the embedded broker.
 _MORE = """

@@ -29,10 +29,10 @@ from application import wait_for
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from wcsup.broker import jars, java, ports, readiness, settings, wire
+from wcsup.broker.process import Kafka, decisive
 from wcsup.config import Config
 from wcsup.kafka import clients
-from wcsup.kafka.broker import jars, java, ports, readiness, settings, wire
-from wcsup.kafka.broker.process import Kafka, decisive
 
 NODES = (1, 2, 3)
 

@@ -15,8 +15,8 @@ from disks import Disks
 from proxy import Proxy
 from shell import Shell
 
-from wcsup import logs
 from wcsup.config import Config
+from wcsup.process import logs
 
 # A shell's background jobs are born with SIGINT ignored, and so would be every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

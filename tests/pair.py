@@ -18,10 +18,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from proxy import Proxy
 
+from wcsup.broker import jars, java, ports, readiness, settings, wire
+from wcsup.broker.process import Kafka
 from wcsup.config import Config
 from wcsup.kafka import clients, topics
-from wcsup.kafka.broker import jars, java, ports, readiness, settings, wire
-from wcsup.kafka.broker.process import Kafka
 
 _START_SECONDS = 120.0
 _COORDINATOR = """

@@ -29,10 +29,10 @@ from confluent_kafka.admin._scram import (
     UserScramCredentialUpsertion,
 )
 
+from wcsup import broker as embedded
+from wcsup.broker import ports, settings
 from wcsup.config import Config
-from wcsup.kafka import broker as embedded
 from wcsup.kafka import clients
-from wcsup.kafka.broker import ports, settings
 
 USER, PASSWORD = "wcsup", "open-sesame-7"
 

@@ -6,13 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wcsup.kafka.broker import jars, java, maven
-from wcsup.kafka.broker.jars import Jar
-from wcsup.kafka.broker.locking import exclusive
+from wcsup.broker import jars, java, maven, pinned
+from wcsup.broker.locking import exclusive
+from wcsup.broker.pinned import Jar
 
 # The broker does without this one; what it needs itself is among the broker's.
 _JAR = Jar(
-    f"org.apache.kafka:kafka-tools:{jars.KAFKA_VERSION}",
+    f"org.apache.kafka:kafka-tools:{pinned.KAFKA_VERSION}",
     751_995,
     "4eb9a7fbfd63badfd8d1a677aa2d54b47b2b2d442ff7d68fd223972afea1954c",
 )

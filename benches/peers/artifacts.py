@@ -12,8 +12,8 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+from wcsup.broker import maven, pinned
 from wcsup.errors import ConfigurationError
-from wcsup.kafka.broker import jars, maven
 
 HERE = Path(__file__).parent
 FLINK, CONNECTOR, STREAMS, QUIX = "2.2.1", "5.0.0-2.2", "4.4.0", "3.28.1"
@@ -21,7 +21,7 @@ FLINK_SQL = "2.2.0"
 """Maven Central has no flink-table-planner-loader 2.2.1."""
 _FLINK_PARTS = ("streaming-java", "clients", "connector-base", "runtime", "core", "statebackend-rocksdb")
 _SQL_PARTS = ("table-api-java-bridge", "table-planner-loader", "table-runtime")
-# "!" keeps a jar's parent POM from managing the versions of the others (see wcsup.kafka.broker.jars).
+# "!" keeps a jar's parent POM from managing the versions of the others (see wcsup.broker.pinned).
 ROOTS = {
     "flink": (
         *(f"org.apache.flink:flink-{part}:{FLINK}" for part in _FLINK_PARTS),
@@ -133,10 +133,10 @@ def quix() -> Path:
     return python
 
 
-def _locked(name: str) -> list[jars.Jar]:
+def _locked(name: str) -> list[pinned.Jar]:
     lines = (HERE / name / "jars.lock").read_text().splitlines()
     fields = (line.split() for line in lines if line and not line.startswith("#"))
-    return [jars.Jar(coordinate, int(size), sha256) for coordinate, size, sha256 in fields]
+    return [pinned.Jar(coordinate, int(size), sha256) for coordinate, size, sha256 in fields]
 
 
 def _lock() -> None:

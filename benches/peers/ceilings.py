@@ -18,9 +18,9 @@ from rocksdict import Rdict, WriteBatch
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.garbage import collect_rarely
 from wcsup.kafka import clients, topics
 from wcsup.kafka.reader import Reader
+from wcsup.process.memory import collect_rarely
 
 Rates = dict[str, tuple[float, str]]
 

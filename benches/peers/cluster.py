@@ -12,8 +12,9 @@ from pathlib import Path
 from benches.peers.workloads import Truth
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
 
+from wcsup import broker
 from wcsup.config import Config
-from wcsup.kafka import broker, clients, topics
+from wcsup.kafka import clients, topics
 
 PARTITIONS = 12
 HERE = Path(__file__).parent

@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from wcsup import logs
 from wcsup.config import Config
 from wcsup.errors import WcsupError
+from wcsup.process import logs
 from wcsup.supervisor import Hooks, Lag, RunOptions, Snapshot, Task, Workers, run
 from wcsup.supervisor.autoscale import Scaling
 from wcsup.supervisor.policy import Policy

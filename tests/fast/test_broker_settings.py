@@ -17,12 +17,12 @@ import psutil
 import pytest
 from running import wait_for
 
+from wcsup import broker
+from wcsup.broker import jars, java, maven, pinned, ports, process, recovery, settings
+from wcsup.broker.process import Kafka, decisive
+from wcsup.broker.record import Record
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, UsageError
-from wcsup.kafka import broker
-from wcsup.kafka.broker import jars, java, maven, ports, process, recovery, settings
-from wcsup.kafka.broker.process import Kafka, decisive
-from wcsup.kafka.broker.record import Record
 
 JARS = {"org.example:one:1.0": b"first jar", "org.example:two:2.0": b"second jar" * 1000}
 
@@ -54,9 +54,9 @@ def test_a_heap_that_java_cannot_read_is_refused_before_anything_else(tmp_path: 
 
 
 def test_the_lock_pins_every_jar_and_names_no_address() -> None:
-    text = jars.LOCK.read_text()
-    locked = jars.locked()
-    assert f"org.apache.kafka:kafka_2.13:{jars.KAFKA_VERSION}" in {jar.coordinate for jar in locked}
+    text = pinned.LOCK.read_text()
+    locked = pinned.locked()
+    assert f"org.apache.kafka:kafka_2.13:{pinned.KAFKA_VERSION}" in {jar.coordinate for jar in locked}
     assert all(re.fullmatch(r"[\w.-]+:[\w.-]+:\d[\w.-]*", jar.coordinate) for jar in locked)
     assert all(re.fullmatch(r"[0-9a-f]{64}", jar.sha256) for jar in locked)
     assert len({jar.filename for jar in locked}) == len(locked)
@@ -70,7 +70,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lock = tmp_path / "jars.lock"
     lines = (f"{name} {len(jar)} {hashlib.sha256(jar).hexdigest()}" for name, jar in JARS.items())
     lock.write_text("\n".join(["# a comment", *lines, ""]))
-    monkeypatch.setattr(jars, "LOCK", lock)
+    monkeypatch.setattr(pinned, "LOCK", lock)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
     monkeypatch.setenv("JGO_CONFIG_FILE", str(tmp_path / "none"))
@@ -226,7 +226,7 @@ def test_who_has_a_taken_port_is_said() -> None:
 
 def test_another_process_with_the_brokers_number_is_not_the_broker(tmp_path: Path) -> None:
     # Given the record of a broker whose pid is ours by now
-    Record(port=1, version=jars.KAFKA_VERSION, started=0, pid=os.getpid()).write(tmp_path)
+    Record(port=1, version=pinned.KAFKA_VERSION, started=0, pid=os.getpid()).write(tmp_path)
     assert broker.status(tmp_path) is None
     assert broker.stop(tmp_path) is False
 
@@ -241,7 +241,7 @@ ctypes.CDLL(None).pthread_exit(None)
 def test_a_broker_is_present_until_its_last_thread_has_ended(tmp_path: Path) -> None:
     # Given a process that is a zombie, and has a thread that goes on
     with subprocess.Popen([sys.executable, "-c", _LEAVES_A_THREAD], stdin=subprocess.PIPE) as ending:
-        record = Record(port=1, version=jars.KAFKA_VERSION, started=0, pid=ending.pid)
+        record = Record(port=1, version=pinned.KAFKA_VERSION, started=0, pid=ending.pid)
         wait_for(lambda: psutil.Process(ending.pid).status() == psutil.STATUS_ZOMBIE)
         assert not record.alive(tmp_path)
         assert record.present(tmp_path)
@@ -262,7 +262,7 @@ def test_a_broker_that_becomes_a_zombie_while_it_is_looked_at_is_present(
     process.num_threads.return_value = 2
     monkeypatch.setattr(psutil, "Process", lambda _pid: process)
     # Then it still has its port
-    assert Record(port=1, version=jars.KAFKA_VERSION, started=0, pid=7).present(tmp_path)
+    assert Record(port=1, version=pinned.KAFKA_VERSION, started=0, pid=7).present(tmp_path)
 
 
 def test_data_of_a_newer_kafka_is_refused(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wcsup import prose
 from wcsup.config import Config
 from wcsup.errors import UsageError
-from wcsup.feed import BATCH_LINES, FeedJob, Pace, Progress
-from wcsup.sources import Refused, Splitter, Stop, chunks, size
+from wcsup.feeding import prose
+from wcsup.feeding.feed import BATCH_LINES, FeedJob, Pace, Progress
+from wcsup.feeding.sources import Refused, Splitter, Stop, chunks, size
 
 NEWLINES = st.binary(max_size=300) | st.lists(st.sampled_from([b"\n", b"a", b"\r", b"\x00", b"long line"])).map(
     b"".join

@@ -17,9 +17,9 @@ import pytest
 from running import wait_for
 from snapshots import worker
 
-from wcsup import logs
 from wcsup.errors import ConfigurationError, UsageError
 from wcsup.pipeline.report import Role
+from wcsup.process import logs
 from wcsup.supervisor import Lag
 from wcsup.supervisor.autoscale import Autoscaler, Load, Memory, Scaling
 from wcsup.supervisor.control import socket_path
@@ -364,7 +364,7 @@ def test_output_that_nobody_takes_does_not_hold_the_logger_up(tmp_path: Path) ->
 
 def test_flushing_writes_everything_before_a_hard_exit() -> None:
     code = (
-        "import logging, os, sys; from wcsup import logs; from pathlib import Path\n"
+        "import logging, os, sys; from wcsup.process import logs; from pathlib import Path\n"
         "logs.configure('map-0', 'json'); logs.enter('committing')\n"
         "for n in range(100): logging.getLogger('x').info('line %d', n)\n"
         "logs.flush(); os._exit(0)"

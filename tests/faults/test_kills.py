@@ -9,8 +9,8 @@ import pytest
 from application import Application, WorkerProcess, prose, wait_for
 from invariants import Witness, hold
 
-from wcsup.crash import POINTS
 from wcsup.pipeline.report import Role
+from wcsup.process.crash import POINTS
 
 ROUNDS = 12
 

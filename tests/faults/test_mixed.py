@@ -12,7 +12,7 @@ import pytest
 from application import Application, WorkerProcess, have_partitions, prose, stopped, wait_for
 from invariants import Witness, hold
 
-from wcsup.crash import POINTS
+from wcsup.process.crash import POINTS
 
 SHORT, LONG = 1.5, 30.0
 """Time-outs in seconds that a test waits for, and that it never reaches."""

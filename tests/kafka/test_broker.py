@@ -15,12 +15,12 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from wcsup import broker
+from wcsup.broker.process import OUTPUT
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
-from wcsup.kafka import broker
-from wcsup.kafka.broker.process import OUTPUT
 
-START = "import sys, pathlib, wcsup.kafka.broker as b; print(b.start(pathlib.Path(sys.argv[1])).pid)"
+START = "import sys, pathlib, wcsup.broker as b; print(b.start(pathlib.Path(sys.argv[1])).pid)"
 
 
 @pytest.fixture

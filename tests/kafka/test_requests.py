@@ -18,10 +18,10 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._scram import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 from confluent_kafka.cimpl import NewTopic
 
+from wcsup.broker import jars, java, ports, readiness, settings
+from wcsup.broker.process import Kafka
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
-from wcsup.kafka.broker import jars, java, ports, readiness, settings
-from wcsup.kafka.broker.process import Kafka
 from wcsup.kafka.hanging import OFFSETS, Examination, Hanging
 from wcsup.kafka.outcomes import STATES
 from wcsup.kafka.requests import Brokers, Layout, Open

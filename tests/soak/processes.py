@@ -11,8 +11,8 @@ from keeper import RESTARTED
 
 from soak.field import Field
 from soak.journal import Event
-from wcsup.crash import POINTS
 from wcsup.errors import ExitStatus
+from wcsup.process.crash import POINTS
 
 _REACH_SECONDS = 15.0
 """How long a worker may take to a step that it is to be stopped at; it may wait for lines, or a broker."""

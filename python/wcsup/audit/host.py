@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from wcsup import broker
 from wcsup.audit.checks import Check, Health
+from wcsup.broker import java
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, UsageError
-from wcsup.kafka import broker, clients, libraries
-from wcsup.kafka.broker import java
+from wcsup.kafka import clients, libraries
 from wcsup.state.directory import open_directory
 from wcsup.state.memory import host_memory, state_memory
 

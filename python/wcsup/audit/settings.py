@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from wcsup.audit.checks import Check
 from wcsup.audit.cluster import Cluster
 from wcsup.audit.commands import configure_brokers, configure_topics
-from wcsup.feed import GIVE_UP_SECONDS
+from wcsup.feeding.feed import GIVE_UP_SECONDS
 from wcsup.kafka import clients, topics
 from wcsup.observe.figures import size, span
 from wcsup.pipeline.records import LETTER_BYTES

@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from wcsup.cli.file import META_KEY
 from wcsup.errors import INTERRUPTED, ExitStatus, WcsupError
-from wcsup.garbage import collect_rarely
+from wcsup.process.memory import collect_rarely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

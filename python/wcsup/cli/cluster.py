@@ -21,7 +21,7 @@ def connect(config: Config, *, start: bool = True) -> Config:
                 f"nothing was counted yet: there is no embedded Kafka in {config.data}; start wcsup run, or name a "
                 "Kafka with --bootstrap-servers"
             )
-        from wcsup.kafka import broker
+        from wcsup import broker
 
         config = replace(config, bootstrap_servers=broker.ensure(config))
     clients.check_reachable(config)
@@ -30,7 +30,7 @@ def connect(config: Config, *, start: bool = True) -> Config:
 
 def embedded_has_data(config: Config) -> bool:
     """Tell whether an embedded broker was ever started here."""
-    from wcsup.kafka.broker.record import Record
+    from wcsup.broker.record import Record
 
     return Record.read(config.data) is not None
 

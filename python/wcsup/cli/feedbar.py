@@ -8,7 +8,7 @@ import click
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from wcsup.feed import Progress
+    from wcsup.feeding.feed import Progress
 
 
 class FeedBar:

@@ -8,10 +8,10 @@ from typing import Any, get_type_hints
 
 import click
 
-from wcsup import logs
 from wcsup.cli.values import Size
 from wcsup.config import Config
 from wcsup.errors import UsageError
+from wcsup.process import logs
 
 SHARED = ("bootstrap_servers", "app_id", "topic_prefix", "state_dir", "data_dir", "kafka_config")
 """What every command takes on its command line: where the application is."""

@@ -1,1 +1,1 @@
-"""Kafka: clients, topics, the kinds of failures, and the embedded broker."""
+"""Kafka as a client sees it: clients, topics, groups, transactions, and the kinds of failures."""

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from wcsup import logs
 from wcsup.errors import DiskError, ExitStatus, WcsupError
-from wcsup.garbage import collect_rarely
 from wcsup.kafka import libraries
 from wcsup.kafka.sighting import Sight, Sighting
 from wcsup.pipeline.report import Job, Report
 from wcsup.pipeline.worker import end, work
+from wcsup.process import logs
+from wcsup.process.memory import collect_rarely
 
 log = logging.getLogger("wcsup.worker")
 

@@ -7,7 +7,6 @@ from confluent_kafka.admin import AdminClient
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.crash import point
 from wcsup.errors import StoreBrokenError
 from wcsup.kafka.topics import Identity
 from wcsup.kafka.writer import Written
@@ -15,6 +14,7 @@ from wcsup.pipeline.letters import Letters
 from wcsup.pipeline.records import PACKED_BYTES, Letter, readable, top_record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox
+from wcsup.process.crash import point
 from wcsup.state.directory import StateDirectory
 from wcsup.state.partition import Partition
 from wcsup.state.restore import Committed, Restore

@@ -3,7 +3,7 @@
 A supervised worker is `python -m wcsup.pipeline`. Its first line of standard input is a `Job`, and those
 that follow are what the supervisor sees of topics and groups (`wcsup.kafka.sighting`); the end of the pipe
 means that the supervisor is gone. Reports go down the pipe whose descriptor the job names. Logs are JSON
-lines on standard error (see `wcsup.logs`).
+lines on standard error (see `wcsup.process.logs`).
 """
 
 import json

@@ -14,7 +14,6 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.crash import point
 from wcsup.errors import FencedError, RefusedError, RetryError
 from wcsup.kafka import clients, connection, failures, refusals
 from wcsup.kafka.failures import OF_A_LOGIN, Failure, classify, meaning
@@ -23,6 +22,7 @@ from wcsup.kafka.writer import Writer, Written
 from wcsup.pipeline.aside import Aside
 from wcsup.pipeline.records import Letter
 from wcsup.pipeline.settling import Settling
+from wcsup.process.crash import point
 
 log = logging.getLogger("wcsup.transaction")
 

@@ -15,11 +15,8 @@ from typing import NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from wcsup import logs
 from wcsup.config import Config
-from wcsup.crash import name_worker, point
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, FencedError, RefusedError, RetryError
-from wcsup.garbage import return_memory
 from wcsup.kafka import clients, failures, refusals, topics
 from wcsup.kafka.causes import CAUSES
 from wcsup.kafka.failures import Failure, classify
@@ -37,6 +34,9 @@ from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Report
 from wcsup.pipeline.stage import Stage
 from wcsup.pipeline.transaction import AbortedError, Transactions
 from wcsup.pipeline.trim import Trim
+from wcsup.process import logs
+from wcsup.process.crash import name_worker, point
+from wcsup.process.memory import return_memory
 from wcsup.state.directory import open_directory
 
 log = logging.getLogger("wcsup.worker")

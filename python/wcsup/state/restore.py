@@ -26,12 +26,12 @@ from confluent_kafka.admin import AdminClient
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.crash import point
 from wcsup.errors import RefusedError, RetryError, StoreBrokenError
 from wcsup.kafka import clients, failures, refusals, topics
 from wcsup.kafka.asking import Asking
 from wcsup.kafka.failures import Failure
 from wcsup.kafka.reader import Reader
+from wcsup.process.crash import point
 from wcsup.state.directory import StateDirectory
 from wcsup.state.memory import partition_memory
 from wcsup.state.pace import Pace

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Sequence
 
-from wcsup import logs
 from wcsup.pipeline.report import Report
+from wcsup.process import logs
 from wcsup.supervisor.policy import Clock
 
 log = logging.getLogger("wcsup.worker")

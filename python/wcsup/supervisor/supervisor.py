@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from wcsup import logs
 from wcsup.config import Config
 from wcsup.errors import ExitStatus, WcsupError
 from wcsup.kafka.sighting import Sighting
+from wcsup.process import logs
 from wcsup.supervisor import strangers
 from wcsup.supervisor.autoscale import Autoscaler, Scaling
 from wcsup.supervisor.control import ControlServer

@@ -50,7 +50,7 @@ def start(config: Config, port: int | None, heap: str) -> None:
     The first time its files (45 MB) are fetched from Maven Central. Where it runs already, its address is said.
     Further options for Java are taken from KAFKA_OPTS; the one in the example is for a broker under load for long.
     """
-    from wcsup.kafka import broker
+    from wcsup import broker
 
     running = broker.start(config.data, port=port, heap=heap)
     click.echo(f"Apache Kafka {running.version} serves at {running.bootstrap} (pid {running.pid})")
@@ -59,7 +59,7 @@ def start(config: Config, port: int | None, heap: str) -> None:
 @define("stop", offered=OFFERED, example="wcsup broker stop")
 def stop(config: Config) -> None:
     """Stop it; its data stays."""
-    from wcsup.kafka import broker
+    from wcsup import broker
 
     stopped = broker.stop(config.data)
     click.echo("stopped" if stopped else f"no broker runs in {config.data}")
@@ -69,7 +69,7 @@ def stop(config: Config) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(config: Config, as_json: bool) -> ExitStatus:
     """Say whether it runs and where; exit status 1 where it does not."""
-    from wcsup.kafka import broker
+    from wcsup import broker
 
     found = broker.status(config.data)
     if as_json:

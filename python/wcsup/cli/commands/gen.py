@@ -17,7 +17,7 @@ from wcsup.config import Config
 from wcsup.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from wcsup.sources import Stop
+    from wcsup.feeding.sources import Stop
 
 OWN_RATE = 1.0
 PATIENCE_SECONDS = 1.0
@@ -72,10 +72,10 @@ def command(
         rate = 0.0 if file else OWN_RATE
     quiet_clients()
 
-    from wcsup import prose
-    from wcsup.feed import Feeder
+    from wcsup.feeding import prose
+    from wcsup.feeding.feed import Feeder
+    from wcsup.feeding.sources import Stop, size
     from wcsup.kafka import application, rights
-    from wcsup.sources import Stop, size
 
     config = connect(config)
     application.prepare(config, rights.of_feed(config))

@@ -127,7 +127,7 @@ def command(
     they have. Counts stay in Kafka: the next wcsup run goes on where this one ended. Exit status 130 where it
     was to end when all is counted and was ended before.
     """
-    from wcsup.feed import FeedJob
+    from wcsup.feeding.feed import FeedJob
     from wcsup.kafka import application, rights
     from wcsup.kafka.lookout import Lookout
     from wcsup.kafka.sighting import Sight

@@ -45,7 +45,8 @@ def command(config: Config, as_json: bool) -> None:
 
 def _lags(config: Config) -> dict[str, float | None]:
     """Return what is left to count, asked from Kafka; nothing is known where it does not run or has no topics."""
-    from wcsup.kafka import broker, clients, progress
+    from wcsup import broker
+    from wcsup.kafka import clients, progress
 
     quiet_clients()
     unknown: dict[str, float | None] = {"lines_lag": None, "words_lag": None, "lines_retention_seconds": None}

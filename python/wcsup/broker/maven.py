@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from wcsup.broker.pinned import LOCK, ROOTS, Jar
 from wcsup.errors import BrokerUnreachableError, ConfigurationError
-from wcsup.kafka.broker.jars import LOCK, ROOTS, Jar
 
 try:
     import requests
@@ -62,7 +62,7 @@ def resolve_lock(roots: tuple[str, ...]) -> str:
     """Return a lock of every jar that `roots` need to run, as Maven resolves them."""
     context = MavenContext(timeout=_ANSWER_SECONDS)
     found, closure = context.resolver.resolve([context.create_dependency(root) for root in roots])
-    lines = ["# Written by `python -m wcsup.kafka.broker.maven`: coordinate, bytes, SHA-256."]
+    lines = ["# Written by `python -m wcsup.broker.maven`: coordinate, bytes, SHA-256."]
     for dependency in sorted([*found, *closure], key=lambda d: (d.groupId, d.artifactId)):
         content = dependency.artifact.resolve().read_bytes()
         coordinate = f"{dependency.groupId}:{dependency.artifactId}:{dependency.version}"

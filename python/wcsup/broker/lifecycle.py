@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from wcsup.broker import jars, java, pinned, ports, process, recovery, settings
+from wcsup.broker.locking import exclusive
+from wcsup.broker.process import Kafka
+from wcsup.broker.readiness import await_ready
+from wcsup.broker.record import Record, resolve
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, UsageError
-from wcsup.kafka.broker import jars, java, ports, process, recovery, settings
-from wcsup.kafka.broker.locking import exclusive
-from wcsup.kafka.broker.process import Kafka
-from wcsup.kafka.broker.readiness import await_ready
-from wcsup.kafka.broker.record import Record, resolve
 
 DEFAULT_HEAP = "512m"
 _START_SECONDS = 120.0
@@ -138,9 +138,9 @@ def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
     if recovery.was_killed(kafka):
         recovery.forget_killed(kafka)
     pid = process.spawn(kafka, port=chosen, heap=heap)
-    record = Record(port=chosen, version=jars.KAFKA_VERSION, started=time.time(), pid=pid)
+    record = Record(port=chosen, version=pinned.KAFKA_VERSION, started=time.time(), pid=pid)
     record.write(data)
-    with _shown(f"starting Apache Kafka {jars.KAFKA_VERSION}", quiet=quiet):
+    with _shown(f"starting Apache Kafka {pinned.KAFKA_VERSION}", quiet=quiet):
         serves = _serves(data, record)
     if not serves:
         record.stopped().write(data)  # said here: to the next start it is no crash
@@ -170,9 +170,9 @@ def _choose_port(wanted: int | None, last: Record | None, notes: list[str]) -> i
 
 def _check_version(data: Path, last: Record | None) -> None:
     """Refuse data that a newer Kafka may have written in a way that this one doesn't know."""
-    if last and _numbers(last.version) > _numbers(jars.KAFKA_VERSION):
+    if last and _numbers(last.version) > _numbers(pinned.KAFKA_VERSION):
         raise ConfigurationError(
-            f"{data} was used by Kafka {last.version}, this is {jars.KAFKA_VERSION}: choose another --data-dir"
+            f"{data} was used by Kafka {last.version}, this is {pinned.KAFKA_VERSION}: choose another --data-dir"
         )
 
 

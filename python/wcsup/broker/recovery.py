@@ -16,10 +16,10 @@ import signal
 import subprocess
 import time
 
+from wcsup.broker import ports, process, settings, wire
+from wcsup.broker.process import Kafka
+from wcsup.broker.readiness import await_step
 from wcsup.errors import BrokerUnreachableError
-from wcsup.kafka.broker import ports, process, settings, wire
-from wcsup.kafka.broker.process import Kafka
-from wcsup.kafka.broker.readiness import await_step
 
 _SECONDS = 60.0
 _ENDING_SECONDS = 10.0

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import psutil
 
+from wcsup.broker import archive, ports, settings
+from wcsup.broker.java import Java
+from wcsup.broker.record import PROPERTIES
 from wcsup.errors import ConfigurationError, UsageError
-from wcsup.kafka.broker import archive, ports, settings
-from wcsup.kafka.broker.java import Java
-from wcsup.kafka.broker.record import PROPERTIES
 
 OUTPUT = "broker.out"
 """What the Java runtime itself prints, under the data directory; the broker writes `settings.LOG_FILE`."""

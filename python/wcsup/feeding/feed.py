@@ -13,14 +13,14 @@ from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from wcsup import logs
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, RetryError, WcsupError
+from wcsup.feeding.sources import Refused, Splitter, Stop, chunks, name, size
 from wcsup.kafka import clients, failures, refusals, topics
 from wcsup.kafka.failures import Failure
 from wcsup.kafka.refusals import About
 from wcsup.kafka.rights import Right
-from wcsup.sources import Refused, Splitter, Stop, chunks, name, size
+from wcsup.process import logs
 
 log = logging.getLogger("wcsup.feed")
 
@@ -282,7 +282,7 @@ class FeedJob:
     def command(self) -> tuple[str, ...]:
         """Return the command line of the child; each file is an argument, since the length of one is limited."""
         return (
-            *(sys.executable, "-m", "wcsup.feed"),
+            *(sys.executable, "-m", "wcsup.feeding.feed"),
             *(self.config.to_json(), str(self.rate), self.log_level),
             *self.files,
         )

@@ -4,6 +4,6 @@
 directory, not to the process that started it, and outlives it.
 """
 
-from wcsup.kafka.broker.lifecycle import DEFAULT_HEAP, Broker, ensure, start, status, stop
+from wcsup.broker.lifecycle import DEFAULT_HEAP, Broker, ensure, start, status, stop
 
 __all__ = ["DEFAULT_HEAP", "Broker", "ensure", "start", "status", "stop"]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from wcsup.kafka.broker import wire
+from wcsup.broker import wire
 
 _PAUSE = 0.02
 

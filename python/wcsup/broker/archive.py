@@ -12,9 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wcsup.kafka.broker import jars
-from wcsup.kafka.broker.java import Java
-from wcsup.kafka.broker.locking import exclusive
+from wcsup.broker import jars, pinned
+from wcsup.broker.java import Java
+from wcsup.broker.locking import exclusive
 
 CLASS_LIST = "classes.list"
 """Under the data directory, until the archive is made of it."""
@@ -56,7 +56,7 @@ def make() -> None:
         f"-XX:SharedArchiveFile={new}",
         "-XX:+UseG1GC",
         "-cp",
-        ":".join(str(archive.parent / jar.filename) for jar in jars.locked()),
+        ":".join(str(archive.parent / jar.filename) for jar in pinned.locked()),
     ]
     with exclusive(archive.with_suffix(".lock")):
         if not archive.exists() and subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0:
