@@ -11,6 +11,7 @@ from typing import IO
 from benches.peers import artifacts
 from benches.peers.cluster import Cluster, Input, Stages
 
+from wcsup.kafka import application
 from wcsup.pipeline.report import Job
 
 HERE = Path(__file__).parent
@@ -74,6 +75,9 @@ def _wcsup(run: Run, output: IO[bytes]) -> list[subprocess.Popen[bytes]]:
 
 def _bare(run: Run, output: IO[bytes]) -> list[subprocess.Popen[bytes]]:
     config = run.cluster.config(run.given.prefix, run.name)
+    application.prepare(
+        config
+    )  # as `wcsup run` does: the topics are claimed, and the positions of their input recorded
     workers = []
     for role in ("map", "reduce"):
         worker = subprocess.Popen(
