@@ -1,9 +1,11 @@
 """The file of a closed store's resident totals: what its next opening takes from it, and when it takes nothing."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from totals import totals
@@ -125,6 +127,14 @@ def test_a_disk_that_does_not_take_it_is_no_error(path: Path, caplog: pytest.Log
     with opened(path) as partition:
         assert known(partition) == (0, False)
     assert "can't be used" in caplog.text
+
+
+def test_a_disk_that_is_nearly_full_is_left_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(path) as partition:
+        free = SimpleNamespace(free=10 * partition.totals.memory - 1)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: free)
+        partition.close(keep=True)
+    assert not file(path).exists()
 
 
 def test_a_store_of_another_stamp_is_not_asked_for_it(path: Path) -> None:

@@ -5,6 +5,7 @@ written since, as by an older wcsup, it says nothing, nor does a damaged file.
 """
 
 import logging
+import shutil
 import struct
 import zlib
 from contextlib import suppress
@@ -20,11 +21,16 @@ _HEAD = struct.Struct("<8siiI")
 _FORM = b"wcsup 1\n"
 _FEW = 10_000
 """Fewer words than this are scanned as soon as a file is read."""
+_ROOM = 10
+"""How many times the size of the file has to be free: other stores need the disk more."""
 
 
 def save(store: Path, stamp: bytes, totals: _core.State) -> None:
     """Write the resident totals of a store whose stamp this is. A disk that does not take them is no error."""
     if totals.resident < _FEW:
+        return
+    if shutil.disk_usage(store).free < _ROOM * totals.memory:
+        log.info("the totals in memory of store %s are not kept: its disk is nearly full", store)
         return
     frontier, packed = totals.frontier, totals.packed()
     told = stamp + (frontier or b"")
