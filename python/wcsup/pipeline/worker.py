@@ -21,14 +21,15 @@ from wcsup.kafka import clients, failures, refusals, topics
 from wcsup.kafka.causes import CAUSES
 from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.ownership import Orphans, Owners
-from wcsup.kafka.reader import POLL_BYTES
 from wcsup.kafka.rights import Right
 from wcsup.kafka.sighting import Sight
 from wcsup.kafka.watch import Watch, gone
+from wcsup.pipeline.fencing import Fenced, has_successor
 from wcsup.pipeline.holdup import Holdup
 from wcsup.pipeline.login import Login
 from wcsup.pipeline.mapper import Mapper
 from wcsup.pipeline.offsets import Offsets
+from wcsup.pipeline.pacing import Pacing, is_light
 from wcsup.pipeline.patience import Doing, Patience
 from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Report
 from wcsup.pipeline.stage import Stage
@@ -45,15 +46,6 @@ IDLE_SECONDS = 0.1
 """How long one turn waits for input."""
 SHORT_SECONDS = 0.005
 """How long one turn waits where something else is to be done soon."""
-FIRST_BYTES = 64 << 10
-"""About the most bytes of a worker's first batch, whose words may all have to be looked up: it is soon to be seen."""
-LIGHT_RECORDS = 5_000
-LIGHT_BYTES = 512 << 10
-"""A batch of no more than this, when its stage's pause is over, is of a light load: it is committed at once."""
-DRY_SECONDS = 0.03
-"""How long after its last record a larger batch is committed: a backlog's fetches come with less than that between."""
-QUIET_SECONDS = 0.2
-"""How long after the last commit work without new input is committed: an end past control records, top words."""
 REPORT_SECONDS = 0.5
 WAKE_SECONDS = 0.05
 """How often librdkafka's main thread is woken at most; while a rebalance is under way it sends no heartbeat."""
@@ -86,7 +78,7 @@ class Worker:
         self._config: Config = job.config
         self._send = send
         self._report = Report()
-        self._sent = self._ask_until = self._last_record = self._woken = self._stood_at = 0.0
+        self._sent = self._ask_until = self._woken = self._stood_at = 0.0
         self._drain_since: float | None = None
         """When it was asked to end."""
         self._leaving = False
@@ -95,11 +87,8 @@ class Worker:
         self._opening: set[int] = set()
         self._seeking: dict[int, tuple[int, float]] = {}
         """Opened partitions that are yet to be sought: the offset, and since when."""
-        self._joined = self._member = self._replaced = self._has_counted = False
+        self._joined = self._member = self._replaced = False
         self._aborts_in_row = 0
-        self._last_commit = time.monotonic()
-        self._light_from = 0.0
-        """When a light batch is due."""
         self._asked_at = self._group_refused_at = 0.0
         """When it was asked last whether what was refused is refused still, and when the group told of a refusal."""
         self._reset = False
@@ -125,6 +114,7 @@ class Worker:
             self._stage, group = Reducer(config, directory, admin, identity), config.reduce_group
             self._watch = Watch(config, identity, ["words", "counts", "positions"], sight)
             self._trim = Trim(admin, config.topic("words"))
+        self._pacing = Pacing(config.commit_interval, self._stage.pause_seconds)
         self._topic = config.topic(self._stage.input)
         self._offsets = Offsets(config, admin, self._stage.input, identity)
         self._about = replace(refusals.of_role(config, job.role), topic=self._topic)
@@ -179,7 +169,13 @@ class Worker:
 
     def _go_on(self, fenced: FencedError) -> None:
         """Go on where nobody else has the name, with a new producer or as a new member; raise `fenced` otherwise."""
-        if self._has_successor():
+        static = self._config.group_protocol == "classic"
+        if has_successor(
+            Fenced(self._joined, self._replaced, self._transactions.overdue, static),
+            claimed=self._claim.holds,
+            superseded=self._superseded,
+            member_is_fenced=self._member_is_fenced,
+        ):
             raise fenced
         log.warning(
             "fenced by the time-out of a transaction, a broker's restart or a late request of its own, since nobody "
@@ -200,22 +196,11 @@ class Worker:
         self._enter(Phase.JOINING)
         self._join()
 
-    def _has_successor(self) -> bool:
-        """Return whether another process has this one's name, as far as can be known.
+    def _superseded(self) -> bool:
+        return self._transactions.superseded(self._topic, self._consumer.consumer_group_metadata())
 
-        A process that takes over fences both the producer and the group's member. One of the two alone may be fenced by
-        a request of this very process that was late, by Kafka's own time-out of a transaction, or by a broker's
-        restart; so each verdict is held against the other. Where a transaction was overdue both may be fenced for that,
-        and the state directory tells. (KIP-848 refuses the new member instead.)
-        """
-        if not self._joined:
-            return True
-        overdue = self._transactions.overdue
-        both = not (overdue and self._claim.holds())
-        if self._config.group_protocol == "consumer" or (self._replaced and overdue):
-            return both
-        if self._replaced:
-            return self._transactions.superseded(self._topic, self._consumer.consumer_group_metadata())
+    def _member_is_fenced(self) -> bool:
+        """Return whether its member of the group is fenced, which is heard within half a session."""
         self._stage.clear()  # callbacks have nothing to commit any more
         deadline = time.monotonic() + max(1.0, self._config.session_timeout / 2)
         while time.monotonic() < deadline:
@@ -223,7 +208,7 @@ class Worker:
             message = self._consumer.poll(IDLE_SECONDS)
             error = None if message is None else message.error()
             if error is not None and classify(error) is Failure.FENCED:
-                return both
+                return True
         return False
 
     def drain(self, *, leave: bool = False) -> None:
@@ -278,7 +263,7 @@ class Worker:
             self._rewind()  # opening them anew finds out why
         if self._opening:
             self._open()
-        if self._due(dry):
+        if self._pacing.is_due(self._stage, dry=dry, idle_work=self._idle_work):
             if self._transactions.started or self._start():
                 self._commit()
             else:
@@ -352,20 +337,20 @@ class Worker:
         """Hand what the consumer has to the stage; return whether it had nothing."""
         wait = SHORT_SECONDS if self._opening or self._stage.taken else IDLE_SECONDS
         first = not self._stage.taken
-        if not first and self._light():
+        if not first and is_light(self._stage):
             # The consumer gathers what comes until the commit: one wake-up for all of it instead of one for each.
-            time.sleep(max(0.0, self._light_from - time.monotonic()))
+            time.sleep(self._pacing.until_light())
             wait = 0
         if not self._read(max(0.0, min(wait, self._until_heartbeat()))):
             return True
-        if first and self._stage.gather_seconds and self._light() and time.monotonic() >= self._light_from:
+        if first and self._stage.gather_seconds and is_light(self._stage) and not self._pacing.until_light():
             time.sleep(self._stage.gather_seconds)
             self._read(0)
         return False
 
     def _read(self, seconds: float) -> bool:
         """Hand what the consumer has within so long to the stage; return whether there were records."""
-        notices = self._reader.read(seconds, size=POLL_BYTES if self._has_counted else FIRST_BYTES)
+        notices = self._reader.read(seconds, size=self._pacing.bytes_to_read)
         if self._deferred is not None:
             raise self._deferred
         for error, _ in notices:
@@ -375,11 +360,8 @@ class Worker:
         if self._stage.taken == before:
             return False
         self._patience.passed(Doing.INPUT)
-        self._last_record = time.monotonic()
+        self._pacing.read()
         return True
-
-    def _light(self) -> bool:
-        return self._stage.taken <= LIGHT_RECORDS and self._stage.taken_bytes <= LIGHT_BYTES
 
     def _judge(self, error: KafkaError) -> None:
         if error.code() == KafkaError._PARTITION_EOF:
@@ -413,15 +395,8 @@ class Worker:
                 self._group_refused_at = time.monotonic()
             self._patience.refused(doing, refused)
 
-    def _due(self, dry: bool) -> bool:
-        stage, now = self._stage, time.monotonic()
-        since = now - self._last_commit
-        if stage.taken:
-            first = not self._has_counted  # of a backlog, too, something is soon to be seen
-            light, ended = self._light() and now >= self._light_from, now - self._last_record > DRY_SECONDS
-            return first or light or ended or stage.full or since >= self._config.commit_interval
-        idle_work = self._offsets.owed or stage.idle_work() or bool(stage.offsets())
-        return dry and since >= QUIET_SECONDS and idle_work
+    def _idle_work(self) -> bool:
+        return self._offsets.owed or self._stage.idle_work() or bool(self._stage.offsets())
 
     def _commit(self, *, last: bool = False) -> None:
         stage = self._stage
@@ -433,7 +408,7 @@ class Worker:
         outbox.offsets = self._offsets.of_group(due)
         records = self._offsets.records(due, self._owned)
         outbox.records = chain(outbox.records, [(self._config.topic("positions"), records)])
-        counters, taken = self._report.counters, stage.taken
+        counters, taken, counted = self._report.counters, stage.taken, False
         try:
             metadata = self._consumer.consumer_group_metadata()
             self._watch.confirm(self._wait_on)
@@ -449,12 +424,11 @@ class Worker:
             self._patience.committed()
             self._aborts_in_row = 0
             self._offsets.committed(due)
-            self._has_counted |= taken > 0
+            counted = taken > 0
             counters.commits += 1
             counters.batch_records.observe(taken)
             counters.commit_seconds += time.monotonic() - began
-        self._last_commit = time.monotonic()
-        self._light_from = began + self._stage.pause_seconds
+        self._pacing.ended(began, counted=counted)
         self._enter(Phase.RESTORING if self._opening else Phase.RUNNING)
 
     def _rewind(self) -> None:
