@@ -36,7 +36,7 @@ soak-supervisor: export KILLS := $(or $(KILLS),1000)
 soak-supervisor: .stamps/build
 	$(BIN)/python -m pytest -s tests/faults/test_supervised_kills.py
 
-# What a supervisor asks of Kafka in a week, at once, and what that leaves in its memory. Takes half an hour.
+# What a supervisor asks of Kafka in a week, at once, and what that leaves in its memory. Takes some minutes.
 soak-lookout: export LOOKS := $(or $(LOOKS),604800)
 soak-lookout: .stamps/build
 	$(BIN)/python -m pytest -s --timeout 0 tests/kafka/test_lookout.py -k week
