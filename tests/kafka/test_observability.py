@@ -80,7 +80,13 @@ def test_metrics_agree_with_a_recount_and_outlive_workers(wcsup: Shell) -> None:
         lambda: site.metrics()["wcsup_restarts_total reason=killed"] == 3 and site.ready,
     )
     wcsup.application.feed([b"one more"])
-    wait_for("it is counted", lambda: site.metrics()["wcsup_words_total"] == expected.total() + 2)
+    wait_for(
+        "it is counted, and both roles have reported it",
+        lambda: (
+            (now := site.metrics())["wcsup_words_total"] == expected.total() + 2
+            and now["wcsup_lines_total"] > found["wcsup_lines_total"]
+        ),
+    )
     after = site.metrics()
     fallen = {
         name: (value, after.get(name))
