@@ -208,6 +208,7 @@ class Worker:
             message = self._consumer.poll(IDLE_SECONDS)
             error = None if message is None else message.error()
             if error is not None and classify(error) is Failure.FENCED:
+                self._replaced = True
                 return True
         return False
 
