@@ -52,8 +52,13 @@ def test_metrics_agree_with_a_recount_and_outlive_workers(wcsup: Shell) -> None:
         assert commits == found[f"wcsup_batch_records_count role={role}"] > 0
         assert commits == found[f"wcsup_commit_duration_seconds_count role={role}"]
         assert found[f"wcsup_batch_records_sum role={role}"] == found[f"wcsup_input_records_total role={role}"]
+        # A second member that joins in the middle of a commit has its offsets refused: some steps are done twice then.
+        aborts = sum(
+            count for name, count in found.items() if name.startswith("wcsup_aborts_total") and f"role={role}" in name
+        )
         for step in ("produce", "offsets", "commit", "store"):
-            assert found[f"wcsup_commit_step_duration_seconds_count role={role} step={step}"] == commits
+            done = found[f"wcsup_commit_step_duration_seconds_count role={role} step={step}"]
+            assert commits <= done <= commits + (aborts if step in {"produce", "offsets"} else 0)
     for slot in ("role=map slot=map-0", "role=map slot=map-1", "role=reduce slot=reduce-0"):
         assert found[f"wcsup_worker_ready {slot}"] == 1
         assert found[f"wcsup_worker_state {slot} state=running"] == 1
