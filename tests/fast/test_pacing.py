@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
+from clocks import Clock
 
 from wcsup.kafka.reader import POLL_BYTES
 from wcsup.pipeline.pacing import (
@@ -29,16 +30,6 @@ class Batch:
 
 LIGHT = Batch(LIGHT_RECORDS, LIGHT_BYTES)
 LARGE = Batch(LIGHT_RECORDS + 1, LIGHT_BYTES)
-
-
-class Clock:
-    """A clock that stands until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,19 +3,10 @@
 import logging
 
 import pytest
+from clocks import Clock
 
 from wcsup.errors import RefusedError, RetryError
 from wcsup.pipeline.patience import ABORTED_SECONDS, REFUSED_SECONDS, Doing, Patience
-
-
-class Clock:
-    """A clock that stands until it is set forward."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ QUIET_SECONDS = 0.2
 
 
 class Batch(Protocol):
-    """What is asked of a batch; a stage tells it of its own."""
+    """How large a batch is; a stage tells it of its own."""
 
     @property
     def taken(self) -> int:
@@ -31,11 +31,11 @@ class Batch(Protocol):
 
     @property
     def taken_bytes(self) -> int:
-        """Their bytes."""
+        """Bytes of the records in the batch."""
 
     @property
     def full(self) -> bool:
-        """Whether it is at its bound."""
+        """Whether the batch is at its bound and should be committed."""
 
 
 def is_light(batch: Batch) -> bool:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wcsup import _core
 from wcsup.kafka.writer import Written
+from wcsup.pipeline.pacing import Batch
 from wcsup.pipeline.report import Report
 from wcsup.pipeline.transaction import Outbox
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from wcsup.state.restore import Committed
 
 
-class Stage(Protocol):
+class Stage(Batch, Protocol):
     """One step of the pipeline: takes records of its input in, gives what one commit writes."""
 
     input: str
@@ -42,18 +43,6 @@ class Stage(Protocol):
 
     def add(self, inbox: _core.Inbox) -> None:
         """Take in what an inbox has."""
-
-    @property
-    def taken(self) -> int:
-        """Records in the batch."""
-
-    @property
-    def taken_bytes(self) -> int:
-        """Bytes of the records in the batch."""
-
-    @property
-    def full(self) -> bool:
-        """Whether the batch is at its bound and should be committed."""
 
     def offsets(self) -> list[tuple[int, int]]:
         """Return (partition, next offset) of what moved since the last commit."""
