@@ -4,7 +4,7 @@ Which it does: these tests would notice a Kafka that does not (`lose_markers` ha
 """
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -47,30 +47,49 @@ def application(pair: Pair, tmp_path: Path) -> Iterator[Application]:
     under_test.stop()
 
 
+def paragraph(lines: int, seed: int) -> list[bytes]:
+    """Return lines of prose, the second half of them in one line."""
+    text = prose(lines, seed)
+    return [*text[: lines // 2], b" ".join(text[lines // 2 :])]
+
+
 def prepare(application: Application, role: Role, lines: list[bytes]) -> None:
-    """Have some lines counted, and input for a worker of this role of the others; nobody else is at work then."""
-    half = len(lines) // 2
-    application.feed(lines[:half])
+    """Have all lines but the last one counted, and input of that one for a worker of this role, alone at work then.
+
+    One line is one batch: the transaction of a second one would end what hangs of the first one, if begun in time.
+    """
+    application.feed(lines[:-1])
     mapper, reducer = application.start("map"), application.start("reduce")
     application.wait_counted()
     reducer.drain()
     if role == "map":
         mapper.drain()
-    application.feed(lines[half:])
+    application.feed(lines[-1:])
     if role == "reduce":
         wait_for("all lines are mapped", lambda: application.lag().lines == 0)
         mapper.drain()
 
 
 def lose_markers(
-    pair: Pair, application: Application, role: Role, *, dies: bool = True, commit: bool = True
+    pair: Pair,
+    application: Application,
+    role: Role,
+    *,
+    dies: bool = True,
+    commit: bool = True,
+    next_lines: Sequence[bytes] = (),
 ) -> WorkerProcess:
-    """Start a worker; when its first transaction is decided, kill its partitions' node before they are told of it."""
-    config, name = application.config, name_of(application, role)
-    # Where it is not to die it keeps its membership for longer than a node takes to come back on a busy machine.
-    patience: dict[str, Any] = {} if dies else {"session_timeout": 60.0}
+    """Start a worker; when its first transaction is decided, kill its partitions' node before they are told of it.
+
+    `next_lines` are there for the transaction after it.
+    """
+    name = name_of(application, role)
+    # Where it is not to die it keeps its membership, and its next transaction, for longer than a node takes to come
+    # back on a busy machine.
+    patience: dict[str, Any] = {} if dies else {"session_timeout": 60.0, "transaction_timeout": 60.0}
     worker = application.start(role, crash="stop:after-send-offsets", **patience)
     wait_for("a transaction is about to be committed", lambda: stopped(worker))
+    application.feed(next_lines)
     lost = pair.proxy.refuse_requests(Api.WRITE_TXN_MARKERS)
     if commit:
         worker.signal(signal.SIGCONT)
@@ -82,8 +101,8 @@ def lose_markers(
     if dies:
         worker.kill()
     pair.partitions.kill()
-    with closing(Examination(config)) as examination:
-        wait_for("Kafka drops the markers", lambda: examination.decided(name))
+    # Its next one may be under way at once.
+    wait_for("Kafka drops the markers", lambda: not state(application, name).startswith("Prepare"))
     pair.proxy.disarm(lost)
     pair.revive()
     return worker
@@ -143,7 +162,7 @@ def has_leaders(application: Application) -> bool:
 def test_a_commit_that_hangs_is_ended_by_the_next_process(
     pair: Pair, application: Application, seed: int, role: Role
 ) -> None:
-    lines = prose(500, seed)
+    lines = paragraph(500, seed)
     prepare(application, role, lines)
     lose_markers(pair, application, role)
     found = hanging(application)
@@ -164,7 +183,7 @@ def test_a_commit_that_hangs_is_ended_by_its_own_process(
     pair: Pair, application: Application, seed: int, role: Role
 ) -> None:
     """Without input, too: others wait for it."""
-    lines = prose(500, seed)
+    lines = paragraph(500, seed)
     prepare(application, role, lines)
 
     worker = lose_markers(pair, application, role, dies=False)
@@ -175,8 +194,22 @@ def test_a_commit_that_hangs_is_ended_by_its_own_process(
     assert not worker.report.counters.aborts
 
 
+def test_a_commit_that_hangs_may_be_ended_by_the_commit_that_follows(
+    pair: Pair, application: Application, seed: int
+) -> None:
+    """The next transaction may begin before its worker hears of the broken connection; its markers are commits, too."""
+    lines, more = paragraph(500, seed), prose(2_000, seed + 1)
+    prepare(application, "map", lines)
+
+    worker = lose_markers(pair, application, "map", dies=False, next_lines=more)
+
+    wait_for("nothing hangs", lambda: not hanging(application))
+    finish(application, lines + more, "map")
+    assert not worker.report.counters.aborts
+
+
 def test_an_abort_that_hangs_stays_an_abort(pair: Pair, application: Application, seed: int) -> None:
-    lines = prose(500, seed)
+    lines = paragraph(500, seed)
     prepare(application, "reduce", lines)
     lose_markers(pair, application, "reduce", commit=False)
     assert {one.commit for one in hanging(application)} == {False}
@@ -190,7 +223,7 @@ def test_an_abort_that_hangs_stays_an_abort(pair: Pair, application: Application
 
 def test_the_next_transaction_does_not_end_what_hangs(pair: Pair, application: Application, seed: int) -> None:
     """The marker of its commit would have an aborted batch counted, which it counts itself."""
-    lines = prose(500, seed)
+    lines = paragraph(500, seed)
     prepare(application, "map", lines)
     lose_markers(pair, application, "map", commit=False)
 
@@ -207,7 +240,7 @@ def test_what_hangs_of_a_name_that_is_gone_is_ended_by_who_waits_for_it(
     pair: Pair, application: Application, seed: int, waits: Role
 ) -> None:
     """A mapper waits for an offset, and a reducer for words."""
-    lines = prose(500, seed)
+    lines = paragraph(500, seed)
     prepare(application, "map", lines)
     lose_markers(pair, application, "map")
 
@@ -221,7 +254,7 @@ def test_what_hangs_of_a_name_that_is_gone_is_ended_by_who_waits_for_it(
 def test_the_doctor_names_what_hangs_and_what_ends_it(
     pair: Pair, application: Application, seed: int, tmp_path: Path
 ) -> None:
-    lines = prose(500, seed)
+    lines = paragraph(500, seed)
     prepare(application, "map", lines)
     lose_markers(pair, application, "map")
     config, wcsup = application.config, Shell(application.config, tmp_path)

@@ -33,9 +33,9 @@ _SLICE_SECONDS = 1.0
 """How long a call that goes on in the background is waited for before the worker says that it is alive."""
 _OFFSETS_SECONDS = 5.0
 """How much longer than a transaction may last the call may take that sends its offsets: Kafka has aborted it then."""
-_BREAK_SECONDS = 2.0
-"""How long the call that sends offsets takes, though brokers answer, until connections are broken for it; twice as long
-then until they are broken again."""
+_BREAK_SECONDS, _BREAK_AGAIN_SECONDS = 2.0, 4.0
+"""How long the call that sends offsets takes, though brokers answer, until connections are broken for it, and how long
+then until they are broken again: each time helps that a coordinator can be found within a second of."""
 _SAY_SECONDS, _SAY_AGAIN_SECONDS = 10.0, 60.0
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
@@ -436,7 +436,7 @@ class Transactions:
                 text = "the offsets are not sent though brokers answer: a new producer sends them"
                 raise AbortedError(KafkaError(KafkaError._WAIT_COORD, text))
             if waited > break_at:
-                break_at *= 2
+                break_at += _BREAK_AGAIN_SECONDS
                 log.info("offsets wait though brokers answer: connecting anew, so that their coordinator is looked for")
                 connection.break_all()
             self._alive()
