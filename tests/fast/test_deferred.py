@@ -6,7 +6,7 @@ import sys
 _SCRIPT = """
 import sys
 import wcsup.cli
-import wcsup.pipeline.worker
+import wcsup.pipeline.process
 assert "asyncio.events" not in sys.modules, "a worker loads it"
 import asyncio
 import asyncio.subprocess

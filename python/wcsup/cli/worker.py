@@ -21,8 +21,8 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
 
     def run(config: Config, slot: str, log: Logging) -> ExitStatus:
         from wcsup.kafka import application, libraries, rights
+        from wcsup.pipeline.process import end, work
         from wcsup.pipeline.report import Job
-        from wcsup.pipeline.worker import end, work
 
         libraries.separate_heap()
         # `map-0` is how logs and status call slot 0 of the mappers.

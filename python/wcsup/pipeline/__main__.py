@@ -13,8 +13,8 @@ from typing import NoReturn
 from wcsup.errors import DiskError, ExitStatus, WcsupError
 from wcsup.kafka import libraries
 from wcsup.kafka.sighting import Sight, Sighting
+from wcsup.pipeline.process import end, work
 from wcsup.pipeline.report import Job, Report
-from wcsup.pipeline.worker import end, work
 from wcsup.process import logs
 from wcsup.process.memory import collect_rarely
 

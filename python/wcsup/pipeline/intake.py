@@ -1,0 +1,140 @@
+"""How a worker reads its input: how long it waits, and what it makes of what the consumer is told."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from wcsup.config import Config
+from wcsup.errors import FencedError, RetryError
+from wcsup.kafka import failures, refusals
+from wcsup.kafka.causes import CAUSES
+from wcsup.kafka.failures import Failure, classify
+from wcsup.kafka.refusals import About
+from wcsup.kafka.rights import Right
+from wcsup.kafka.watch import gone
+from wcsup.pipeline.membership import Membership
+from wcsup.pipeline.pacing import Pacing, is_light
+from wcsup.pipeline.patience import Doing, Patience
+from wcsup.pipeline.stage import Stage
+
+log = logging.getLogger("wcsup.intake")
+
+IDLE_SECONDS = 0.1
+"""How long a read waits for input."""
+SHORT_SECONDS = 0.005
+"""How long it waits where something else is to be done soon."""
+GROUP_SECONDS = 5.0
+"""How long a group has to be silent until it is asked whether it refuses its offsets still."""
+
+
+class Intake:
+    """What comes from the consumer: records for the stage, and errors."""
+
+    def __init__(
+        self,
+        config: Config,
+        stage: Stage,
+        membership: Membership,
+        pacing: Pacing,
+        *,
+        patience: Patience,
+        about: About,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`about` has the group, and the rights that reading takes."""
+        self._config, self._stage, self._membership = config, stage, membership
+        self._pacing, self._patience, self._clock, self._sleep = pacing, patience, clock, sleep
+        self._topic = config.topic(stage.input)
+        self._about = replace(about, topic=self._topic)
+        self._group_refused_at = 0.0
+        """When the group told of a refusal last."""
+
+    def read(self) -> bool:
+        """Hand what the consumer has to the stage; return whether it had nothing.
+
+        Raises what a rebalance raised, and what an error of the consumer means.
+        """
+        self._membership.wake()
+        wait = SHORT_SECONDS if self._membership.opening or self._stage.taken else IDLE_SECONDS
+        first = not self._stage.taken
+        if not first and is_light(self._stage):
+            # The consumer gathers what comes until the commit: one wake-up for all of it instead of one for each.
+            self._sleep(self._pacing.until_light())
+            wait = 0
+        if not self._take(max(0.0, min(wait, self._membership.until_heartbeat()))):
+            return True
+        if first and self._stage.gather_seconds and is_light(self._stage) and not self._pacing.until_light():
+            self._sleep(self._stage.gather_seconds)
+            self._take(0)
+        return False
+
+    def _take(self, seconds: float) -> bool:
+        """Hand what the consumer has within so long to the stage; return whether there were records."""
+        reader = self._membership.reader
+        notices = reader.read(seconds, size=self._pacing.bytes_to_read)
+        self._membership.raise_deferred()
+        for error, _ in notices:
+            self._judge(error)
+        before = self._stage.taken
+        self._stage.add(reader.inbox)
+        if self._stage.taken == before:
+            return False
+        self._patience.passed(Doing.INPUT)
+        self._pacing.read()
+        return True
+
+    def _judge(self, error: KafkaError) -> None:
+        """Raise what an error of the consumer means, or take note of it."""
+        if error.code() == KafkaError._PARTITION_EOF:
+            return
+        match classify(error):
+            case Failure.FENCED:
+                self._membership.is_fenced = True
+                raise FencedError(f"another process joined under this name; this one ends ({error.str()})")
+            case Failure.REFUSED:
+                self._hear_refusal(error)
+                return
+            case Failure.UNKNOWN if error.code() == KafkaError._FATAL:
+                raise RetryError(f"the consumer failed: {error.str()}")
+        if error.code() in {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}:
+            raise gone(self._config, self._stage.input)
+        log.warning("consumer: %s", error.str())
+
+    def _hear_refusal(self, error: KafkaError) -> None:
+        """Take note of what the consumer is refused; raise it where the consumer does not go on trying."""
+        if failures.cause(error) in failures.OF_A_LOGIN:
+            CAUSES.hear(error)  # for `Login`
+            return
+        fatal = error.code() == KafkaError._FATAL
+        doing = Doing.INPUT if failures.cause(error) == KafkaError.TOPIC_AUTHORIZATION_FAILED else Doing.GROUP
+        # Each partition tells, and what to say of it takes a request.
+        if fatal or doing is Doing.GROUP or not self._patience.waits_for(doing):
+            refused = refusals.refused(self._config, error, self._about)
+            if fatal:
+                raise refused
+            if doing is Doing.GROUP:
+                self._group_refused_at = self._clock()
+            self._patience.refused(doing, refused)
+
+    def ask_again(self) -> None:
+        """Find out what is refused no more though nothing has told.
+
+        librdkafka tells once that it may not read a topic or look for a group's coordinator, and goes on trying.
+        """
+        if self._patience.waits_for(Doing.INPUT):
+            with suppress(KafkaException):
+                if refusals.lacking(self._config, [Right("topic", self._topic, "READ")]) is None:
+                    self._patience.passed(Doing.INPUT)
+                    if not self._membership.owned:
+                        # A topic that may not be seen has no partitions, for up to 30 s afterwards.
+                        self._membership.join_anew()
+        # What is refused to a member that joins is told again with each try.
+        if self._patience.waits_for(Doing.GROUP) and self._clock() > self._group_refused_at + GROUP_SECONDS:
+            with suppress(KafkaException):
+                self._membership.consumer.committed([TopicPartition(self._topic, 0)], IDLE_SECONDS)
+                self._patience.passed(Doing.GROUP)

@@ -1,0 +1,321 @@
+"""Which partitions of its input a worker owns, and which of them are open.
+
+A partition that a rebalance assigns goes through these steps, while the partitions that are open already are worked on:
+
+1. It is paused, and its stage begins to open what it needs: a reducer its store, a mapper nothing.
+2. The committed offset to go on from is found, and the consumer sought there, which refuses until its fetcher has
+   started.
+3. It is open: its stage takes its records, and the consumer reads on.
+
+A partition that is revoked is let go of when the batch, which may have records of it, is committed or dropped. All
+partitions are opened anew where a batch was given up: what was read is read again.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from wcsup.config import Config
+from wcsup.errors import ConfigurationError, RefusedError, RetryError
+from wcsup.kafka import clients, failures, topics
+from wcsup.kafka.failures import Failure, classify
+from wcsup.kafka.ownership import Orphans
+from wcsup.kafka.reader import Reader
+from wcsup.pipeline.offsets import Offsets
+from wcsup.pipeline.patience import Doing, Patience
+from wcsup.pipeline.stage import Stage
+from wcsup.process.crash import point
+
+log = logging.getLogger("wcsup.membership")
+
+SEEK_SECONDS = 20.0
+"""How long an assigned partition may refuse to be sought before a new process tries."""
+REFUSED_SECONDS = 1.0
+"""How soon it is asked again where partitions go on, where that was refused."""
+_ASKING_SECONDS = 2.0
+"""How long a new member that has no partition yet joins again at once, for what others were just asked to give up."""
+_LEAVE_SECONDS = 2.0
+"""How long a member that leaves its group tries to tell the broker, which knows when the session is over anyway."""
+_WAKE_SECONDS = 0.05
+"""How often librdkafka's main thread is woken at most; while a rebalance is under way it sends no heartbeat."""
+_TURN_SECONDS = 0.005
+_FENCED_TURN_SECONDS = 0.1
+_CANNOT_SEEK_YET = {KafkaError._STATE, KafkaError._TIMED_OUT, KafkaError._PREV_IN_PROGRESS}
+
+
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What a membership has the work loop do that it is a part of."""
+
+    beat: Callable[[], None]
+    """Says that the worker is alive."""
+    settle: Callable[[], None]
+    """Commits or drops the batch: partitions are let go of next."""
+    changed: Callable[[], None]
+    """Takes note that other partitions are owned, or open."""
+
+
+class Membership:
+    """A member of the group that shares out the input of a stage."""
+
+    def __init__(
+        self,
+        config: Config,
+        stage: Stage,
+        *,
+        offsets: Offsets,
+        patience: Patience,
+        orphans: Orphans,
+        make_reader: Callable[[], Reader],
+        ties: Ties,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`make_reader` makes the reader of a new member of the group; `orphans` tells of partitions without owner."""
+        self._config, self._stage, self._offsets, self._patience = config, stage, offsets, patience
+        self._orphans, self._make_reader, self._ties, self._clock = orphans, make_reader, ties, clock
+        self._topic = config.topic(stage.input)
+        self.owned: set[int] = set()
+        """Partitions that are assigned."""
+        self.opening: set[int] = set()
+        """Partitions that are owned and not open yet."""
+        self._seeking: dict[int, tuple[int, float]] = {}
+        """Opened partitions that are yet to be sought: the offset, and since when."""
+        self.has_joined = False
+        """Whether it was ever assigned anything, be it no partition."""
+        self.is_member = False
+        """Whether the last assignment holds, as far as is known."""
+        self.is_fenced = False
+        """Whether the broker has said that another member has its name."""
+        self._deferred: BaseException | None = None
+        """What a callback raised: the consumer throws away what it holds where its callback raises."""
+        self._join_again_until = self._woken = self._find_at = 0.0
+        self.reader = make_reader()
+
+    @property
+    def consumer(self) -> Consumer:
+        """The member's consumer, another one after `join_in_place`."""
+        return self.reader.consumer
+
+    def join(self) -> None:
+        """Ask for partitions. They come with later reads."""
+        self.consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
+
+    def join_anew(self) -> None:
+        """Leave the group, also as a static member, and ask for partitions: all members are asked to join again."""
+        self.consumer.unsubscribe()
+        self.join()
+
+    def join_in_place(self) -> None:
+        """Join as a new member of the same name, in place of one that the broker has fenced."""
+        self.reader.close()
+        self._drop(self.owned.copy(), "lost")
+        self.is_fenced = self.is_member = False
+        self.reader = self._make_reader()
+        self.join()
+
+    def leave(self) -> None:
+        """Leave the group, as a static member does not when its consumer is closed (KIP-345).
+
+        librdkafka forgets the member's id as it says so to the broker, and `close` waits for the answer.
+        """
+        self.consumer.unsubscribe()
+        deadline = self._clock() + _LEAVE_SECONDS
+        while self.consumer.memberid() and self._clock() < deadline:
+            self._ties.beat()
+            self.reader.read(_TURN_SECONDS)
+
+    def look(self) -> None:
+        """Join anew where partitions have no owner."""
+        # Under KIP-848 the broker itself sees to owners, and no member hands on what another one lacks.
+        if self._config.group_protocol == "classic" and (orphans := self._orphans.found(self.consumer.memberid)):
+            log.warning("partitions %s of %s have no owner: joining anew", sorted(orphans), self._topic)
+            self.join_anew()
+
+    def is_found_fenced(self, seconds: float) -> bool:
+        """Return whether the broker says within so long that the member is fenced: half a session is enough."""
+        deadline = self._clock() + seconds
+        while not self.is_fenced and self._clock() < deadline:
+            self._ties.beat()
+            message = self.consumer.poll(_FENCED_TURN_SECONDS)
+            error = None if message is None else message.error()
+            self.is_fenced = error is not None and classify(error) is Failure.FENCED
+        return self.is_fenced
+
+    def wake(self) -> None:
+        """Have a heartbeat sent that is due: librdkafka's main thread does that, and sleeps for up to a second.
+
+        A commit wakes it, too, and should find none due: where the answer to that one tells of a rebalance, the group
+        may have its next generation before the offsets arrive, and refuse them. So a read waits for `until_heartbeat`
+        at most.
+        """
+        if self.until_heartbeat() <= 0:
+            self._woken = self._clock()
+            self.consumer.memberid()
+
+    def until_heartbeat(self) -> float:
+        """Return in how many seconds a heartbeat is due."""
+        since = self.reader.inbox.since_heartbeat()
+        woken = self._clock() - self._woken
+        due = 0.0 if since is None else clients.heartbeat_seconds(self._config) - since
+        return max(due, _WAKE_SECONDS - woken)
+
+    def raise_deferred(self) -> None:
+        """Raise what a callback raised."""
+        if self._deferred is not None:
+            raise self._deferred
+
+    def reopen(self) -> None:
+        """Open every partition anew from its committed offset; the batch is dropped."""
+        for partition in self.owned:
+            self._stage.disown(partition, again=True)
+        self.consumer.pause([TopicPartition(self._topic, p) for p in self.owned])
+        self._start_opening(self.owned)
+
+    def open(self) -> None:
+        """Go on opening what is assigned; partitions that are open now are read from their committed offset."""
+        now = self._clock()
+        self._seeking |= {partition: (offset, now) for partition, offset in self._opened().items()}
+        sought: list[TopicPartition] = []
+        for partition, (offset, since) in list(self._seeking.items()):
+            if not self._seek(TopicPartition(self._topic, partition, offset), since):
+                continue
+            self._stage.own(partition, offset)
+            self._offsets.open(partition, offset)
+            self.opening.discard(partition)
+            del self._seeking[partition]
+            sought.append(TopicPartition(self._topic, partition))
+        if sought:
+            self.reader.resume(sought)
+            self._ties.changed()
+
+    def _start_opening(self, partitions: set[int]) -> None:
+        if not partitions:
+            return
+        self._stop_seeking(partitions)
+        self._offsets.begin(partitions)
+        for partition in sorted(partitions):
+            self._stage.begin(partition)
+        self.opening |= partitions
+        self._ties.changed()
+
+    def _stop_seeking(self, partitions: set[int]) -> None:
+        self._seeking = {p: wanted for p, wanted in self._seeking.items() if p not in partitions}
+
+    def _opened(self) -> dict[int, int]:
+        """Return the partitions that are open now, with their committed offsets."""
+        try:
+            opened = self._stage.opened(self._find)
+        except RefusedError as refused:
+            self._patience.refused(Doing.RESTORE, refused)
+            return {}
+        self._patience.passed(Doing.RESTORE)
+        return opened
+
+    def _find(self, partitions: list[int]) -> dict[int, int] | None:
+        if self._clock() < self._find_at:
+            return None
+        try:
+            found = self._offsets.find(self.consumer, partitions)
+        except RefusedError as refused:
+            self._patience.refused(Doing.OFFSETS, refused)
+            self._find_at = self._clock() + REFUSED_SECONDS
+            return None
+        if found is not None or not self._offsets.reading:
+            self._patience.passed(Doing.OFFSETS)
+        return found
+
+    def _seek(self, to: TopicPartition, since: float) -> bool:
+        """Seek; false where it is to be tried again.
+
+        A partition that was assigned this moment refuses until its fetcher has started, and that waits for an earlier
+        one to stop.
+        """
+        try:
+            self.consumer.seek(to)
+        except KafkaException as error:
+            if failures.of(error).code() not in _CANNOT_SEEK_YET:
+                raise RetryError(f"seek to {to.offset} of {to.topic} failed: {error}") from error
+            if self._clock() - since > SEEK_SECONDS:
+                raise RetryError(
+                    f"partition {to.partition} of {to.topic} refuses to seek since {SEEK_SECONDS:.0f} s"
+                ) from error
+            return False
+        return True
+
+    # Rebalance callbacks run within a read, and keep what they raise for the loop (`raise_deferred`).
+
+    def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            self._join_again(bool(partitions))
+            self.reader.assign_paused(partitions)
+            self._patience.passed(Doing.GROUP)
+            new = {p.partition for p in partitions}
+            if new and max(new) >= self._config.partitions:
+                reason = topics.miscount(self._config, self._stage.input, max(new) + 1, fixed=True)
+                raise ConfigurationError(reason or "")
+            self.owned |= new
+            self.has_joined = self.is_member = True
+            self._start_opening(new)
+            self._ties.changed()
+            if new:
+                log.info("assigned partitions %s of %s", sorted(new), self._topic)
+            point("joined")
+        except BaseException as error:  # noqa: BLE001 - see above
+            self._deferred = error
+
+    def _join_again(self, given: bool) -> None:
+        """Have a new member that was given nothing join again when this assignment is done.
+
+        What others gave up for it is assigned when all have joined once more. It would hear of that by a heartbeat, and
+        librdkafka joins once a second unless partitions were revoked or a subscription came between
+        (`rd_kafka_trigger_waiting_subscribe_maybe`): the partitions would be nobody's for that second.
+        """
+        if not self.has_joined:
+            self._join_again_until = self._clock() + _ASKING_SECONDS
+        # Under KIP-848 the broker hands out partitions one by one, as they are given up.
+        if (
+            not given
+            and not self.owned
+            and self._config.group_protocol == "classic"
+            and self._clock() < self._join_again_until
+        ):
+            self.join()
+
+    def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Commit before letting go: until `incremental_unassign` nobody else is given the partitions."""
+        try:
+            if self._deferred is None:
+                self._ties.settle()
+        except BaseException as error:  # noqa: BLE001 - see above
+            self._deferred = error
+        self._release(partitions, "revoked")
+
+    def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Drop the batch: others may have the partitions already."""
+        self.is_member = False
+        self._stage.clear()
+        self._release(partitions, "lost")
+
+    def _release(self, partitions: list[TopicPartition], why: str) -> None:
+        try:
+            self._drop({p.partition for p in partitions}, why)
+            self.reader.unassign(partitions)
+            point("released")
+        except BaseException as error:  # noqa: BLE001 - see above
+            self._deferred = self._deferred or error
+
+    def _drop(self, gone: set[int], why: str) -> None:
+        """Take note that partitions are not its own any more."""
+        for partition in gone & self.owned:
+            self._stage.disown(partition)
+            self._offsets.drop(partition)
+        self.owned -= gone
+        self.opening -= gone
+        self._stop_seeking(gone)
+        if not self.opening:
+            self._patience.passed(Doing.OFFSETS, Doing.RESTORE)
+        self._ties.changed()
+        log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
