@@ -3,9 +3,9 @@
 from typing import Any
 
 from wcsup.pipeline.report import Counters, Phase, Role
-from wcsup.supervisor import Lag, Snapshot, WorkerView
-from wcsup.supervisor.reach import Broker
-from wcsup.supervisor.slot import State
+from wcsup.supervisor import LagView, Snapshot, WorkerView
+from wcsup.supervisor.reach import Reachability
+from wcsup.supervisor.slot import SlotState
 
 
 def worker(role: Role, number: int = 0, **more: Any) -> WorkerView:
@@ -13,7 +13,7 @@ def worker(role: Role, number: int = 0, **more: Any) -> WorkerView:
         "role": role,
         "slot": f"{role}-{number}",
         "pid": 100 + number,
-        "state": State.RUNNING,
+        "state": SlotState.RUNNING,
         "ready": True,
         "phase": Phase.RUNNING,
         "beat": 1,
@@ -48,12 +48,12 @@ def snapshot(*workers: WorkerView, **more: Any) -> Snapshot:
         "pid": 1,
         "uptime": 10.0,
         "ready": True,
-        "broker": Broker(reachable=True, since="2026-11-29T12:00:00.000Z"),
+        "broker": Reachability(reachable=True, since="2026-11-29T12:00:00.000Z"),
         "stopping": None,
         "workers": list(workers),
         "tasks": [],
         "spares": [],
-        "lag": Lag(0, 0),
+        "lag": LagView(0, 0),
         "totals": totals,
         "restarts": {},
         "supervisor": None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from wcsup.config import Config
 from wcsup.errors import WcsupError
 from wcsup.process import logs
-from wcsup.supervisor import Hooks, Lag, RunOptions, Snapshot, Task, Workers, run
+from wcsup.supervisor import Hooks, LagView, RunOptions, Snapshot, Task, Workers, run
 from wcsup.supervisor.autoscale import Scaling
 from wcsup.supervisor.policy import Policy
 from wcsup.supervisor.slot import Deadlines
@@ -31,7 +31,7 @@ def main() -> int:
         return done_after is not None and snapshot.totals["map"].commits >= done_after
 
     waits = said.get("lag")
-    lag = Lag(lines=waits, lines_by_partition={} if waits is None else {0: waits})
+    lag = LagView(lines=waits, lines_by_partition={} if waits is None else {0: waits})
     options = dict(said.get("options", {}))
     for role in ("mappers", "reducers"):
         options[role] = Workers.parse(str(options.get(role, 1)), 1, Config().partitions)

@@ -30,7 +30,7 @@ from wcsup.audit.checks import Check, Health, healthy
 from wcsup.audit.cluster import Cluster
 from wcsup.audit.pending import entries
 from wcsup.audit.recount import recount, words
-from wcsup.audit.recovery import Event, Outcome
+from wcsup.audit.recovery import ChaosReport, Event
 from wcsup.audit.stores import StoreCheck, StoreDifference
 from wcsup.audit.verdict import Disagreement, Verdict
 from wcsup.config import Config
@@ -331,4 +331,4 @@ class TestChaos:
 
 
 def test_an_outcome_without_harm_survived() -> None:
-    assert Outcome().survived
+    assert ChaosReport().survived

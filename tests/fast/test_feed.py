@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from wcsup.config import Config
 from wcsup.errors import UsageError
 from wcsup.feeding import prose
-from wcsup.feeding.feed import BATCH_LINES, FeedJob, Pace, Progress
-from wcsup.feeding.sources import Refused, Splitter, Stop, chunks, size
+from wcsup.feeding.feed import BATCH_LINES, FeedJob, FeedProgress, RateLimit
+from wcsup.feeding.sources import Refused, Splitter, StopRequest, chunks, size
 
 NEWLINES = st.binary(max_size=300) | st.lists(st.sampled_from([b"\n", b"a", b"\r", b"\x00", b"long line"])).map(
     b"".join
@@ -65,7 +65,7 @@ def test_a_file_comes_in_chunks_and_its_size_is_known(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_bytes(b"line\n" * 500_000)
 
-    assert b"".join(chunks(str(path), Stop())) == path.read_bytes()
+    assert b"".join(chunks(str(path), StopRequest())) == path.read_bytes()
     assert size([str(path), str(path)]) == 5_000_000
 
 
@@ -74,7 +74,7 @@ def test_a_pipe_has_no_known_size_and_reading_it_ends_when_asked_to(tmp_path: Pa
     os.mkfifo(fifo)
     writer = os.open(fifo, os.O_RDWR)
     os.write(writer, b"begun")
-    stop = Stop()
+    stop = StopRequest()
     read = chunks(str(fifo), stop)
 
     assert size([str(fifo)]) is None
@@ -87,7 +87,7 @@ def test_a_pipe_has_no_known_size_and_reading_it_ends_when_asked_to(tmp_path: Pa
 
 def test_a_file_that_vanished_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"gone can't be read: No such file"):
-        list(chunks(str(tmp_path / "gone"), Stop()))
+        list(chunks(str(tmp_path / "gone"), StopRequest()))
 
 
 class Clock:
@@ -100,13 +100,13 @@ class Clock:
 
 @pytest.mark.parametrize(("rate", "batch"), [(0, BATCH_LINES), (1, 1), (0.1, 1), (100, 5), (1_000_000, BATCH_LINES)])
 def test_lines_go_in_portions_that_flow(rate: float, batch: int) -> None:
-    assert Pace(rate).batch == batch
+    assert RateLimit(rate).batch == batch
 
 
 @given(st.floats(0.1, 1e6), st.lists(st.integers(1, 500), min_size=1, max_size=50))
 def test_the_pace_is_kept(rate: float, batches: list[int]) -> None:
     clock = Clock()
-    pace = Pace(rate, clock)
+    pace = RateLimit(rate, clock)
     for lines in batches:
         clock.now += pace.delay(lines)
     assert clock.now - 1000 == pytest.approx(sum(batches[:-1]) / rate)
@@ -114,7 +114,7 @@ def test_the_pace_is_kept(rate: float, batches: list[int]) -> None:
 
 def test_after_a_hold_up_at_most_one_second_is_caught_up_with() -> None:
     clock = Clock()
-    pace = Pace(10, clock)
+    pace = RateLimit(10, clock)
     pace.delay(1)
     clock.now += 60
     assert [pace.delay(1) for _ in range(11)] == [0.0] * 11
@@ -122,7 +122,7 @@ def test_after_a_hold_up_at_most_one_second_is_caught_up_with() -> None:
 
 
 def test_without_a_rate_nothing_waits() -> None:
-    assert Pace(0).delay(10**9) == 0
+    assert RateLimit(0).delay(10**9) == 0
 
 
 def test_made_up_text_is_the_same_for_the_same_seed() -> None:
@@ -148,5 +148,5 @@ def test_a_job_reaches_the_child_that_is_to_do_it() -> None:
 
 
 def test_progress_reaches_the_parent() -> None:
-    progress = Progress("f", 1, 2, 3, 4, 5, 6, 7, finished=True)
-    assert Progress.from_json(progress.to_json()) == progress
+    progress = FeedProgress("f", 1, 2, 3, 4, 5, 6, 7, finished=True)
+    assert FeedProgress.from_json(progress.to_json()) == progress

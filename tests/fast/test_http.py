@@ -19,7 +19,7 @@ from snapshots import snapshot, worker
 from wcsup.errors import ConfigurationError, ExitStatus
 from wcsup.observe.http import STALL_SECONDS, START_SECONDS, Server, Site
 from wcsup.supervisor import Snapshot, TaskView
-from wcsup.supervisor.slot import State
+from wcsup.supervisor.slot import SlotState
 
 
 class Clock:
@@ -73,10 +73,12 @@ def test_alive_as_long_as_the_loop_turns() -> None:
         (
             snapshot(
                 worker("map"),
-                worker("map", 1, ready=False, state=State.STARTING),
-                worker("reduce", ready=False, state=State.RESTORING, restoring={1: (1000, 3000), 2: (0, 1000)}),
-                worker("reduce", 2, ready=False, state=State.RESTORING, restoring={0: (1, 2)}, restore_seconds=62.5),
-                worker("reduce", 1, ready=False, state=State.FAILED, failed="fenced: another process"),
+                worker("map", 1, ready=False, state=SlotState.STARTING),
+                worker("reduce", ready=False, state=SlotState.RESTORING, restoring={1: (1000, 3000), 2: (0, 1000)}),
+                worker(
+                    "reduce", 2, ready=False, state=SlotState.RESTORING, restoring={0: (1, 2)}, restore_seconds=62.5
+                ),
+                worker("reduce", 1, ready=False, state=SlotState.FAILED, failed="fenced: another process"),
                 ready=False,
             ),
             503,
@@ -155,7 +157,7 @@ def test_the_dashboard_shows_what_the_status_has() -> None:
         asked = set(re.findall(rf"(?<![\w.]){re.escape(name)}\.(\w+)", PAGE))
         assert asked, name
         assert asked - {"map", "flatMap", "filter"} <= set(has)
-    states = {f".{state}" for state in State}
+    states = {f".{state}" for state in SlotState}
     assert states <= set(re.findall(r"\.\w+", PAGE)), "each state has its color"
 
 

@@ -16,10 +16,10 @@ from snapshots import snapshot, worker
 from wcsup import __version__
 from wcsup.observe.metrics import RESTART_REASONS, registry
 from wcsup.pipeline.report import SECONDS, Counters, Histogram, Report
-from wcsup.supervisor import Lag, Snapshot
+from wcsup.supervisor import LagView, Snapshot
 from wcsup.supervisor.policy import Death
 from wcsup.supervisor.resources import Usage
-from wcsup.supervisor.slot import Slot, State
+from wcsup.supervisor.slot import Slot, SlotState
 
 Labels = frozenset[tuple[str, str]]
 
@@ -65,7 +65,7 @@ def busy() -> Snapshot:
     reduced = Counters(records=4000, words=9000, bytes=20_000, written=3500, commits=9, restored=77)
     return snapshot(
         worker("map", counters=mapped, cpu_seconds=12.5),
-        worker("map", 1, state=State.BACKOFF, ready=False, pid=None, rss_bytes=None, partitions=[], restarts=3),
+        worker("map", 1, state=SlotState.BACKOFF, ready=False, pid=None, rss_bytes=None, partitions=[], restarts=3),
         worker(
             "reduce",
             counters=reduced,
@@ -79,14 +79,14 @@ def busy() -> Snapshot:
         ),
         worker(
             *("reduce", 1),
-            state=State.RESTORING,
+            state=SlotState.RESTORING,
             ready=False,
             restoring={2: (30, 100), 3: (0, 20)},
             restore_seconds=1.5,
             distinct=7,
             total=8,
         ),
-        lag=Lag(30, 5, {0: 10, 1: 20}, {0: 5, 1: 0}, {1: 5400.0}),
+        lag=LagView(30, 5, {0: 10, 1: 20}, {0: 5, 1: 0}, {1: 5400.0}),
         restarts={"killed": 2, "max_rss": 1},
         spares=[7, 8],
         ready=False,

@@ -15,8 +15,8 @@ from wcsup.observe.lag import Sample
 from wcsup.observe.live import LiveView, draw
 from wcsup.observe.outcome import Outcome
 from wcsup.pipeline.report import Counters
-from wcsup.supervisor import Lag, TaskView, WorkerView
-from wcsup.supervisor.slot import State
+from wcsup.supervisor import LagView, TaskView, WorkerView
+from wcsup.supervisor.slot import SlotState
 
 CONFIG = Config(partitions=4)
 
@@ -30,7 +30,7 @@ class Run:
         self.outcome = Outcome(CONFIG, lambda: self.sample, lambda: self.now)
 
     def kafka_says(self, lines: int, words: int) -> None:
-        self.sample = Sample(self.now, Lag(lines, words), lines=0)
+        self.sample = Sample(self.now, LagView(lines, words), lines=0)
 
     def done(self, *workers: WorkerView, **more: Any) -> bool:
         self.now += 0.5
@@ -151,14 +151,16 @@ def test_top_words_are_merged() -> None:
 
 @pytest.mark.parametrize("width", [200, 80, 60, 40, 20])
 def test_the_view_keeps_to_the_width_of_the_terminal(width: int) -> None:
-    busy = worker("map", 0, state=State.RESTORING, restoring={0: (50, 100), 1: (25, 100)}, restore_seconds=9.8)
-    gone = worker("reduce", 1, pid=None, state=State.FAILED, cpu_percent=None, rss_bytes=None, failed="fenced: " * 9)
+    busy = worker("map", 0, state=SlotState.RESTORING, restoring={0: (50, 100), 1: (25, 100)}, restore_seconds=9.8)
+    gone = worker(
+        "reduce", 1, pid=None, state=SlotState.FAILED, cpu_percent=None, rss_bytes=None, failed="fenced: " * 9
+    )
     shown = snapshot(
         busy,
         worker("reduce", 0, top=[("whale" * 9, 12_345), ("the", 9)]),
         gone,
         tasks=[feeder(running=True)],
-        lag=Lag(1_234_567, None),
+        lag=LagView(1_234_567, None),
     )
     rates = Rates()
     rates.take(shown)

@@ -11,16 +11,16 @@ from running import wait_for
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RefusedError, RetryError
-from wcsup.kafka import connection, lookout, refusals, sighting, topics, watch
+from wcsup.kafka import connection, lookout, refusals, sighting, topic_guard, topics
 from wcsup.kafka.asking import Asking
 from wcsup.kafka.causes import SaidElsewhere
 from wcsup.kafka.lookout import Lookout
 from wcsup.kafka.requests import Topic
 from wcsup.kafka.sighting import OUTAGE_SECONDS, Sight, Sighting
-from wcsup.kafka.watch import FRESH_SECONDS, Watch
+from wcsup.kafka.topic_guard import FRESH_SECONDS, TopicGuard
 from wcsup.pipeline import aside
 from wcsup.pipeline.aside import Aside
-from wcsup.supervisor.reach import Broker, Reach
+from wcsup.supervisor.reach import Reach, Reachability
 
 CONFIG = Config(topic_prefix="x.", partitions=4)
 IDENTITY = topics.Identity("cluster", {name: f"id of {name}" for name in topics.NAMES})
@@ -42,7 +42,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(watch, "time", made)
+    monkeypatch.setattr(topic_guard, "time", made)
     monkeypatch.setattr(sighting, "time", made)
     return made
 
@@ -59,7 +59,7 @@ class Watched:
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.sight, self.began = clock, Sight(), 0
-        self.watch = Watch(CONFIG, IDENTITY, ["words", "counts"], self.sight, lambda *_: cast(Any, self))
+        self.watch = TopicGuard(CONFIG, IDENTITY, ["words", "counts"], self.sight, lambda *_: cast(Any, self))
         self.waited = 0
 
     def start(self) -> None:
@@ -176,16 +176,18 @@ def test_a_sighting_survives_its_line() -> None:
 
 def test_whether_a_broker_is_reached_and_since_when(clock: Clock) -> None:
     reach = Reach(cast(Any, clock), wall_clock=lambda: 1_800_000_000 + clock.now - 1000)
-    assert reach.look(None) == Broker(None, None)
+    assert reach.look(None) == Reachability(None, None)
     newest = seen(clock.now)
-    up = Broker(reachable=True, since="2027-01-15T08:00:00.000Z")
+    up = Reachability(reachable=True, since="2027-01-15T08:00:00.000Z")
     assert reach.look(newest) == up
     clock.now += OUTAGE_SECONDS
     assert reach.look(newest) == up
     clock.now += 10
-    assert reach.look(newest) == Broker(reachable=False, since="2027-01-15T08:00:00.000Z"), "since its last answer"
+    assert reach.look(newest) == Reachability(reachable=False, since="2027-01-15T08:00:00.000Z"), (
+        "since its last answer"
+    )
     clock.now += 10
-    assert reach.look(seen(clock.now)) == Broker(reachable=True, since="2027-01-15T08:00:25.000Z")
+    assert reach.look(seen(clock.now)) == Reachability(reachable=True, since="2027-01-15T08:00:25.000Z")
 
 
 def test_an_answer_is_waited_for_in_pieces() -> None:

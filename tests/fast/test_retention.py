@@ -9,7 +9,7 @@ from snapshots import snapshot, worker
 from wcsup.config import Config
 from wcsup.kafka.retention import Retention, Waiting
 from wcsup.observe.retention import Alarm, RetentionWatch, warning
-from wcsup.supervisor import Lag
+from wcsup.supervisor import LagView
 
 HOUR = 3600.0
 
@@ -87,7 +87,7 @@ def test_the_warning_names_the_partition_that_is_next_and_what_to_do() -> None:
 
 def test_only_partitions_with_lines_that_wait_have_a_time() -> None:
     watch = RetentionWatch(Config(bootstrap_servers="127.0.0.1:9"), clock=lambda: 1000.0)
-    lag = Lag(7, 0, {0: 0, 1: 7, 2: 5}, {})
+    lag = LagView(7, 0, {0: 0, 1: 7, 2: 5}, {})
     assert watch.added(None) is None
     assert watch.added(lag) == lag
 
@@ -98,5 +98,5 @@ def test_only_partitions_with_lines_that_wait_have_a_time() -> None:
 
 @pytest.mark.parametrize(("left", "least"), [({}, None), ({1: 0.0, 2: 5.0}, 0.0), ({1: 90.5}, 90.5)])
 def test_a_snapshot_has_the_least_and_none_where_nothing_is_known(left: dict[int, float], least: float | None) -> None:
-    shown = snapshot(worker("map"), lag=Lag(1, 0, {1: 1}, {}, left)).to_json()
+    shown = snapshot(worker("map"), lag=LagView(1, 0, {1: 1}, {}, left)).to_json()
     assert shown["lines_retention_seconds"] == least

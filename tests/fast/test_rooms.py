@@ -70,3 +70,12 @@ def test_an_import_from_above_is_found_wherever_it_stands() -> None:
     assert violations(("state", "store"), "def f():\n    from wcsup.pipeline import worker\n") == ["pipeline"]
     assert violations(("kafka", "topics"), "from wcsup.broker import java\nimport wcsup.cli") == ["broker", "cli"]
     assert violations(("state", "store"), "from wcsup import _core\nfrom wcsup.kafka import topics\nimport os") == []
+
+
+def test_no_two_classes_have_one_name() -> None:
+    found: dict[str, list[str]] = {}
+    for path in [*ROOT.rglob("*.py"), ROOT / "_core.pyi"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: places for name, places in found.items() if len(places) > 1} == {}

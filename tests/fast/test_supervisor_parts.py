@@ -20,8 +20,8 @@ from snapshots import worker
 from wcsup.errors import ConfigurationError, UsageError
 from wcsup.pipeline.report import Role
 from wcsup.process import logs
-from wcsup.supervisor import Lag
-from wcsup.supervisor.autoscale import Autoscaler, Load, Memory, Scaling
+from wcsup.supervisor import LagView
+from wcsup.supervisor.autoscale import Autoscaler, Load, LoadHistory, Scaling
 from wcsup.supervisor.control import socket_path
 from wcsup.supervisor.lock import locked
 from wcsup.supervisor.notify import Notifier
@@ -102,7 +102,7 @@ def load(
 
 def follow(loads: list[Load], limits: Workers) -> list[int]:
     """Return what is wanted after each look."""
-    remembered, wanted = Memory(), []
+    remembered, wanted = LoadHistory(), []
     for one in loads:
         remembered, count, why = Scaling().decide(one, remembered, limits)
         assert bool(why) == (count != one.workers)
@@ -180,8 +180,8 @@ def test_three_hosts_scale_by_what_each_of_them_owns(
 
 @pytest.mark.parametrize(("role", "expected"), [("map", {0: 3, 1: 4}), ("reduce", {0: 1})])
 def test_a_roles_lag_is_that_of_its_input(role: Role, expected: dict[int, int]) -> None:
-    assert Lag(7, 1, {0: 3, 1: 4}, {0: 1}).by_partition(role) == expected
-    assert Lag().by_partition(role) is None
+    assert LagView(7, 1, {0: 3, 1: 4}, {0: 1}).by_partition(role) == expected
+    assert LagView().by_partition(role) is None
 
 
 # The lock

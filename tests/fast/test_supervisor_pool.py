@@ -15,7 +15,7 @@ from wcsup.supervisor.policy import Policy
 from wcsup.supervisor.pool import Pool
 from wcsup.supervisor.processes import Child
 from wcsup.supervisor.resources import Usage
-from wcsup.supervisor.slot import Deadlines, State
+from wcsup.supervisor.slot import Deadlines, SlotState
 
 DEADLINES = Deadlines(starting=60, restoring=50, committing=30, turning=15, drain=30, dump=1)
 
@@ -116,15 +116,15 @@ def test_each_process_gets_its_slots_job() -> None:
 @pytest.mark.parametrize(
     ("phase", "state"),
     [
-        (Phase.STARTING, State.STARTING),
-        (Phase.JOINING, State.STARTING),
-        (Phase.RESTORING, State.RESTORING),
-        (Phase.RUNNING, State.RUNNING),
-        (Phase.COMMITTING, State.RUNNING),
-        (Phase.DRAINING, State.DRAINING),
+        (Phase.STARTING, SlotState.STARTING),
+        (Phase.JOINING, SlotState.STARTING),
+        (Phase.RESTORING, SlotState.RESTORING),
+        (Phase.RUNNING, SlotState.RUNNING),
+        (Phase.COMMITTING, SlotState.RUNNING),
+        (Phase.DRAINING, SlotState.DRAINING),
     ],
 )
-def test_states_follow_phases(phase: Phase, state: State) -> None:
+def test_states_follow_phases(phase: Phase, state: SlotState) -> None:
     table = Table()
     table.report("map-0", phase)
     assert table.states()["map-0"] == state
@@ -135,7 +135,7 @@ def test_a_healthy_worker_that_dies_is_replaced_at_once() -> None:
     table.all_ready()
     table.clock.now += 11
     table.end("map-0", 1)
-    assert table.states()["map-0"] == State.STARTING
+    assert table.states()["map-0"] == SlotState.STARTING
     assert table.child("map-0").pid == 4
     assert table.pool.restarts == {"crashed": 1}
 
@@ -144,7 +144,7 @@ def test_waiting_ends_on_time() -> None:
     table = Table()
     table.all_ready()
     table.end("map-0", 1)
-    assert table.states()["map-0"] == State.BACKOFF
+    assert table.states()["map-0"] == SlotState.BACKOFF
     due = table.pool.next_event()
     assert 0.2 <= due - table.clock.now <= 0.4
     table.pass_time(due - table.clock.now - 0.01)
@@ -237,11 +237,11 @@ def test_rolling_restarts_one_at_a_time() -> None:
     order = []
     for name in ("map-0", "map-1", "reduce-0"):
         table.pass_time(0.1)
-        assert [n for n, s in table.states().items() if s == State.DRAINING] == [name]
+        assert [n for n, s in table.states().items() if s == SlotState.DRAINING] == [name]
         table.pass_time(0.1)
         table.end(name, 0)
         table.pass_time(0.1)
-        assert State.DRAINING not in table.states().values()  # the next waits until this one is ready
+        assert SlotState.DRAINING not in table.states().values()  # the next waits until this one is ready
         table.report(name)
         order.append(name)
     table.pass_time(0.1)
@@ -312,7 +312,7 @@ def test_a_host_without_room_for_a_process_is_waited_for() -> None:
     table.all_ready()
     table.broken = True
     table.end("map-0", -9)
-    assert table.states()["map-0"] == State.BACKOFF
+    assert table.states()["map-0"] == SlotState.BACKOFF
     table.broken = False
     table.pass_time(1)
     assert table.child("map-0").pid == 4
@@ -375,7 +375,7 @@ def test_memory_is_looked_at_when_the_worker_has_had_time_to_work() -> None:
     table.pool.outgrown(slot)
     table.pool.outgrown(slot)
     table.pool.tick()
-    assert slot.state == State.DRAINING
+    assert slot.state == SlotState.DRAINING
     table.end("map-0", 0)
     assert table.pool.restarts == {"max_rss": 1}
 

@@ -17,7 +17,7 @@ from shell import Shell
 from wcsup.errors import ExitStatus
 from wcsup.kafka import clients, groups, topics
 from wcsup.kafka.positions import Position
-from wcsup.kafka.watch import FRESH_SECONDS
+from wcsup.kafka.topic_guard import FRESH_SECONDS
 from wcsup.pipeline.report import Role
 
 READER: dict[str, Role] = {"lines": "map", "words": "reduce", "counts": "reduce"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from wcsup.audit.checks import Check
 from wcsup.audit.cluster import Cluster
-from wcsup.audit.reading import Progress, Reader
+from wcsup.audit.reading import GroupProgress, TopicReader
 from wcsup.errors import ConfigurationError
 from wcsup.kafka import groups, positions, topics
 from wcsup.kafka.application import owner
@@ -34,7 +34,7 @@ def progress(cluster: Cluster) -> Iterator[Check]:
         return
     config = replace(config, partitions=len(cluster.listed.topics[config.topic("lines")].partitions))
     identity = topics.identity(cluster.admin, config)
-    with closing(Reader(config, cluster.admin)) as reader:
+    with closing(TopicReader(config, cluster.admin)) as reader:
         for stage in positions.STAGES:
             group = positions.group(config, stage)
             progress = reader.progress(stage, identity.topics[stage], stable=False)
@@ -53,7 +53,7 @@ def progress(cluster: Cluster) -> Iterator[Check]:
             )
 
 
-def _conditions(cluster: Cluster, identity: topics.Identity, group: str, progress: Progress) -> Iterator[Check]:
+def _conditions(cluster: Cluster, identity: topics.Identity, group: str, progress: GroupProgress) -> Iterator[Check]:
     """Check what was committed along with the offsets, as a worker does at its start."""
     config = cluster.config
     rules = {position.words for position in progress.positions} - {config.words}
@@ -68,7 +68,7 @@ def _conditions(cluster: Cluster, identity: topics.Identity, group: str, progres
 
 
 def _offsets(
-    group: str, topic: str, progress: Progress, starts: dict[int, int], ends: dict[int, int]
+    group: str, topic: str, progress: GroupProgress, starts: dict[int, int], ends: dict[int, int]
 ) -> Iterator[Check]:
     lost = sum(max(0, starts[p] - offset) for p, offset in progress.next.items())
     if progress.by_others:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import psutil
 
-from wcsup.audit.recovery import RECOVERY_SECONDS, Event, Outcome, Watch, Worker
+from wcsup.audit.recovery import RECOVERY_SECONDS, ChaosReport, Event, RecoveryWatch, Worker
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, ExitStatus, WcsupError
 from wcsup.kafka import clients, progress
@@ -50,11 +50,11 @@ class Chaos:
         self._supervisor = 0
         self._stopped: dict[str, psutil.Process] = {}
         self._intruder: tuple[str, Child] | None = None
-        self._watches: dict[str, Watch] = {}
+        self._watches: dict[str, RecoveryWatch] = {}
 
-    def run(self, seconds: float) -> Outcome:
+    def run(self, seconds: float) -> ChaosReport:
         """Do harm for so long; leave everything at work again. Raises `ConfigurationError` where nothing runs."""
-        outcome = Outcome()
+        outcome = ChaosReport()
         self._await_all()
         end = time.monotonic() + seconds
         try:
@@ -161,11 +161,11 @@ class Chaos:
         child.close()
         return status
 
-    def _watch(self, worker: Worker, *, new: bool = True) -> Watch:
-        watch = self._watches[worker["slot"]] = Watch(worker, new, time.monotonic())
+    def _watch(self, worker: Worker, *, new: bool = True) -> RecoveryWatch:
+        watch = self._watches[worker["slot"]] = RecoveryWatch(worker, new, time.monotonic())
         return watch
 
-    def _recovery(self, action: str, watch: Watch, what: str) -> Event:
+    def _recovery(self, action: str, watch: RecoveryWatch, what: str) -> Event:
         """Wait until the slot is at work."""
         slot, deadline = watch.worker["slot"], time.monotonic() + RECOVERY_SECONDS
         asked = False

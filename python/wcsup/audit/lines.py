@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from confluent_kafka import Message
 
 from wcsup import _core
-from wcsup.audit.reading import Reader
+from wcsup.audit.reading import TopicReader
 from wcsup.audit.recount import recount, words
 from wcsup.config import Config, WordRule
 
@@ -25,7 +25,7 @@ class Recount:
 class Lines:
     """The committed lines, and those of them that are in `dead-letters`."""
 
-    def __init__(self, config: Config, reader: Reader) -> None:
+    def __init__(self, config: Config, reader: TopicReader) -> None:
         self.twice: list[tuple[int, int]] = []
         """Partition and offset of lines that have more than one letter."""
         self._config, self._reader = config, reader

@@ -29,7 +29,7 @@ class HeldBackError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class GroupProgress:
     """How far a group has come."""
 
     next: dict[int, int]
@@ -44,7 +44,7 @@ class Progress:
     """Whether the input was deleted and made again since: the offsets of the old one are nothing to go by."""
 
 
-class Reader:
+class TopicReader:
     """Reads committed records of an application's topics."""
 
     def __init__(self, config: Config, admin: AdminClient) -> None:
@@ -111,7 +111,7 @@ class Reader:
             "wcsup doctor lists them"
         )
 
-    def progress(self, stage: str, topic_id: str, *, stable: bool = True) -> Progress:
+    def progress(self, stage: str, topic_id: str, *, stable: bool = True) -> GroupProgress:
         """Return how far a stage has come in the topic of that id, once no pending transaction can change it (KIP-447).
 
         `stage` is the topic's plain name. A transaction whose records can be read may not have moved its offsets yet:
@@ -121,7 +121,7 @@ class Reader:
         found = self._offsets(positions.group(self._config, stage), stage, stable=stable)
         doubtful = any(not positions.is_own(one) for one in found)
         said = positions.recorded(self._config, self._admin) if doubtful else positions.Recorded()
-        progress = Progress({}, [], remade=False, by_others={}, forgotten=0)
+        progress = GroupProgress({}, [], remade=False, by_others={}, forgotten=0)
         for one in found:
             own = Position.read(one.metadata) if positions.is_own(one) and one.metadata else None
             position = own or said.of(stage, one.partition, topic_id)

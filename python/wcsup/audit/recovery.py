@@ -25,7 +25,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class Watch:
+class RecoveryWatch:
     """Looks out for a slot to be at work again."""
 
     worker: Worker
@@ -46,7 +46,7 @@ class Watch:
 
 
 @dataclass(slots=True)
-class Outcome:
+class ChaosReport:
     """What was done in all."""
 
     events: list[Event] = field(default_factory=list)

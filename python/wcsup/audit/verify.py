@@ -37,7 +37,7 @@ from wcsup import _core
 from wcsup.audit import stores
 from wcsup.audit.lines import Lines, Recount
 from wcsup.audit.pending import entries
-from wcsup.audit.reading import HeldBackError, Progress, Reader
+from wcsup.audit.reading import GroupProgress, HeldBackError, TopicReader
 from wcsup.audit.stores import Fold, StoreCheck, StoreDifference
 from wcsup.audit.verdict import Disagreement, Verdict, short
 from wcsup.config import Config, WordRule
@@ -68,7 +68,7 @@ def verify(config: Config, *, shown: int = 20, on_progress: OnProgress = lambda 
             # An application from before there were positions has counted: its next run makes the topic.
             raise ConfigurationError(what if topic == config.topic("positions") else f"nothing was counted yet: {what}")
     config = replace(config, partitions=len(listed[config.topic("lines")].partitions))
-    with closing(Reader(config, admin)) as reader:
+    with closing(TopicReader(config, admin)) as reader:
         return _Verification(config, reader, topics.identity(admin, config), shown, on_progress).run()
 
 
@@ -76,7 +76,7 @@ class _Verification:
     """The steps; they are numbered as in the module's docstring."""
 
     def __init__(
-        self, config: Config, reader: Reader, identity: topics.Identity, shown: int, on_progress: OnProgress
+        self, config: Config, reader: TopicReader, identity: topics.Identity, shown: int, on_progress: OnProgress
     ) -> None:
         self._config, self._reader, self._identity, self._on_progress = config, reader, identity, on_progress
         self._lines = Lines(config, reader)
@@ -149,7 +149,7 @@ class _Verification:
             self._undecided("topic counts was deleted and made again, and the totals from before are lost")
         return self._within("words", progress)
 
-    def _within(self, name: str, progress: Progress) -> dict[int, int]:
+    def _within(self, name: str, progress: GroupProgress) -> dict[int, int]:
         starts, ends = self._reader.starts(name), self._reader.ends(name)
         if any(offset > ends[p] for p, offset in progress.next.items()):
             self._undecided(f"{name} ends before the offsets that were committed of it: Kafka lost records")

@@ -8,7 +8,7 @@ import click
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from wcsup.feeding.feed import Progress
+    from wcsup.feeding.feed import FeedProgress
 
 
 class FeedBar:
@@ -43,7 +43,7 @@ class FeedBar:
         if self._bar:
             self._bar.stop()
 
-    def show(self, progress: "Progress") -> None:
+    def show(self, progress: "FeedProgress") -> None:
         """Take in how far it has come."""
         if self._bar and self._task is not None:
             self._bar.update(

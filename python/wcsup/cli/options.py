@@ -37,7 +37,7 @@ class Positive(click.ParamType[float]):
         return number
 
 
-class Rate(click.ParamType[float]):
+class RateType(click.ParamType[float]):
     """Lines a second; 0 means as fast as it goes."""
 
     name = "rate"

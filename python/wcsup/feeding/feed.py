@@ -15,7 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, ExitStatus, RetryError, WcsupError
-from wcsup.feeding.sources import Refused, Splitter, Stop, chunks, name, size
+from wcsup.feeding.sources import Refused, Splitter, StopRequest, chunks, name, size
 from wcsup.kafka import clients, failures, refusals, topics
 from wcsup.kafka.failures import Failure
 from wcsup.kafka.refusals import About
@@ -37,7 +37,7 @@ REPORT_SECONDS = 0.1
 
 
 @dataclass(slots=True)
-class Progress:
+class FeedProgress:
     """How far feeding has come."""
 
     source: str = ""
@@ -72,7 +72,7 @@ class Progress:
         return cls(**json.loads(text))
 
 
-class Pace:
+class RateLimit:
     """Lets `rate` lines a second through; after a hold-up it catches up with one second's lines at most."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -102,15 +102,15 @@ class Feeder:
     def __init__(
         self,
         config: Config,
-        stop: Stop,
+        stop: StopRequest,
         *,
         rate: float = 0.0,
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[FeedProgress], None] = lambda _: None,
         on_refused: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.progress = Progress()
+        self.progress = FeedProgress()
         self._stop = stop
-        self._pace = Pace(rate)
+        self._pace = RateLimit(rate)
         self._on_progress = on_progress
         self._on_refused = on_refused
         self._reported = 0.0
@@ -296,7 +296,7 @@ class FeedJob:
 def main(job: FeedJob) -> ExitStatus:
     """Feed files as a supervisor's child: progress as JSON lines on standard output, logs on standard error."""
     logs.configure("feed", "json", job.log_level)
-    stop = Stop()
+    stop = StopRequest()
     signal.signal(signal.SIGTERM, stop.set)
     threading.Thread(target=_stop_at_end_of_input, args=(stop,), daemon=True).start()
     try:
@@ -323,7 +323,7 @@ def main(job: FeedJob) -> ExitStatus:
     return ExitStatus.DONE
 
 
-def _stop_at_end_of_input(stop: Stop) -> None:
+def _stop_at_end_of_input(stop: StopRequest) -> None:
     """Stop when the supervisor is gone: it holds the other end of standard input as long as it lives."""
     while os.read(0, 1):  # not by sys.stdin, whose lock the interpreter wants at its end
         pass

@@ -17,7 +17,7 @@ CHUNK_BYTES = 1 << 20
 IDLE_SECONDS = 0.2
 
 
-class Stop:
+class StopRequest:
     """A request to end that wakes whoever waits or reads; `set` may be a signal handler."""
 
     def __init__(self) -> None:
@@ -121,7 +121,7 @@ def size(paths: Sequence[str]) -> int | None:
     return total
 
 
-def chunks(path: str, stop: Stop) -> Iterator[bytes]:
+def chunks(path: str, stop: StopRequest) -> Iterator[bytes]:
     """Yield a file's bytes as they come; an empty chunk while there are none yet. Ends when asked to."""
     try:
         descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY)

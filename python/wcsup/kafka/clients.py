@@ -187,7 +187,7 @@ def producer(config: Config, on_delivery: Callable[[KafkaError | None, Message],
     return _make(config, Writer, values | {"on_delivery": on_delivery})
 
 
-class _Listener:
+class _ResetListener:
     """A logger for a consumer that hears of an offset that is not there: the consumer has gone to the start.
 
     No callback tells. librdkafka warns each time (`rd_kafka_offset_reset`), and what its `debug` setting adds under the
@@ -304,7 +304,7 @@ def group_reader(
         "fetch_wait_max_ms": round(gather_seconds * 1000) or 100,
         "fetch_min_bytes": _GATHERED_BYTES if gather_seconds else 1,
         "fetch_max_bytes": 4_000_000,
-        "logger": _Listener(on_reset),
+        "logger": _ResetListener(on_reset),
     }
     if config.group_protocol == "classic":  # KIP-848 has the broker decide on these and refuses them
         session = int(config.session_timeout * 1000)
@@ -314,7 +314,7 @@ def group_reader(
             "session_timeout_ms": session,
             "heartbeat_interval_ms": round(heartbeat_seconds(config) * 1000),
         }
-    return _reader(config, _reading(config, **own) | {"log_level": 6})  # `_Listener` has to hear
+    return _reader(config, _reading(config, **own) | {"log_level": 6})  # `_ResetListener` has to hear
 
 
 def _assigned(config: Config, isolation: str) -> Settings:

@@ -34,7 +34,7 @@ from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
 from wcsup.kafka import clients, topics
 from wcsup.kafka.reader import messages, reads_on
-from wcsup.kafka.watch import COUNTS_LOST
+from wcsup.kafka.topic_guard import COUNTS_LOST
 
 log = logging.getLogger("wcsup.positions")
 

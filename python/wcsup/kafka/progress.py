@@ -19,7 +19,7 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PartitionProgress:
     """How far a partition is counted."""
 
     offset: int
@@ -28,24 +28,24 @@ class Progress:
     """How many offsets are not counted."""
 
 
-def of_group(admin: AdminClient, config: Config, group: str, topic: str) -> list[Progress]:
+def of_group(admin: AdminClient, config: Config, group: str, topic: str) -> list[PartitionProgress]:
     """Return for each partition of `topic` how far any group is by its offsets alone."""
     return _progress(admin, config, topic, groups.committed(config, group, topic, config.partitions))
 
 
-def of_stage(admin: AdminClient, config: Config, stage: str) -> list[Progress]:
+def of_stage(admin: AdminClient, config: Config, stage: str) -> list[PartitionProgress]:
     """Return for each partition of `lines` or `words` how far it is counted, also where Kafka forgot the offsets."""
     topic = config.topic(stage)
     found = groups.offsets(config, positions.group(config, stage), topic, config.partitions)
     return _progress(admin, config, topic, positions.resolve(config, admin, stage, found))
 
 
-def _progress(admin: AdminClient, config: Config, topic: str, offsets: Mapping[int, int]) -> list[Progress]:
+def _progress(admin: AdminClient, config: Config, topic: str, offsets: Mapping[int, int]) -> list[PartitionProgress]:
     wanted = [TopicPartition(topic, p) for p in range(config.partitions)]
     end = topics.ends(admin, wanted)
     start = topics.starts(admin, wanted)
     nexts = [(p, max(offset, start[topic, p])) for p, offset in sorted(offsets.items())]
-    return [Progress(offset, max(0, end[topic, p] - offset)) for p, offset in nexts]
+    return [PartitionProgress(offset, max(0, end[topic, p] - offset)) for p, offset in nexts]
 
 
 def lag(admin: AdminClient, config: Config) -> Lag:

@@ -46,7 +46,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inl
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What a client is sent."""
 
     status: HTTPStatus
@@ -69,65 +69,67 @@ class Site:
         self._metrics = registry(application, lambda: self._newest[1])
         page = _package_file(_DASHBOARD).decode()
         self._dashboard = page.replace(_TITLE, html.escape(application)).encode()
-        self._pages: dict[str, Callable[[str], Answer]] = {
+        self._pages: dict[str, Callable[[str], Response]] = {
             "/": self._page,
             "/livez": self._live,
             "/readyz": self._ready,
             "/metrics": self._scrape,
             "/status.json": self._status,
-            "/grafana.json": lambda _: Answer(HTTPStatus.OK, "application/json", _package_file(_GRAFANA)),
+            "/grafana.json": lambda _: Response(HTTPStatus.OK, "application/json", _package_file(_GRAFANA)),
         }
 
     def show(self, snapshot: Snapshot) -> None:
         """Answer from this snapshot from now on."""
         self._newest = self._clock(), snapshot
 
-    def answer(self, path: str, accept: str = "") -> Answer:
+    def answer(self, path: str, accept: str = "") -> Response:
         """Return what is under a path, in the form that the client accepts."""
         page = self._pages.get(path.partition("?")[0])
         if page is None:
-            return Answer.text(f"nothing is here; there are {' '.join(self._pages)}", HTTPStatus.NOT_FOUND)
+            return Response.text(f"nothing is here; there are {' '.join(self._pages)}", HTTPStatus.NOT_FOUND)
         return page(accept)
 
-    def _page(self, _accept: str) -> Answer:
-        return Answer(HTTPStatus.OK, "text/html; charset=utf-8", self._dashboard)
+    def _page(self, _accept: str) -> Response:
+        return Response(HTTPStatus.OK, "text/html; charset=utf-8", self._dashboard)
 
-    def _live(self, _accept: str) -> Answer:
+    def _live(self, _accept: str) -> Response:
         at, snapshot = self._newest
         still = self._clock() - at
         if still > (STALL_SECONDS if snapshot else START_SECONDS):
-            return Answer.text(f"the supervisor's loop stands still for {still:.0f} s", HTTPStatus.SERVICE_UNAVAILABLE)
-        return Answer.text("alive" if snapshot else "starting")
+            return Response.text(
+                f"the supervisor's loop stands still for {still:.0f} s", HTTPStatus.SERVICE_UNAVAILABLE
+            )
+        return Response.text("alive" if snapshot else "starting")
 
-    def _ready(self, accept: str) -> Answer:
+    def _ready(self, accept: str) -> Response:
         """Say what is not ready, a line each."""
         snapshot = self._newest[1]
         alive = self._live(accept)
         if alive.status is not HTTPStatus.OK:
             return alive
         if snapshot is None:
-            return Answer.text("starting", HTTPStatus.SERVICE_UNAVAILABLE)
+            return Response.text("starting", HTTPStatus.SERVICE_UNAVAILABLE)
         if snapshot.stopping:
-            return Answer.text(f"ending: {snapshot.stopping}", HTTPStatus.SERVICE_UNAVAILABLE)
+            return Response.text(f"ending: {snapshot.stopping}", HTTPStatus.SERVICE_UNAVAILABLE)
         if snapshot.ready:
-            return Answer.text("ready")
+            return Response.text("ready")
         broker = snapshot.broker
         silent = [f"no broker answers since {broker.since}"] if broker.reachable is False else []
         missing = [_missing(worker) for worker in snapshot.workers if not worker.ready]
-        return Answer.text("\n".join(silent + missing) or "no workers", HTTPStatus.SERVICE_UNAVAILABLE)
+        return Response.text("\n".join(silent + missing) or "no workers", HTTPStatus.SERVICE_UNAVAILABLE)
 
-    def _scrape(self, accept: str) -> Answer:
+    def _scrape(self, accept: str) -> Response:
         try:
             encode, kind = choose_encoder(accept)
         except TypeError:  # the client library trips over a version that is no number
             encode, kind = choose_encoder("")
-        return Answer(HTTPStatus.OK, kind, encode(self._metrics))
+        return Response(HTTPStatus.OK, kind, encode(self._metrics))
 
-    def _status(self, _accept: str) -> Answer:
+    def _status(self, _accept: str) -> Response:
         snapshot = self._newest[1]
         if snapshot is None:
-            return Answer.text("starting", HTTPStatus.SERVICE_UNAVAILABLE)
-        return Answer(HTTPStatus.OK, "application/json", json.dumps(snapshot.to_json()).encode())
+            return Response.text("starting", HTTPStatus.SERVICE_UNAVAILABLE)
+        return Response(HTTPStatus.OK, "application/json", json.dumps(snapshot.to_json()).encode())
 
 
 def _package_file(name: str) -> bytes:
@@ -151,7 +153,7 @@ class Server:
         self._site = Site(application)
         self.show = self._site.show
         try:
-            self._listener = _Listener(host, port, self._site)
+            self._listener = _Server(host, port, self._site)
         except OSError as error:
             why = (
                 "is taken by another process" if error.errno == errno.EADDRINUSE else f"can't be had: {error.strerror}"
@@ -178,7 +180,7 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class _Listener(ThreadingHTTPServer):
+class _Server(ThreadingHTTPServer):
     """Takes a bounded number of connections: each costs a thread and a descriptor that workers may need."""
 
     request_queue_size = _MOST_CLIENTS
@@ -218,7 +220,7 @@ class _Listener(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Listener
+    server: _Server
     timeout = _CLIENT_SECONDS
 
     def do_GET(self) -> None:
@@ -230,11 +232,11 @@ class _Handler(BaseHTTPRequestHandler):
         return "wcsup"
 
     def _refuse(self) -> None:
-        self._send(Answer.text("only GET and HEAD are served", HTTPStatus.METHOD_NOT_ALLOWED))
+        self._send(Response.text("only GET and HEAD are served", HTTPStatus.METHOD_NOT_ALLOWED))
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _refuse  # noqa: N815 - as the library has it
 
-    def _send(self, answer: Answer) -> None:
+    def _send(self, answer: Response) -> None:
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.kind)
         self.send_header("Content-Length", str(len(answer.body)))

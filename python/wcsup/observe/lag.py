@@ -12,7 +12,7 @@ from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, WcsupError
 from wcsup.kafka import clients
 from wcsup.kafka.progress import of_stage
-from wcsup.supervisor import Lag
+from wcsup.supervisor import LagView
 
 log = logging.getLogger("wcsup.lag")
 
@@ -28,7 +28,7 @@ class Sample:
 
     asked: float
     """When the question was put, in seconds of `time.monotonic`: the answer is no older."""
-    lag: Lag
+    lag: LagView
     lines: int
     """How many lines the mappers have behind them, ever."""
 
@@ -55,7 +55,7 @@ class LagWatch:
         """Ask no more."""
         self._end.set()
 
-    def lag(self) -> Lag | None:
+    def lag(self) -> LagView | None:
         """Return the latest answer; none where there is none of late."""
         fresh = self.last is not None and time.monotonic() - self.last.asked <= KNOWN_SECONDS
         return self.last.lag if self.last is not None and fresh else None
@@ -100,5 +100,5 @@ class LagWatch:
         progress = of_stage(self._admin, config, "lines")
         lines = [one.lag for one in progress]
         words = [one.lag for one in of_stage(self._admin, config, "words")]
-        lag = Lag(sum(lines), sum(words), dict(enumerate(lines)), dict(enumerate(words)))
+        lag = LagView(sum(lines), sum(words), dict(enumerate(lines)), dict(enumerate(words)))
         return Sample(asked, lag, sum(one.offset for one in progress))

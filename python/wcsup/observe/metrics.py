@@ -24,7 +24,7 @@ from wcsup import __version__
 from wcsup.errors import ExitStatus
 from wcsup.pipeline.report import Counters, Histogram
 from wcsup.supervisor import Snapshot, WorkerView
-from wcsup.supervisor.slot import State
+from wcsup.supervisor.slot import SlotState
 
 RESTART_REASONS = (
     *("killed", "crashed", "hung", "drained", "requested", "max_rss", "scaled"),
@@ -195,7 +195,7 @@ def _workers(snapshot: Snapshot) -> Iterator[Metric]:
     states: Series = {
         (*labels[worker.slot], state.value): float(worker.state is state)
         for worker in snapshot.workers
-        for state in State
+        for state in SlotState
     }
     yield _gauge("worker_state", "1 at the state that the slot is in, else 0.", states, "role", "slot", "state")
     for name, text, value in _OF_WORKERS:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wcsup.config import Config
 from wcsup.observe.figures import columns, top_words
 from wcsup.observe.lag import Sample
-from wcsup.observe.totals import Reader, highest, totals
+from wcsup.observe.totals import TotalsReader, highest, totals
 from wcsup.supervisor import Snapshot, WorkerView
 
 _TOP_WORDS = 10
@@ -122,7 +122,7 @@ class Outcome:
                 total += count
                 yield word, count
 
-        with closing(Reader(self._config, "counts")) as reader:
+        with closing(TotalsReader(self._config, "counts")) as reader:
             top = highest(counted(totals(reader, reader.partitions)), _TOP_WORDS)
         return distinct, total, top
 

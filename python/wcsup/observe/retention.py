@@ -16,7 +16,7 @@ from wcsup.kafka import clients
 from wcsup.kafka.progress import of_stage
 from wcsup.kafka.retention import Uncounted, Waiting
 from wcsup.observe.figures import span
-from wcsup.supervisor import Lag
+from wcsup.supervisor import LagView
 
 log = logging.getLogger("wcsup.retention")
 
@@ -50,7 +50,7 @@ class RetentionWatch:
         self._end.set()
         self._thread.join(_END_SECONDS)
 
-    def added(self, lag: Lag | None) -> Lag | None:
+    def added(self, lag: LagView | None) -> LagView | None:
         """Return what is left to count with the seconds until lines of it may be deleted, where they are known."""
         if lag is None or self.last is None:
             return lag

@@ -27,7 +27,7 @@ Total = tuple[str, int]
 Batch = TypeVar("Batch", list[Message], _core.Inbox)
 
 
-class Reader:
+class TotalsReader:
     """Reads whole partitions of a topic up to their present ends, committed records alone."""
 
     def __init__(self, config: Config, name: str) -> None:
@@ -114,7 +114,7 @@ def _ended(notices: list[Notice]) -> set[int]:
     return ended
 
 
-def totals(reader: Reader, partitions: Collection[int]) -> Iterator[tuple[bytes, int]]:
+def totals(reader: TotalsReader, partitions: Collection[int]) -> Iterator[tuple[bytes, int]]:
     """Yield (word, total) of every word in partitions of `counts`."""
     changelog = _core.Changelog()
     for partition in partitions:
@@ -129,7 +129,7 @@ def totals(reader: Reader, partitions: Collection[int]) -> Iterator[tuple[bytes,
 
 def count(config: Config, words: Sequence[bytes]) -> list[int]:
     """Return the total of each word, which is folded already; 0 for one that never came."""
-    with closing(Reader(config, "counts")) as reader:
+    with closing(TotalsReader(config, "counts")) as reader:
         partitions = sorted({_core.partition(word, len(reader.partitions)) for word in words})
         wanted = set(words)
         found = {word: total for word, total in totals(reader, partitions) if word in wanted}
@@ -159,7 +159,7 @@ class Top:
         """Read what there is; a limit above `KEPT_WORDS` has all of `counts` read, at each call of `words`."""
         self._config = config
         self._limit = limit
-        self._reader = Reader(config, "counts" if limit > KEPT_WORDS else "top")
+        self._reader = TotalsReader(config, "counts" if limit > KEPT_WORDS else "top")
         self._words: dict[int, list[Total]] = {}
         if limit <= KEPT_WORDS:
             for messages in self._reader.read(self._reader.partitions):
@@ -192,7 +192,7 @@ class Top:
 
     def _take_unpublished(self) -> None:
         """Read what `top` does not have: partitions whose reducer was killed before it published any."""
-        with closing(Reader(self._config, "counts")) as reader:
+        with closing(TotalsReader(self._config, "counts")) as reader:
             for partition in reader.nonempty():
                 if partition not in self._words:
                     self._words[partition] = highest(totals(reader, [partition]), KEPT_WORDS)

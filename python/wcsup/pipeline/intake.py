@@ -15,7 +15,7 @@ from wcsup.kafka.causes import CAUSES
 from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.refusals import About
 from wcsup.kafka.rights import Right
-from wcsup.kafka.watch import gone
+from wcsup.kafka.topic_guard import gone
 from wcsup.pipeline.membership import Membership
 from wcsup.pipeline.pacing import Pacing, is_light
 from wcsup.pipeline.patience import Doing, Patience

@@ -43,6 +43,7 @@ class Mapper:
     # Several brokers answer one after another.
     pause_seconds = 0.015
     gather_seconds = 0.0
+    upkeep = None
 
     def __init__(self, config: Config, admin: AdminClient, sight: Sight) -> None:
         self._batch = _core.Combiner(config.words, config.partitions)
@@ -53,10 +54,10 @@ class Mapper:
         self._opening: set[int] = set()
         self._counters = Counters()
         self._written = 0
-        self.own = self._batch.own
-        self.add = self._batch.add
-        self.offsets = self._batch.offsets
-        self.clear = self._batch.clear
+
+    def own(self, partition: int, offset: int) -> None:
+        """Take lines of a partition from `offset` on."""
+        self._batch.own(partition, offset)
 
     def disown(self, partition: int, *, again: bool = False) -> None:  # noqa: ARG002 - see Stage
         """Take no more lines of a partition."""
@@ -92,14 +93,17 @@ class Mapper:
         """Whether the batch is at its bound."""
         return self._batch.distinct >= FULL_DISTINCT or self._batch.memory >= FULL_BYTES
 
-    @property
-    def owing(self) -> bool:
-        """Nothing is left without input."""
-        return False
+    def add(self, inbox: _core.Inbox) -> None:
+        """Count the words of the lines that an inbox has."""
+        self._batch.add(inbox)
 
-    def idle_work(self) -> bool:
-        """Nothing is due."""
-        return False
+    def offsets(self) -> list[tuple[int, int]]:
+        """Return (partition, next offset) of what moved since the last commit."""
+        return self._batch.offsets()
+
+    def clear(self) -> None:
+        """Drop the batch."""
+        self._batch.clear()
 
     def outbox(self, *, last: bool = False) -> Outbox:  # noqa: ARG002 - a mapper owes nothing at its end
         """Return the distinct words with their counts, by partition of `words`."""
@@ -125,9 +129,6 @@ class Mapper:
         counters.dead_letters += len(batch.rejected())
         counters.written += self._written
         batch.clear()
-
-    def tend(self, *, last: bool = False) -> None:
-        """Nothing is due."""
 
     def tell(self, report: Report) -> None:
         """Add the counters."""

@@ -1,7 +1,8 @@
 """A reducer: `words` records in, new totals out; a store for each partition is a cache of `counts`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Self
 
 from confluent_kafka.admin import AdminClient
 
@@ -14,6 +15,7 @@ from wcsup.pipeline.letters import Letters
 from wcsup.pipeline.records import PACKED_BYTES, Letter, readable, top_record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox
+from wcsup.pipeline.trim import Trim
 from wcsup.process.crash import point
 from wcsup.state.directory import StateDirectory
 from wcsup.state.partition import Partition
@@ -88,9 +90,19 @@ class Reducer:
         self._kept_at_most = 0
         """No fewer than the words that are kept from all stores: to count them takes adding their totals up."""
         self._counters = Counters()
-        self.own = self._batch.own
-        self.add = self._batch.add
-        self.offsets = self._batch.offsets
+        self._trim = Trim(admin, config.topic(self.input))
+
+    def own(self, partition: int, offset: int) -> None:
+        """Take records of a partition from `offset` on."""
+        self._batch.own(partition, offset)
+
+    def add(self, inbox: _core.Inbox) -> None:
+        """Add up the words of the records that an inbox has."""
+        self._batch.add(inbox)
+
+    def offsets(self) -> list[tuple[int, int]]:
+        """Return (partition, next offset) of what moved since the last commit."""
+        return self._batch.offsets()
 
     def disown(self, partition: int, *, again: bool = False) -> None:
         """Take no more records of a partition; close its store with all that was committed, or give up opening it.
@@ -150,11 +162,17 @@ class Reducer:
         return self._batch.distinct >= FULL_DISTINCT or self._batch.memory >= FULL_BYTES
 
     @property
+    def upkeep(self) -> Self:
+        """Top words to publish, stores to write and to scan, counted input to delete."""
+        return self
+
+    @property
     def owing(self) -> bool:
         """Whether top words changed since they were published."""
         return bool(self._unpublished)
 
-    def idle_work(self) -> bool:
+    @property
+    def is_due(self) -> bool:
         """Whether it is time to publish some of them."""
         return bool(self._due(self._unpublished))
 
@@ -242,25 +260,36 @@ class Reducer:
         if self._kept_at_most > KEPT_WORDS:
             self._kept_at_most = self._kept
             if self._kept_at_most > KEPT_WORDS:
-                self.tend(last=True)
+                self._write_kept(0.0, every=True)
 
     @property
     def _kept(self) -> int:
         return sum(opened.totals.unwritten for opened in self._open.values())
 
-    def tend(self, *, last: bool = False) -> None:
-        """Write the totals that were kept long enough, of one store at a time; scan one. `last`: write all."""
-        due = time.monotonic() - (0 if last else KEPT_SECONDS)
-        for opened in self._open.values():
-            since = opened.unwritten_since
-            if since is not None and since <= due:
-                opened.write()
-                if not last:
-                    break
+    def tend(self, counted: Mapping[int, int], *, last: bool = False) -> None:
+        """Write the totals that were kept long enough, of one store at a time; scan one; delete counted input.
+
+        As the `last` thing all totals are written, nothing is scanned, and all counted input is deleted.
+        """
+        self._write_kept(0.0 if last else KEPT_SECONDS, every=last)
         if not self._restore.pending:
             self._closed.clear()
             if not last:
                 self._scan()
+        if last:
+            self._trim.finish(counted)
+        else:
+            self._trim.look(counted)
+
+    def _write_kept(self, seconds: float, *, every: bool) -> None:
+        """Write totals that were kept for so long: of `every` store, or of the first one that has some."""
+        due = time.monotonic() - seconds
+        for opened in self._open.values():
+            since = opened.unwritten_since
+            if since is not None and since <= due:
+                opened.write()
+                if not every:
+                    break
 
     def _scan(self) -> None:
         if time.monotonic() < self._scan_from:

@@ -1,5 +1,6 @@
 """What a mapper and a reducer each bring to the loop that they share."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from wcsup import _core
@@ -10,6 +11,24 @@ from wcsup.pipeline.transaction import Outbox
 
 if TYPE_CHECKING:
     from wcsup.state.restore import Committed
+
+
+class Upkeep(Protocol):
+    """What a stage has to do without input: publish what changed, write to stores what was kept from them."""
+
+    @property
+    def owing(self) -> bool:
+        """Whether something is left that a commit is to publish."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a commit of some of it."""
+
+    def tend(self, counted: Mapping[int, int], *, last: bool = False) -> None:
+        """Do what is due beside commits, or, as the `last` thing, all of it.
+
+        `counted` is the first input offset of each open partition that is not counted.
+        """
 
 
 class Stage(Batch, Protocol):
@@ -47,21 +66,11 @@ class Stage(Batch, Protocol):
     def offsets(self) -> list[tuple[int, int]]:
         """Return (partition, next offset) of what moved since the last commit."""
 
-    @property
-    def owing(self) -> bool:
-        """Whether something is left to publish although there is no new input."""
-
-    def idle_work(self) -> bool:
-        """Whether that is due now."""
-
     def outbox(self, *, last: bool = False) -> Outbox:
-        """Return what the batch's commit writes, without the offsets; `last`: with all that is still owed."""
+        """Return what the batch's commit writes, without the offsets; `last`: with all that its upkeep owes."""
 
     def committed(self, written: Written) -> None:
         """Keep the batch for good: its commit succeeded. Also clears it."""
-
-    def tend(self, *, last: bool = False) -> None:
-        """Do what is due beside commits; `last`: all that is left of it."""
 
     def clear(self) -> None:
         """Drop the batch."""
@@ -71,3 +80,7 @@ class Stage(Batch, Protocol):
 
     def close(self) -> None:
         """Close what is open."""
+
+    @property
+    def upkeep(self) -> Upkeep | None:
+        """What is to be done beside its input; none where nothing is."""

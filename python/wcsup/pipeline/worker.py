@@ -15,7 +15,7 @@ from wcsup.errors import BrokerUnreachableError, FencedError, RefusedError
 from wcsup.kafka import clients, refusals, topics
 from wcsup.kafka.ownership import Orphans, Owners
 from wcsup.kafka.sighting import Sight
-from wcsup.kafka.watch import Watch
+from wcsup.kafka.topic_guard import TopicGuard
 from wcsup.pipeline.fencing import Fenced, has_successor
 from wcsup.pipeline.holdup import Holdup
 from wcsup.pipeline.intake import Intake
@@ -28,7 +28,6 @@ from wcsup.pipeline.patience import Doing, Patience
 from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Report
 from wcsup.pipeline.stage import Stage
 from wcsup.pipeline.transaction import AbortedError, Transactions
-from wcsup.pipeline.trim import Trim
 from wcsup.process import logs
 from wcsup.state.directory import open_directory
 
@@ -85,19 +84,18 @@ class Worker:
         self._claim = directory.claim(job.role, job.slot)
         sight = Sight() if sight is None else sight
         self._stage: Stage
-        self._trim: Trim | None = None
         if job.role == "map":
             self._stage, group = Mapper(config, admin, sight), config.map_group
-            self._watch = Watch(config, identity, ["lines", "positions"], sight)
+            self._guard = TopicGuard(config, identity, ["lines", "positions"], sight)
         else:
             # Here, so that no mapper and no spare process loads RocksDB: 8 MB of each, for 4 ms of a reducer's start.
             from wcsup.pipeline.reducer import Reducer  # noqa: PLC0415 - see above
 
             self._stage, group = Reducer(config, directory, admin, identity), config.reduce_group
-            self._watch = Watch(config, identity, ["words", "counts", "positions"], sight)
-            self._trim = Trim(admin, config.topic("words"))
+            self._guard = TopicGuard(config, identity, ["words", "counts", "positions"], sight)
         self._pacing = Pacing(config.commit_interval, self._stage.pause_seconds)
         self._topic = config.topic(self._stage.input)
+        self._upkeep = self._stage.upkeep
         self._offsets = Offsets(config, admin, self._stage.input, identity)
         self._patience = Patience()
         self._login = Login(config, admin, self._patience)
@@ -206,7 +204,7 @@ class Worker:
     def _turn(self) -> None:
         dry = self._intake.read()
         with suppress(RefusedError):  # commits tell, and fetches
-            self._watch.look()
+            self._guard.look()
         self._membership.look()
         if self._patience.waiting:
             self._ask_whether_refused()
@@ -223,9 +221,8 @@ class Worker:
         elif dry:
             self._transactions.look()
             self._look_still()
-        self._stage.tend()
-        if self._trim is not None:
-            self._trim.look(self._offsets.counted)
+        if self._upkeep is not None:
+            self._upkeep.tend(self._offsets.counted)
         self._beat()
 
     def _ask_whether_refused(self) -> None:
@@ -253,11 +250,18 @@ class Worker:
             if end > offset:
                 behind.append((partition, offset))
         self._holdup.look(behind or None)
-        if not behind and not self._stage.owing and not self._offsets.owed:
+        if not behind and not self._owes:
             self._patience.passed(Doing.COMMIT)  # there is nothing to commit any more
 
+    @property
+    def _owes(self) -> bool:
+        """Whether something is left to commit that no new input has to come for."""
+        return self._offsets.owed or (self._upkeep is not None and self._upkeep.owing)
+
     def _idle_work(self) -> bool:
-        return self._offsets.owed or self._stage.idle_work() or bool(self._stage.offsets())
+        """Return whether it is time for a commit without new input."""
+        upkeep_is_due = self._upkeep is not None and self._upkeep.is_due
+        return self._offsets.owed or upkeep_is_due or bool(self._stage.offsets())
 
     def _commit(self, *, last: bool = False) -> None:
         stage = self._stage
@@ -272,7 +276,7 @@ class Worker:
         counters, taken, counted = self._report.counters, stage.taken, False
         try:
             metadata = self._membership.consumer.consumer_group_metadata()
-            self._watch.confirm(self._wait_on)
+            self._guard.confirm(self._wait_on)
             self._transactions.commit(outbox, metadata, stage.committed)
         except AbortedError as aborted:
             counters.aborts[aborted.reason] = counters.aborts.get(aborted.reason, 0) + 1
@@ -302,7 +306,7 @@ class Worker:
 
     def _settle(self) -> None:
         """Commit the batch, since partitions are let go of; where that can't be, others read it again."""
-        if not (self._stage.taken or self._stage.owing):
+        if not (self._stage.taken or (self._upkeep is not None and self._upkeep.owing)):
             return
         if self._transactions.started and not self._membership.is_fenced and not self._patience.waiting:
             self._commit(last=True)
@@ -355,7 +359,7 @@ class Worker:
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         log.info("draining")
-        owed = self._stage.taken or self._stage.owing or self._stage.offsets() or self._offsets.owed
+        owed = self._stage.taken or self._stage.offsets() or self._owes
         # What is refused is read again by the next process, from where the last commit was.
         if owed and self._transactions.started and not self._patience.waiting:
             try:
@@ -366,9 +370,8 @@ class Worker:
             self._stage.clear()
         self._enter(Phase.DRAINING)
         self._beat(now=True)
-        self._stage.tend(last=True)
-        if self._trim is not None:
-            self._trim.finish(self._offsets.counted)
+        if self._upkeep is not None:
+            self._upkeep.tend(self._offsets.counted, last=True)
         # A dynamic member, as those of KIP-848 are, leaves when it is closed.
         if self._leaving and self._config.group_protocol == "classic":
             self._membership.leave()

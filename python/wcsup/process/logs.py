@@ -63,7 +63,7 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str |
     return formatter.formatException(record.exc_info) if record.exc_info else record.exc_text
 
 
-class Lines(logging.Handler):
+class LineHandler(logging.Handler):
     """Write records to standard error or a file, from a thread of its own and a bounded backlog."""
 
     def __init__(self, path: Path | None = None) -> None:
@@ -135,7 +135,7 @@ def _lost(lines: int) -> dict[str, object]:
 
 def configure(slot: str, form: LogFormat = "text", level: str = "info", file: Path | None = None) -> None:
     """Send every log of this process, librdkafka's too, to standard error (or `file`) as lines of `form`."""
-    handler = Lines(file)
+    handler = LineHandler(file)
     handler.setFormatter(_JsonLines(slot) if form == "json" else _TextLines(slot))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 
@@ -149,14 +149,14 @@ def enter(phase: str) -> None:
 def reopen() -> None:
     """Open the log file anew, where one is named."""
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, Lines):
+        if isinstance(handler, LineHandler):
             handler.reopen()
 
 
 def flush() -> None:
     """Write what is queued now: for a process that ends without Python's own shutdown (`os._exit`)."""
     for handler in list(logging.getLogger().handlers):
-        if isinstance(handler, Lines):
+        if isinstance(handler, LineHandler):
             logging.getLogger().removeHandler(handler)
             handler.close()
 

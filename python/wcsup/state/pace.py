@@ -6,7 +6,7 @@ _LOG_SECONDS = 5.0
 """How often a long restore says how far it is."""
 
 
-class Pace:
+class RestorePace:
     """How fast one restore reads, from its first partition's turn to its last one's end."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

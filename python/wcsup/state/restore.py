@@ -34,7 +34,7 @@ from wcsup.kafka.reader import Reader
 from wcsup.process.crash import point
 from wcsup.state.directory import StateDirectory
 from wcsup.state.memory import partition_memory
-from wcsup.state.pace import Pace
+from wcsup.state.pace import RestorePace
 from wcsup.state.partition import Partition
 from wcsup.state.store import Cached, Stamp, Store, StoreLockedError, discard
 
@@ -127,7 +127,7 @@ class Restore:
         self._bounds: Asking[_Bounds] = Asking("bounds")
         self._refused: dict[_Step, RefusedError] = {}
         """Why steps can't be done now: librdkafka tells once that it may not fetch, and goes on trying."""
-        self._pace = Pace(clock)
+        self._pace = RestorePace(clock)
         self.read = 0
         """Records of `counts` read so far."""
         self.resident_bytes = partition_memory(config)

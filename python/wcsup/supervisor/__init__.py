@@ -3,12 +3,12 @@
 from wcsup.supervisor.control import request
 from wcsup.supervisor.options import RunOptions, Task, Workers
 from wcsup.supervisor.resources import automatic
-from wcsup.supervisor.snapshot import Lag, Snapshot, TaskView, WorkerView
+from wcsup.supervisor.snapshot import LagView, Snapshot, TaskView, WorkerView
 from wcsup.supervisor.supervisor import Hooks, run
 
 __all__ = [
     "Hooks",
-    "Lag",
+    "LagView",
     "RunOptions",
     "Snapshot",
     "Task",

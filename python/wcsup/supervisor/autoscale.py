@@ -37,7 +37,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class LoadHistory:
     """Since when the load has been high or low, and when the last change was."""
 
     high_since: float | None = None
@@ -59,30 +59,30 @@ class Scaling:
     low_for: float = 60.0
     pause: float = 20.0
 
-    def decide(self, load: Load, memory: Memory, limits: Workers) -> tuple[Memory, int, str]:
+    def decide(self, load: Load, history: LoadHistory, limits: Workers) -> tuple[LoadHistory, int, str]:
         """Return what to remember, how many workers there should be, and why if that is a change."""
         backlog = load.lag / load.rate if load.rate > 0 else (float("inf") if load.lag else 0.0)
         high = backlog > self.high_backlog and load.host_percent < self.full_host
         stay_busy = load.cpu_percent * load.workers / max(1, load.workers - 1)
         low = backlog < self.low_backlog and stay_busy < self.low_cpu
-        memory = replace(
-            memory,
-            high_since=(load.at if memory.high_since is None else memory.high_since) if high else None,
-            low_since=(load.at if memory.low_since is None else memory.low_since) if low else None,
+        history = replace(
+            history,
+            high_since=(load.at if history.high_since is None else history.high_since) if high else None,
+            low_since=(load.at if history.low_since is None else history.low_since) if low else None,
         )
         wanted = min(max(load.workers, limits.low), limits.high)
         why = f"there are to be {limits.low} to {limits.high}"
-        if load.at - memory.changed_at >= self.pause and wanted == load.workers:
-            if memory.high_since is not None and load.at - memory.high_since >= self.high_for:
+        if load.at - history.changed_at >= self.pause and wanted == load.workers:
+            if history.high_since is not None and load.at - history.high_since >= self.high_for:
                 wanted = max(load.workers, min(load.workers + 1, limits.high, load.partitions))
                 waits = "and nothing is committed" if load.rate <= 0 else f"or {backlog:.0f} s of work"
-                why = f"{load.lag} records wait, {waits}, for {load.at - memory.high_since:.0f} s"
-            elif memory.low_since is not None and load.at - memory.low_since >= self.low_for:
+                why = f"{load.lag} records wait, {waits}, for {load.at - history.high_since:.0f} s"
+            elif history.low_since is not None and load.at - history.low_since >= self.low_for:
                 wanted = max(load.workers - 1, limits.low)
-                why = f"workers are busy for {load.cpu_percent:.0f} %, for {load.at - memory.low_since:.0f} s"
+                why = f"workers are busy for {load.cpu_percent:.0f} %, for {load.at - history.low_since:.0f} s"
         if wanted == load.workers:
-            return memory, wanted, ""
-        return Memory(changed_at=load.at), wanted, why
+            return history, wanted, ""
+        return LoadHistory(changed_at=load.at), wanted, why
 
 
 class Autoscaler:
@@ -90,7 +90,7 @@ class Autoscaler:
 
     def __init__(self, limits: Workers, scaling: Scaling) -> None:
         self._limits, self._scaling = limits, scaling
-        self._memory = Memory()
+        self._history = LoadHistory()
         self._before: tuple[float, int] | None = None
 
     def look(
@@ -114,5 +114,5 @@ class Autoscaler:
             cpu_percent=sum(busy) / max(1, len(busy)),
             host_percent=psutil.cpu_percent(),
         )
-        self._memory, wanted, why = self._scaling.decide(load, self._memory, self._limits)
+        self._history, wanted, why = self._scaling.decide(load, self._history, self._limits)
         return (wanted, why) if wanted != load.workers else None

@@ -7,8 +7,8 @@ from wcsup.kafka.sighting import Sighting
 from wcsup.supervisor.policy import Clock
 from wcsup.supervisor.pool import Pool
 from wcsup.supervisor.reach import Reach
-from wcsup.supervisor.resources import Usage, Watch
-from wcsup.supervisor.snapshot import Lag, Snapshot, view
+from wcsup.supervisor.resources import ProcessWatch, Usage
+from wcsup.supervisor.snapshot import LagView, Snapshot, view
 from wcsup.supervisor.tasks import Tasks
 
 
@@ -19,21 +19,21 @@ class Observer:
         self,
         pool: Pool,
         tasks: Tasks,
-        lag: Callable[[], Lag | None],
+        lag: Callable[[], LagView | None],
         sighting: Callable[[], Sighting | None],
         clock: Clock,
     ) -> None:
         self._pool, self._tasks, self._lag, self._sighting, self._clock = pool, tasks, lag, sighting, clock
         self._reach = Reach(clock)
         self._began = clock.monotonic()
-        self._own = Watch(os.getpid())
+        self._own = ProcessWatch(os.getpid())
         self._own_usage: Usage | None = None
-        self._watches: dict[int, Watch | None] = {}
+        self._watches: dict[int, ProcessWatch | None] = {}
 
     def measure(self) -> None:
         """Look at what every process uses."""
         slots = {slot.child.pid: slot for slot in self._pool.slots.values() if slot.child}
-        self._watches = {pid: self._watches.get(pid) or Watch.of(pid) for pid in slots}
+        self._watches = {pid: self._watches.get(pid) or ProcessWatch.of(pid) for pid in slots}
         for pid, watch in self._watches.items():
             slots[pid].measured(watch.look() if watch else None)
             self._pool.outgrown(slots[pid])
@@ -52,7 +52,7 @@ class Observer:
             workers=[view(slot, now) for slot in pool.in_order()],
             tasks=[task.view() for task in self._tasks.running],
             spares=[spare.pid for spare in pool.spares],
-            lag=self._lag() or Lag(),
+            lag=self._lag() or LagView(),
             totals=pool.totals(),
             restarts=dict(pool.restarts),
             supervisor=self._own_usage,

@@ -27,7 +27,7 @@ _SPARE_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Ending:
     """That the run is ending, and with what."""
 
     status: ExitStatus
@@ -51,7 +51,7 @@ class Pool:
     ) -> None:
         self.slots: dict[str, Slot] = {}
         self.spares: deque[Child] = deque()
-        self.stop: Stop | None = None
+        self.stop: Ending | None = None
         self.was_ready = False
         self.restarts: Counter[str] = Counter()
         self._config, self._options = config, options
@@ -131,7 +131,7 @@ class Pool:
         """End the run: mappers drain, then reducers. The first reason stays."""
         if self.stop is None:
             log.log(logging.ERROR if status else logging.INFO, "stopping: %s", reason)
-            self.stop = Stop(status, reason)
+            self.stop = Ending(status, reason)
             self._rolling.clear()
 
     def kill(self) -> None:

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class Reachability:
     """Whether a broker can be reached."""
 
     reachable: bool | None = None
@@ -27,9 +27,9 @@ class Reach:
 
     def __init__(self, clock: Clock, wall_clock: Callable[[], float] = time.time) -> None:
         self._clock, self._wall_clock = clock, wall_clock
-        self._now = Broker()
+        self._now = Reachability()
 
-    def look(self, newest: Sighting | None) -> Broker:
+    def look(self, newest: Sighting | None) -> Reachability:
         """Return whether a broker is reached now, by the newest sighting."""
         if newest is None:
             return self._now
@@ -41,5 +41,5 @@ class Reach:
             elif self._now.reachable is False:
                 log.info("a broker answers again; none did since %s", self._now.since)
             answered = datetime.fromtimestamp(self._wall_clock() - age, UTC)
-            self._now = Broker(reachable, answered.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+            self._now = Reachability(reachable, answered.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
         return self._now

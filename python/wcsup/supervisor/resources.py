@@ -23,7 +23,7 @@ class Usage:
     """Processor time since the process began."""
 
 
-class Watch:
+class ProcessWatch:
     """Looks at one process, again and again."""
 
     def __init__(self, pid: int) -> None:
@@ -31,7 +31,7 @@ class Watch:
         self._process.cpu_percent()  # percentages are between two looks; this is the first
 
     @classmethod
-    def of(cls, pid: int) -> "Watch | None":
+    def of(cls, pid: int) -> "ProcessWatch | None":
         """Return a watch for a process, or none where it is gone already."""
         try:
             return cls(pid)

@@ -13,7 +13,7 @@ from wcsup.supervisor.processes import Child
 from wcsup.supervisor.resources import Usage
 
 
-class State(StrEnum):
+class SlotState(StrEnum):
     """What users see of a slot."""
 
     STARTING = "starting"
@@ -27,12 +27,12 @@ class State(StrEnum):
 
 
 _SHOWN = {
-    Phase.STARTING: State.STARTING,
-    Phase.JOINING: State.STARTING,
-    Phase.RESTORING: State.RESTORING,
-    Phase.RUNNING: State.RUNNING,
-    Phase.COMMITTING: State.RUNNING,
-    Phase.DRAINING: State.DRAINING,
+    Phase.STARTING: SlotState.STARTING,
+    Phase.JOINING: SlotState.STARTING,
+    Phase.RESTORING: SlotState.RESTORING,
+    Phase.RUNNING: SlotState.RUNNING,
+    Phase.COMMITTING: SlotState.RUNNING,
+    Phase.DRAINING: SlotState.DRAINING,
 }
 
 
@@ -104,13 +104,13 @@ class Slot:
         self._cpu = self._past_cpu = 0.0
 
     @property
-    def state(self) -> State:
+    def state(self) -> SlotState:
         """What the slot shows."""
         if self.failed:
-            return State.FAILED
+            return SlotState.FAILED
         if self.child is None:
-            return State.BACKOFF
-        return State.DRAINING if self.drain_until is not None else _SHOWN[self.report.phase]
+            return SlotState.BACKOFF
+        return SlotState.DRAINING if self.drain_until is not None else _SHOWN[self.report.phase]
 
     @property
     def ready(self) -> bool:

@@ -5,13 +5,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from wcsup.pipeline.report import Counters, Phase, Role
-from wcsup.supervisor.reach import Broker
+from wcsup.supervisor.reach import Reachability
 from wcsup.supervisor.resources import Usage
-from wcsup.supervisor.slot import Slot, State
+from wcsup.supervisor.slot import Slot, SlotState
 
 
 @dataclass(frozen=True, slots=True)
-class Lag:
+class LagView:
     """Records that wait to be processed, as an observer of Kafka saw them a moment ago; none where it did not."""
 
     lines: int | None = None
@@ -36,7 +36,7 @@ class WorkerView:
     slot: str
     """Its full name, such as `map-0`."""
     pid: int | None
-    state: State
+    state: SlotState
     ready: bool
     phase: Phase
     beat: int
@@ -87,13 +87,13 @@ class Snapshot:
     uptime: float
     ready: bool
     """Every slot is, and a broker answered of late."""
-    broker: Broker
+    broker: Reachability
     stopping: str | None
     """Why the run is ending, if it is."""
     workers: list[WorkerView]
     tasks: list[TaskView]
     spares: list[int]
-    lag: Lag
+    lag: LagView
     totals: dict[Role, Counters]
     """Work of every process there ever was, of slots that are gone too."""
     restarts: dict[str, int]

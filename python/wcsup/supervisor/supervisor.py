@@ -26,12 +26,12 @@ from wcsup.supervisor.notify import Notifier, Service
 from wcsup.supervisor.observer import Observer
 from wcsup.supervisor.options import RunOptions, Task
 from wcsup.supervisor.policy import Clock, Policy
-from wcsup.supervisor.pool import ROLES, Pool, Stop
+from wcsup.supervisor.pool import ROLES, Ending, Pool
 from wcsup.supervisor.processes import WORKER, Child, LinePipe, start_task, start_worker
 from wcsup.supervisor.relay import Relay
 from wcsup.supervisor.signals import SignalQueue, has_terminal
 from wcsup.supervisor.slot import Deadlines, Slot
-from wcsup.supervisor.snapshot import Lag, Snapshot
+from wcsup.supervisor.snapshot import LagView, Snapshot
 from wcsup.supervisor.steering import Steering
 from wcsup.supervisor.tasks import Tasks
 
@@ -46,7 +46,7 @@ _MEASURE_EVERY = 4
 class Hooks:
     """What a caller of `run` hears and says; called from the loop, so none of them may block."""
 
-    lag: Callable[[], Lag | None] = lambda: None
+    lag: Callable[[], LagView | None] = lambda: None
     """What is known to be left to count; none where that is not known."""
     sighting: Callable[[], Sighting | None] = lambda: None
     """What a lookout last saw of the topics and groups; it is told to the workers."""
@@ -132,7 +132,7 @@ class Supervisor:
         self._turned_at = self._tick_at = self._clock.monotonic()
         self._ticks = 0
 
-    def run(self, tasks: Sequence[Task]) -> Stop:
+    def run(self, tasks: Sequence[Task]) -> Ending:
         """Work until every worker has drained, and return why."""
         with self._signals.installed():
             self._selector.register(self._signals, selectors.EVENT_READ, self._handle_signals)

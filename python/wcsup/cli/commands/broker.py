@@ -12,13 +12,13 @@ from wcsup.errors import ExitStatus
 OFFERED = ("data_dir",)
 
 
-class Broker(click.Group):
+class BrokerGroup(click.Group):
     """The commands of the embedded broker."""
 
     section = Section.AROUND
 
 
-command = Broker(
+command = BrokerGroup(
     "broker",
     help="""Start, stop or look at the embedded Kafka.
 

@@ -12,12 +12,12 @@ import click
 from wcsup.cli.cluster import connect, quiet_clients
 from wcsup.cli.command import Section, define
 from wcsup.cli.feedbar import FeedBar
-from wcsup.cli.options import TOPICS, Rate
+from wcsup.cli.options import TOPICS, RateType
 from wcsup.config import Config
 from wcsup.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from wcsup.feeding.sources import Stop
+    from wcsup.feeding.sources import StopRequest
 
 OWN_RATE = 1.0
 PATIENCE_SECONDS = 1.0
@@ -38,7 +38,7 @@ PATIENCE_SECONDS = 1.0
 @click.argument("file", nargs=-1, type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True))
 @click.option(
     "--rate",
-    type=Rate(),
+    type=RateType(),
     metavar="N",
     help="Lines a second, 0 for as fast as it goes [default: 1 for made-up text, else 0].",
 )
@@ -74,12 +74,12 @@ def command(
 
     from wcsup.feeding import prose
     from wcsup.feeding.feed import Feeder
-    from wcsup.feeding.sources import Stop, size
+    from wcsup.feeding.sources import StopRequest, size
     from wcsup.kafka import application, rights
 
     config = connect(config)
     application.prepare(config, rights.of_feed(config))
-    stop = Stop()
+    stop = StopRequest()
     signals = _stop_on_signals(stop)
     began = time.monotonic()
     with FeedBar(known=bool(file) and size(file) is not None) as bar:
@@ -115,7 +115,7 @@ def _stdin_has_text() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
-def _stop_on_signals(stop: "Stop") -> list[int]:
+def _stop_on_signals(stop: "StopRequest") -> list[int]:
     """Have the first INT or TERM ask for the end, the second give up what is not written, the third end at once.
 
     Returns the list of what came.

@@ -9,7 +9,7 @@ import click
 
 from wcsup.cli.cluster import connect
 from wcsup.cli.command import Command, Section
-from wcsup.cli.options import ALL, Logging, Pattern, Positive, Rate
+from wcsup.cli.options import ALL, Logging, Pattern, Positive, RateType
 from wcsup.cli.values import Address, Processors, Size
 from wcsup.config import Config
 from wcsup.errors import INTERRUPTED, ExitStatus, UsageError
@@ -75,7 +75,9 @@ class Run(Command):
     metavar="FILE…",
     help="Also write the lines of these files to Kafka, as wcsup gen does.",
 )
-@click.option("--rate", type=Rate(), metavar="N", help="With --input: lines a second, 0 for all it can [default: 0].")
+@click.option(
+    "--rate", type=RateType(), metavar="N", help="With --input: lines a second, 0 for all it can [default: 0]."
+)
 @click.option("--exit-when-done", is_flag=True, help="End when every line is counted, and show a summary.")
 @click.option(
     "--drain-timeout",

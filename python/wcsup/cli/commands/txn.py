@@ -10,13 +10,13 @@ from wcsup.cli.command import Section, define
 from wcsup.config import Config
 
 
-class Transactions(click.Group):
+class TransactionGroup(click.Group):
     """The commands about transactions."""
 
     section = Section.AROUND
 
 
-command = Transactions(
+command = TransactionGroup(
     "txn",
     help="""End transactions that hold the application up.
 

@@ -33,7 +33,7 @@ COUNTS_LOST = (
 )
 
 
-class Watch:
+class TopicGuard:
     """Judges what is seen of the topics; has them looked at where nobody tells what is seen."""
 
     def __init__(
