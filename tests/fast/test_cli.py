@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -15,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import confluent_kafka
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import KafkaError, KafkaException
 
 from wcsup import __version__, cli
+from wcsup.broker import java
+from wcsup.broker.pinned import KAFKA_VERSION
 from wcsup.cli import options
 from wcsup.cli.app import app
 from wcsup.cli.command import Command, Section
@@ -129,8 +133,20 @@ def test_examples_are_accepted_by_their_commands(words: str) -> None:
         LEAVES[words].make_context(words, arguments)
 
 
-def test_the_version(call: Call) -> None:
-    assert call("--version") == (0, f"wcsup {__version__}\n", "")
+def test_the_version_and_those_of_what_it_works_with(call: Call) -> None:
+    status, out, err = call("--version")
+    assert (status, err) == (0, "")
+    own, native, embedded, python = out.splitlines()
+    assert own == f"wcsup {__version__}"
+    assert native.startswith(f"librdkafka {confluent_kafka.libversion()[0]} with ")
+    assert "rocksdict" in native
+    assert embedded.startswith(f"embedded broker: Apache Kafka {KAFKA_VERSION} with Java ")
+    assert python.startswith(f"Python {platform.python_version()} on ")
+
+
+def test_the_version_is_told_without_java(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(java, "_candidates", lambda: iter(()))
+    assert "with no Java 17 or newer\n" in call("--version")[1]
 
 
 def test_help_imports_nothing_that_takes_long() -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import platform
 from typing import ClassVar
 
 import click
@@ -69,4 +70,32 @@ process has this one's name, 6 no broker answers; wcsup.errors has the rest.""",
         "max_content_width": 100,
     },
 )
-click.version_option(__version__, prog_name="wcsup", message="%(prog)s %(version)s")(app)
+
+
+def _show_version(context: click.Context, _parameter: click.Parameter, given: bool) -> None:
+    """Write wcsup's version, and below it what it works with."""
+    if not given:
+        return
+    from wcsup.broker import java, pinned
+    from wcsup.errors import ConfigurationError
+    from wcsup.kafka import libraries
+
+    try:
+        found = f"Java {java.find().version}"
+    except ConfigurationError:
+        found = f"no Java {java.OLDEST} or newer"
+    click.echo(f"wcsup {__version__}")
+    click.echo(libraries.told())
+    click.echo(f"embedded broker: Apache Kafka {pinned.KAFKA_VERSION} with {found}")
+    click.echo(f"Python {platform.python_version()} on {platform.platform()}")
+    context.exit()
+
+
+click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_show_version,
+    help="Show the versions of wcsup and of what it works with, and exit.",
+)(app)
