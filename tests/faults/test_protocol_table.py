@@ -25,6 +25,7 @@ FATAL = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "injected", fatal=Tr
 FENCED = KafkaError(KafkaError._FENCED, "injected", fatal=True)
 UNFLAGGED = KafkaError(KafkaError._STATE, "injected")
 REFUSED = KafkaError(KafkaError.INVALID_TIMESTAMP, "injected", txn_requires_abort=True)
+CUT_OFF = KafkaError(KafkaError._STATE, "injected", txn_requires_abort=True)
 TOO_LARGE = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE, "injected")
 
 METADATA = b"CGMDv2:" + struct.pack("=i", 7) + b"rest"
@@ -179,6 +180,17 @@ def test_an_error_at_each_call(
     attempt: Callable[..., tuple[str, list[str]]], call: str, error: KafkaError, outcome: str, calls: list[str]
 ) -> None:
     assert attempt({call: [error]}) == (outcome, calls)
+
+
+@pytest.mark.parametrize(
+    ("why", "outcome"),
+    [(REFUSED, "RefusedError"), (ABORTABLE, "AbortedError"), (CUT_OFF, "AbortedError")],
+    ids=["refused", "aborted", "it does not tell"],
+)
+def test_offsets_that_a_refusal_cut_off_are_asked_why(
+    attempt: Callable[..., tuple[str, list[str]]], why: KafkaError, outcome: str
+) -> None:
+    assert attempt({"offsets": [CUT_OFF, why]}) == (outcome, up_to("offsets", "offsets", "abort"))
 
 
 def test_a_retriable_error_is_retried_for_as_long_as_it_comes(attempt: Callable[..., tuple[str, list[str]]]) -> None:

@@ -55,6 +55,8 @@ CASES = {
 
 
 LINES = prose(100, 1)
+_END_SECONDS = 4 * REFUSED_SECONDS
+"""How long a worker may take to end: a busy machine refuses it late."""
 ROLES: tuple[Role, Role] = ("map", "reduce")
 KINDS = {TOPIC: "topic", GROUP: "group", NAME: "transactional-id"}
 
@@ -194,7 +196,7 @@ def run_to_its_end(guarded: Guarded, place: Path) -> tuple[int, str]:
         guarded.take(CASES["WRITE topic words"].right(guarded.config))
         guarded.application.feed(LINES)
         wait_for("it is not ready", lambda: not wcsup.status()["ready"])
-        _, err = process.communicate(timeout=2 * REFUSED_SECONDS)
+        _, err = process.communicate(timeout=_END_SECONDS)
     finally:
         wcsup.stop()
     return process.returncode, err.decode()
@@ -218,7 +220,7 @@ def ended(secured: SecuredBroker, tmp_path_factory: pytest.TempPathFactory) -> I
 
     def wait(name: str) -> Ended:
         workers = SCENES[name](guarded[name], name)
-        return guarded[name], [(worker.wait(2 * REFUSED_SECONDS), said(worker)) for worker in workers]
+        return guarded[name], [(worker.wait(_END_SECONDS), said(worker)) for worker in workers]
 
     with ExitStack() as ends, ThreadPoolExecutor(len(SCENES) + 1) as threads:
         for one in guarded.values():

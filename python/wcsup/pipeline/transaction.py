@@ -425,8 +425,11 @@ class Transactions:
         (`rd_kafka_coord_req_handle_FindCoordinator`, librdkafka#5511). So connections are broken, for the transaction
         is to be committed: its abort would also abort what hangs of the one before. If that does not help, the
         producer is left to itself.
+
+        A call that was under way when a broker refused the transaction ends with `_STATE`, which tells nothing. In the
+        state that it left, the same call ends at once with the broker's error (`rd_kafka_txn_require_states0`).
         """
-        waited, break_at = 0.0, _BREAK_SECONDS
+        waited, break_at, asked_why = 0.0, _BREAK_SECONDS, False
 
         def alive(seconds: float) -> None:
             nonlocal waited, break_at
@@ -446,7 +449,11 @@ class Transactions:
             try:
                 self._aside.make(send, alive)
             except KafkaException as failed:
-                self._try_again("send_offsets_to_transaction", failures.of(failed))
+                error = failures.of(failed)
+                if error.code() == KafkaError._STATE and error.txn_requires_abort() and not asked_why:
+                    asked_why = self._disturbed = True
+                    continue
+                self._try_again("send_offsets_to_transaction", error)
             else:
                 return
 
