@@ -12,12 +12,11 @@ test begins. It does to them what it likes; whatever is stopped or killed afterw
     cluster.wait_whole()                            # all nodes run, every partition is led, every copy in sync
 """
 
-import base64
 import os
+import shutil
 import signal
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property, partial
@@ -29,7 +28,7 @@ from application import wait_for
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from wcsup.broker import jars, java, ports, readiness, settings, wire
+from wcsup.broker import jars, java, ports, process, readiness, settings, wire
 from wcsup.broker.process import Kafka, decisive
 from wcsup.config import Config
 from wcsup.kafka import clients
@@ -41,18 +40,8 @@ _START_SECONDS = 120.0
 _OUTPUT = "node.out"
 _PROPERTIES = "node.properties"
 
-# The last of equal keys counts in a properties file, so these lines override those of the embedded broker.
+# The last of equal keys counts in a properties file, so these lines override those of the embedded cluster.
 _MORE = """
-node.id={node}
-controller.quorum.voters={voters}
-# As on a cluster that was set up with care.
-default.replication.factor=3
-min.insync.replicas=2
-offsets.topic.replication.factor=3
-transaction.state.log.replication.factor=3
-transaction.state.log.min.isr=2
-share.coordinator.state.topic.replication.factor=3
-share.coordinator.state.topic.min.isr=2
 # A test waits for these; in earnest nobody does. A node that is gone loses its partitions after the session.
 broker.session.timeout.ms=5000
 broker.heartbeat.interval.ms=500
@@ -109,6 +98,11 @@ class Node:
         return subprocess.Popen(
             command, cwd=self._kafka.data, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
+
+    def wipe(self, cluster_id: str) -> "subprocess.Popen[str]":
+        """Delete its log directory, and begin to make a new one."""
+        shutil.rmtree(self._kafka.data / settings.LOGS)
+        return self.format(cluster_id)
 
     def start(self) -> None:
         """Start its process, at the same ports as ever; return at once, since a lone controller waits for others."""
@@ -167,16 +161,16 @@ class Cluster:
         listen, control = dict(zip(NODES, used[::2], strict=True)), dict(zip(NODES, used[1::2], strict=True))
         voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in control.items())
         runtime, class_path = java.find(), jars.fetch(quiet=True)
+        self._identity = process.new_cluster()
         self.nodes: dict[int, Node] = {}
         for node in NODES:
             text = settings.server(port=listen[node], controller_port=control[node])
             kafka = Kafka(home / f"node-{node}", runtime, class_path)
-            self.nodes[node] = Node(kafka, node, listen[node], text + _MORE.format(node=node, voters=voters))
+            self.nodes[node] = Node(kafka, node, listen[node], text + settings.member(node, voters) + _MORE)
 
     def create(self) -> None:
         """Make the log directories, start all nodes, and return when they serve groups and transactions."""
-        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        for making in [node.format(identity) for node in self.nodes.values()]:
+        for making in [node.format(self._identity) for node in self.nodes.values()]:
             _, said = making.communicate()
             assert making.returncode == 0, said
         for node in self.nodes.values():
@@ -206,6 +200,14 @@ class Cluster:
             yield
         finally:
             self.heal()
+
+    def lose_disk(self, number: int) -> None:
+        """Kill a node and leave nothing of its data: when it is started again it copies all from its brothers."""
+        node = self.nodes[number]
+        node.kill()
+        making = node.wipe(self._identity)
+        _, said = making.communicate()
+        assert making.returncode == 0, said
 
     def wait_live(self, count: int) -> None:
         """Wait until so many brokers are in the metadata of each node that runs and does not stand still."""

@@ -1,4 +1,4 @@
-"""Start, find and stop the broker of a data directory."""
+"""Start, find and stop the broker, or the cluster, of a data directory."""
 
 import re
 import sys
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wcsup.broker import jars, java, pinned, ports, process, recovery, settings
+from wcsup.broker import nodes as cluster
 from wcsup.broker.locking import exclusive
+from wcsup.broker.nodes import Node, Plan
 from wcsup.broker.process import Kafka
 from wcsup.broker.readiness import await_ready
 from wcsup.broker.record import Record, resolve
@@ -28,46 +30,86 @@ _TO_BE_PUT_RIGHT = re.compile("using this directory|meta.properties|in use|heap|
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A running embedded broker."""
+    """A running embedded broker, or a cluster of which at least one node runs."""
 
     bootstrap: str
-    """Its address, for --bootstrap-servers."""
+    """Its address, for --bootstrap-servers; of a cluster those of all nodes."""
     pid: int
+    """Of a cluster that of the first node that runs."""
     version: str
     data: Path
     log: Path
     started: float
     """When, in seconds of time.time()."""
+    nodes: tuple[Node, ...] = ()
+    """All nodes of a cluster; none of a single broker."""
 
 
-def start(data: Path, *, port: int | None = None, heap: str = DEFAULT_HEAP, quiet: bool = False) -> Broker:
+def start(
+    data: Path,
+    *,
+    port: int | None = None,
+    heap: str | None = None,
+    nodes: int | None = None,
+    quiet: bool = False,
+) -> Broker:
     """Start the broker of `data`, or find it running; return when it serves.
 
     Without `port` it is the port that it had before, or a free one where it had none or somebody else has it now.
-    What was unusual, and a first fetch of the jars, is said on standard error unless `quiet`.
+    Of `nodes` there are 1 or 3; without a number as many as the directory has, and 1 in a new one. What was unusual,
+    and a first fetch of the jars, is said on standard error unless `quiet`.
 
     Raises UsageError for a heap that Java can't read; ConfigurationError where something has to be put right
     first (Java, the `broker` extra, a taken `port`, the directory); BrokerUnreachableError, quoting the log,
     where the broker ended or does not answer.
     """
-    if not re.fullmatch(r"\d+[kmgKMG]", heap):
+    if heap is not None and not re.fullmatch(r"\d+[kmgKMG]", heap):
         raise UsageError(f"heap {heap!r} is not a size: give a number with k, m or g, such as 512m")
     data = resolve(data)
     try:
         data.mkdir(parents=True, exist_ok=True)
         with exclusive(data / _LOCK):
-            return _start(data, port, heap, quiet=quiet)
+            plan = _plan(data, nodes)
+            if plan is None:
+                return _start(data, port, heap or DEFAULT_HEAP, quiet=quiet)
+            if port is not None:
+                raise UsageError("three nodes have three ports, which they choose by themselves: leave --port out")
+            with _shown(f"starting {cluster.COUNT} nodes of Apache Kafka {pinned.KAFKA_VERSION}", quiet=quiet):
+                cluster.start(data, plan, heap=heap or cluster.DEFAULT_HEAP, quiet=quiet)
+            return _cluster(data, plan)
     except OSError as error:
         raise _unusable(data, error) from error
 
 
-def stop(data: Path) -> bool:
-    """Stop the broker of `data`, and wait until it has ended; return whether one was running."""
+def _plan(data: Path, nodes: int | None) -> Plan | None:
+    """Return the plan of a cluster, made where there is to be a new one; none for a single broker."""
+    plan, record = Plan.read(data), Record.read(data)
+    there = 1 if record else cluster.COUNT if plan else 0
+    if nodes is not None and there not in {0, nodes}:
+        raise ConfigurationError(
+            f"the embedded Kafka of {data} has {there} node{'s' if there > 1 else ''}, not {nodes}: leave --nodes out, "
+            "or choose another --data-dir"
+        )
+    if plan is None and nodes == cluster.COUNT:
+        plan = Plan.make(data)
+    return plan
+
+
+def stop(data: Path, *, node: int | None = None) -> bool:
+    """Stop the broker of `data`, or one `node` of a cluster, and wait for its end; return whether any was running.
+
+    Raises UsageError for a node that there is not.
+    """
     data = resolve(data)
-    if Record.read(data) is None:
+    plan = Plan.read(data)
+    if node is not None and (plan is None or node > cluster.COUNT):
+        raise UsageError(f"the embedded Kafka of {data} has no node {node}")
+    if plan is None and Record.read(data) is None:
         return False
     try:
         with exclusive(data / _LOCK):
+            if plan is not None:
+                return cluster.stop(data, plan, node)
             record = Record.read(data)
             if record is None or record.pid is None or not record.alive(data):
                 return False
@@ -81,8 +123,15 @@ def stop(data: Path) -> bool:
 def status(data: Path) -> Broker | None:
     """Return the broker of `data` if its process lives; it may be still starting."""
     data = resolve(data)
+    if (plan := Plan.read(data)) is not None:
+        return _cluster(data, plan) if any(node.pid for node in cluster.find(data, plan)) else None
     record = Record.read(data)
     return _broker(data, record) if record and record.alive(data) else None
+
+
+def has_data(data: Path) -> bool:
+    """Return whether a broker, or a cluster, was ever started in `data`."""
+    return Record.read(resolve(data)) is not None or Plan.read(resolve(data)) is not None
 
 
 def ensure(config: Config, *, quiet: bool = False) -> str:
@@ -93,6 +142,8 @@ def ensure(config: Config, *, quiet: bool = False) -> str:
     if named := config.bootstrap_servers or _named_in_file(config):
         return named
     before = status(config.data)
+    if before is not None and before.nodes:
+        return before.bootstrap  # a node that is gone stays so: somebody may be trying what happens then
     broker = start(config.data, quiet=quiet)
     if not quiet and (before is None or before.pid != broker.pid):
         option = f" --data-dir {config.data}" if config.data_dir else ""
@@ -207,6 +258,21 @@ def _broker(data: Path, record: Record) -> Broker:
         data=data,
         log=data / settings.LOG_FILE,
         started=record.started,
+    )
+
+
+def _cluster(data: Path, plan: Plan) -> Broker:
+    nodes = cluster.find(data, plan)
+    first = next((node for node in nodes if node.pid), nodes[0])
+    record = Record.read(first.data)
+    return Broker(
+        bootstrap=plan.bootstrap,
+        pid=first.pid or 0,
+        version=record.version if record else pinned.KAFKA_VERSION,
+        data=data,
+        log=first.data / settings.LOG_FILE,
+        started=record.started if record else 0.0,
+        nodes=tuple(nodes),
     )
 
 

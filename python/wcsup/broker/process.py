@@ -67,17 +67,19 @@ class Kafka:
         return [self.java.program, *_JVM, *archive.use(self.java), *options, "-cp", class_path, *program]
 
 
-def prepare(kafka: Kafka) -> None:
-    """Write what every program needs, and make the log directory of a new cluster, whole or not at all.
+def prepare(kafka: Kafka, *, more: str = "", cluster: str | None = None) -> None:
+    """Write what every program needs, and make the log directory of a new node, whole or not at all.
 
-    A log directory that is there is left as it is. Raises ConfigurationError with what Kafka's tool said.
+    `more` are lines of its properties. Without the id of its `cluster` it becomes one of its own. A log directory that
+    is there is left as it is. Raises ConfigurationError with what Kafka's tool said.
     """
     (kafka.data / _LOG4J).write_text(settings.log4j())
     if (kafka.data / settings.LOGS).exists():
         return
     properties = kafka.data / f"{_FORMATTING}.properties"
-    properties.write_text(settings.server(port=1, controller_port=2, logs=_FORMATTING))
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    properties.write_text(settings.server(port=1, controller_port=2, logs=_FORMATTING) + more)
+    if cluster is None:
+        cluster = new_cluster()
     tool = kafka.command("kafka.tools.StorageTool", "format", "--ignore-formatted")
     form = [*tool, f"--cluster-id={cluster}", "--config", properties]
     done = subprocess.run(form, cwd=kafka.data, capture_output=True, text=True, check=False)
@@ -88,10 +90,20 @@ def prepare(kafka: Kafka) -> None:
     properties.unlink()
 
 
-def spawn(kafka: Kafka, *, port: int, heap: str) -> int:
-    """Start the broker detached from this process, its terminal and its files; return its pid."""
+def new_cluster() -> str:
+    """Return the id of a new cluster."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def spawn(kafka: Kafka, *, port: int, heap: str, controller_port: int | None = None, more: str = "") -> int:
+    """Start the broker detached from this process, its terminal and its files; return its pid.
+
+    Without `controller_port` it is a free one. `more` are lines of its properties.
+    """
     properties = kafka.data / PROPERTIES
-    properties.write_text(settings.server(port=port, controller_port=ports.find_free(but=port)))
+    if controller_port is None:
+        controller_port = ports.find_free(but=port)
+    properties.write_text(settings.server(port=port, controller_port=controller_port) + more)
     _set_old_output_aside(kafka.data)
     options = [f"-Xmx{heap}", *archive.record(kafka.java), *_java_options()]
     return _detached(kafka.command("kafka.Kafka", properties, options=options), kafka.data, OUTPUT)
@@ -128,6 +140,20 @@ def _detached(command: Sequence[str | Path], data: Path, output: str) -> int:
     return int(started.stdout)
 
 
+def ask_to_end(pid: int) -> None:
+    """Have a broker begin to end. Raises as `end` does."""
+    try:
+        psutil.Process(pid).terminate()
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.AccessDenied as error:
+        raise _of_another_user(pid) from error
+
+
+def _of_another_user(pid: int) -> ConfigurationError:
+    return ConfigurationError(f"the broker (pid {pid}) is another user's: it can't be stopped by you")
+
+
 def end(pid: int, running: Callable[[], bool], *, patience: float) -> None:
     """End the broker: SIGTERM, at which it flushes and closes, then SIGKILL after `patience` seconds.
 
@@ -144,7 +170,7 @@ def end(pid: int, running: Callable[[], bool], *, patience: float) -> None:
     except psutil.NoSuchProcess:
         pass
     except psutil.AccessDenied as error:
-        raise ConfigurationError(f"the broker (pid {pid}) is another user's: it can't be stopped by you") from error
+        raise _of_another_user(pid) from error
 
 
 def reason_of_end(data: Path) -> tuple[str, Path]:

@@ -90,6 +90,21 @@ logger.recovery.level=INFO
 """
 
 
+_MEMBER = """
+# A node of three: every partition has three copies, and a commit is on two of them.
+node.id={node}
+controller.quorum.voters={voters}
+default.replication.factor=3
+min.insync.replicas=2
+offsets.topic.replication.factor=3
+transaction.state.log.replication.factor=3
+transaction.state.log.min.isr=2
+share.coordinator.state.topic.replication.factor=3
+share.coordinator.state.topic.min.isr=2
+# Another node has a copy of what a stalled one leads: it takes over after the session, as on a real cluster.
+broker.session.timeout.ms=9000
+"""
+
 _CONTROLLER = """\
 # Written by wcsup for the recovery from a kill.
 process.roles=controller
@@ -105,6 +120,14 @@ log.dirs={logs}
 def server(*, port: int, controller_port: int, logs: str = LOGS) -> str:
     """Return server.properties of a KRaft node that is broker and controller, on loopback only."""
     return _SERVER.format(node=NODE, port=port, controller_port=controller_port, logs=logs)
+
+
+def member(node: int, voters: str) -> str:
+    """Return what a node of a cluster is told beside `server`: of two equal keys the last one counts.
+
+    `voters` are the controllers of all nodes.
+    """
+    return _MEMBER.format(node=node, voters=voters)
 
 
 def controller(controller_port: int) -> str:

@@ -30,9 +30,9 @@ def connect(config: Config, *, start: bool = True) -> Config:
 
 def embedded_has_data(config: Config) -> bool:
     """Tell whether an embedded broker was ever started here."""
-    from wcsup.broker.record import Record
+    from wcsup import broker
 
-    return Record.read(config.data) is not None
+    return broker.has_data(config.data)
 
 
 def quiet_clients() -> None:
