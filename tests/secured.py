@@ -32,7 +32,7 @@ from confluent_kafka.admin._scram import (
 from wcsup import broker as embedded
 from wcsup.broker import ports, settings
 from wcsup.config import Config
-from wcsup.kafka import clients
+from wcsup.kafka import clients, rights
 
 USER, PASSWORD = "wcsup", "open-sesame-7"
 
@@ -125,6 +125,16 @@ class Right:
 
     def __str__(self) -> str:
         return f"{self.kind.name}-{self.name.rpartition('.')[2]}-{self.operation.name}"
+
+
+def as_right(right: rights.Right) -> Right:
+    """Return a right as the program lists it."""
+    kind = {
+        "topic": ResourceType.TOPIC,
+        "group": ResourceType.GROUP,
+        "transactional-id": ResourceType.TRANSACTIONAL_ID,
+    }[right.kind]
+    return Right(kind, right.name, AclOperation[right.operation], right.prefix)
 
 
 class SecuredBroker:

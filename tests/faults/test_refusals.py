@@ -16,12 +16,12 @@ from application import Application, WorkerProcess, prose, wait_for
 from confluent_kafka.admin._acl import AclOperation
 from confluent_kafka.admin._resource import ResourceType
 from invariants import hold
-from secured import Door, Right, SecuredBroker
+from secured import Door, Right, SecuredBroker, as_right
 from shell import Shell
 
 from wcsup.config import Config
 from wcsup.errors import ExitStatus
-from wcsup.kafka import rights, topics
+from wcsup.kafka import rights
 from wcsup.pipeline.patience import REFUSED_SECONDS
 from wcsup.pipeline.report import Role
 
@@ -81,13 +81,7 @@ class Guarded:
 
     def rights(self) -> list[Right]:
         """All that workers need."""
-        config = self.config
-        of_topics = [
-            Right(TOPIC, right.name, AclOperation[right.operation])
-            for right in [*rights.of_run(config), *rights.checked(config, topics.NAMES)]
-        ]
-        groups = [Right(GROUP, group, READ) for group in (config.map_group, config.reduce_group)]
-        return [*of_topics, *groups, Right(NAME, f"{config.app_id}-", WRITE, prefix=True)]
+        return [as_right(one) for one in rights.by_purpose(self.config)["wcsup run and its workers"]]
 
     def start(self, role: Role, door: Door = Door.SCRAM, **changes: Any) -> WorkerProcess:
         kafka = self.secured.client(door, user=self.user, password=_PASSWORD)

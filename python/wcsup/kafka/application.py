@@ -119,6 +119,23 @@ def prepare(config: Config, needed: Sequence[Right] = ()) -> None:
         _claim(config, admin, new=set(made) == set(topics.NAMES))
 
 
+def prepare_feed(config: Config) -> None:
+    """Find the topics that lines are written to; where nothing was ever counted, make and claim all as `prepare` does.
+
+    Who only writes lines needs no rights to the other topics of an application that is there. Raises as `prepare` does.
+    """
+    admin, needed = clients.admin(config), rights.of_feed(config)
+    with refusals.told(config, About(rights=needed)):
+        found = owner(config, admin)
+    if found is not None:
+        found.refuse_changes(config)
+        if (refused := refusals.lacking(config, needed)) is not None:
+            raise refused
+        if config.topic("lines") in admin.list_topics(timeout=clients.REACH_SECONDS).topics:
+            return
+    prepare(config, needed)
+
+
 def check_positions(config: Config) -> None:
     """Raise `ConfigurationError` where a group has an offset that is not where counting stopped."""
     admin = clients.admin(config)

@@ -21,7 +21,7 @@ _REDUCE = {
     "dead-letters": "WRITE",
     "positions": "READ WRITE",
 }
-_FEED = {"lines": "WRITE", "positions": "READ"}
+_FEED = {"lines": "WRITE DESCRIBE_CONFIGS", "positions": "READ"}
 _CHECKED = "DESCRIBE_CONFIGS"
 """What the check of the topics at a start needs of each."""
 _NAMES = {
@@ -29,6 +29,7 @@ _NAMES = {
     "WRITE": "Write",
     "CREATE": "Create",
     "DELETE": "Delete",
+    "DESCRIBE": "Describe",
     "DESCRIBE_CONFIGS": "DescribeConfigs",
 }
 """Operations as kafka-acls.sh has them."""
@@ -71,6 +72,32 @@ def to_make(config: Config, names: Iterable[str]) -> list[Right]:
     if config.topic_prefix:
         return [Right("topic", config.topic_prefix, "CREATE", prefix=True)]
     return [Right("topic", config.topic(name), "CREATE") for name in names]
+
+
+def by_purpose(config: Config) -> dict[str, list[Right]]:
+    """Return the least that each purpose needs, in the order in which an application comes to it.
+
+    `run` and its workers need what is listed for them alone; for what else somebody does, the rights are to be added.
+    """
+    names = list(_MAP | _REDUCE)
+    groups = [Right("group", group, "READ") for group in (config.map_group, config.reduce_group)]
+    name = Right("transactional-id", f"{config.app_id}-", "WRITE", prefix=True)
+    trim = Right("topic", config.topic("words"), "DELETE")
+    topics = [config.topic(one) for one in names]
+    return {
+        "wcsup run and its workers": [*of_run(config), *checked(config, names), trim, *groups, name],
+        "a first start, which makes the topics": to_make(config, names),
+        "wcsup gen and run --input, which write lines": of_feed(config),
+        "wcsup top, count, status and verify, which read": [
+            *(Right("topic", one, "READ") for one in topics),
+            *(Right("group", one.name, "DESCRIBE") for one in groups),
+        ],
+        "wcsup del": [
+            *(Right("topic", one, "DELETE") for one in topics),
+            Right("topic", config.topic("positions"), "READ"),
+            *(Right("group", one.name, "DELETE") for one in groups),
+        ],
+    }
 
 
 def of_name(config: Config, transactional_id: str) -> Right:
@@ -129,6 +156,11 @@ def said(rights: Sequence[Right]) -> str:
 
 
 def commands(address: str, user: str, rights: Sequence[Right]) -> str:
+    """Return the commands that give a user rights, one for all topics that lack the same, with `; ` in between."""
+    return "; ".join(command_lines(address, user, rights))
+
+
+def command_lines(address: str, user: str, rights: Sequence[Right]) -> list[str]:
     """Return the commands that give a user rights, one for all topics that lack the same."""
     by_name: dict[tuple[str, str, bool], list[str]] = defaultdict(list)
     for right in rights:
@@ -136,7 +168,7 @@ def commands(address: str, user: str, rights: Sequence[Right]) -> str:
     alike: dict[tuple[str, bool, tuple[str, ...]], list[str]] = defaultdict(list)
     for (kind, name, prefix), operations in by_name.items():
         alike[kind, prefix, tuple(operations)].append(name)
-    return "; ".join(
+    return [
         " ".join(
             [
                 f"kafka-acls.sh --bootstrap-server {address} --add --allow-principal User:{user}",
@@ -146,4 +178,4 @@ def commands(address: str, user: str, rights: Sequence[Right]) -> str:
             ]
         )
         for (kind, prefix, operations), names in alike.items()
-    )
+    ]

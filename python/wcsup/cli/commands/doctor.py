@@ -28,6 +28,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
     wcsup doctor
     wcsup doctor --bootstrap-servers kafka:9092 --kafka-config client.properties
     wcsup doctor --reassignment copies.json
+    wcsup doctor --acls --kafka-config client.properties
     """,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -37,7 +38,12 @@ _COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
     metavar="FILE",
     help="Check nothing: write the FILE by which kafka-reassign-partitions.sh adds the copies that topics lack.",
 )
-def command(config: Config, as_json: bool, reassignment: Path | None) -> ExitStatus:
+@click.option(
+    "--acls",
+    is_flag=True,
+    help="Check nothing: print the kafka-acls.sh commands that give the user of --kafka-config the least it needs.",
+)
+def command(config: Config, as_json: bool, reassignment: Path | None, acls: bool) -> ExitStatus:
     """Check brokers and their settings, topics, replication, directories and disk; list transactions in the way.
 
     Give it the options of wcsup run. It starts nothing and changes nothing. One line a check: ok, a warning, or
@@ -48,6 +54,8 @@ def command(config: Config, as_json: bool, reassignment: Path | None) -> ExitSta
     from wcsup.audit.stuck import as_json as as_json_of
 
     quiet_clients()
+    if acls:
+        return _list_acls(config, as_json=as_json)
     if reassignment:
         return _reassign(config, reassignment)
     doctor = Doctor(config)
@@ -65,6 +73,24 @@ def command(config: Config, as_json: bool, reassignment: Path | None) -> ExitSta
             }
         )
     return ExitStatus.DONE if healthy(checks) else ExitStatus.CHECK_FAILED
+
+
+def _list_acls(config: Config, *, as_json: bool) -> ExitStatus:
+    """Print what a cluster with an authorizer has to allow; nobody is asked anything."""
+    from wcsup.kafka import clients, rights
+
+    given = clients.read_properties(config)
+    address = config.bootstrap_servers or given.get("bootstrap.servers", "127.0.0.1:9092")
+    user = given.get("sasl.username", "wcsup")
+    purposes = rights.by_purpose(config)
+    if as_json:
+        print_json({purpose: [asdict(right) for right in needed] for purpose, needed in purposes.items()})
+        return ExitStatus.DONE
+    for purpose, needed in purposes.items():
+        click.echo(f"# {purpose}")
+        for line in rights.command_lines(address, user, needed):
+            click.echo(line)
+    return ExitStatus.DONE
 
 
 def _reassign(config: Config, file: Path) -> ExitStatus:

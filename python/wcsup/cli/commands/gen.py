@@ -75,10 +75,10 @@ def command(
     from wcsup.feeding import prose
     from wcsup.feeding.feed import Feeder
     from wcsup.feeding.sources import StopRequest, size
-    from wcsup.kafka import application, rights
+    from wcsup.kafka import application
 
     config = connect(config)
-    application.prepare(config, rights.of_feed(config))
+    application.prepare_feed(config)
     stop = StopRequest()
     signals = _stop_on_signals(stop)
     began = time.monotonic()
