@@ -105,6 +105,16 @@ def test_draining(state: Path) -> None:
         assert run.end() == ExitStatus.DONE
 
 
+def test_a_host_may_have_no_worker_of_a_kind(state: Path) -> None:
+    with Running(state) as run:
+        run.until_ready()
+        assert run.request("scale", mappers=0, wait=True)["slots"].keys() == {"reduce-0"}
+        assert run.request("scale", reducers=0, wait=True) == {"slots": {}}
+        assert run.request("scale", mappers=1, wait=True)["slots"].keys() == {"map-0"}
+        assert run.request("drain", wait=True) == {"slots": {}}
+        assert run.end() == ExitStatus.DONE
+
+
 def test_a_run_that_ends_takes_no_more_orders(state: Path) -> None:
     with Running(state, {"map-0": "stubborn"}) as run:
         run.until_ready()
@@ -129,7 +139,7 @@ def test_a_run_that_ends_takes_no_more_orders(state: Path) -> None:
         (b'{"command": ["status"]}\n', "no command ['status']"),
         (b'{"command": "fly"}\n', "no command 'fly'; there are status, scale, restart, drain"),
         (b'{"command": "scale"}\n', "scale needs"),
-        (b'{"command": "scale", "mappers": 0}\n', "not a number of workers"),
+        (b'{"command": "scale", "mappers": -1}\n', "not a number of workers"),
         (b'{"command": "scale", "mappers": true}\n', "not a number of workers"),
         (b'{"command": "scale", "mappers": 1e3}\n', "not a number of workers"),
         (b'{"command": "scale", "mappers": 1, "reducers": 13}\n', "13 workers of a kind are too many"),

@@ -36,13 +36,19 @@ from wcsup.supervisor.signals import SignalQueue
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("4", Workers(4, 4)), ("1..8", Workers(1, 8)), ("auto", Workers(3, 3)), ("2..2", Workers(2, 2))],
+    [
+        ("4", Workers(4, 4)),
+        ("0", Workers(0, 0)),
+        ("1..8", Workers(1, 8)),
+        ("auto", Workers(3, 3)),
+        ("2..2", Workers(2, 2)),
+    ],
 )
 def test_numbers_of_workers(text: str, expected: Workers) -> None:
     assert Workers.parse(text, 3, 8) == expected
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "8..1", "1...8", "many", "", "1..", "99999", "0..3"])
+@pytest.mark.parametrize("text", ["-1", "8..1", "1...8", "many", "", "1..", "99999", "0..3"])
 def test_what_is_no_number_of_workers(text: str) -> None:
     with pytest.raises(UsageError, match="not a number of workers"):
         Workers.parse(text, 3, 12)

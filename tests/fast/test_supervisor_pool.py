@@ -297,6 +297,18 @@ def test_a_drain_ends_waiting_slots_and_asks_reducers_last() -> None:
     assert table.pool.stop.status is ExitStatus.DONE
 
 
+def test_a_drain_of_a_host_that_will_not_come_back_leaves_the_groups() -> None:
+    table = Table()
+    table.all_ready()
+    table.pool.drain("SIGTERM")
+    table.pass_time(0.1)
+    table.pool.drain("asked to drain", leave=True)
+    table.end("map-0", ExitStatus.DONE)
+    table.end("map-1", ExitStatus.DONE)
+    table.pass_time(0.1)
+    assert table.child("reduce-0").signals == [signal.SIGINT], "who was asked already goes on as it was asked"
+
+
 def test_the_first_reason_to_stop_stays() -> None:
     table = Table()
     table.pool.slots["map-0"].last_error = "topic counts has 4 partitions"

@@ -22,7 +22,7 @@ class Workers:
 
     @classmethod
     def parse(cls, text: str, automatic: int, partitions: int) -> Self:
-        """Read `4`, `1..8`, or `auto`, which means what fits the host.
+        """Read `4`, `1..8`, `0` for none on this host, or `auto`, which means what fits the host.
 
         Raises `UsageError` where there might be more of them than `partitions`.
         """
@@ -32,8 +32,8 @@ class Workers:
         if not match:
             raise UsageError(f"{text!r} is not a number of workers: expected 4, a range 1..8, or auto")
         low, high = int(match[1]), int(match[2] or match[1])
-        if not 1 <= low <= high:
-            raise UsageError(f"{text!r} is not a number of workers: at least 1, and a range rises")
+        if low > high or (match[2] and not low):
+            raise UsageError(f"{text!r} is not a number of workers: a range rises, from 1 at least")
         if high > partitions:
             raise UsageError(too_many(high, partitions))
         return cls(low, high)

@@ -60,6 +60,8 @@ class Pool:
         self._retired: dict[Role, Counters] = {role: Counters() for role in ROLES}
         self._rolling: deque[tuple[str, str]] = deque()
         self._rolled: str | None = None
+        self._leave = False
+        """Whether the run's partitions are for others at its end."""
         self._spare_from = clock.monotonic() + _SPARE_SECONDS
 
     @property
@@ -127,8 +129,12 @@ class Pool:
         self._spare_from = 0.0
         return names
 
-    def drain(self, reason: str, status: ExitStatus = ExitStatus.DONE) -> None:
-        """End the run: mappers drain, then reducers. The first reason stays."""
+    def drain(self, reason: str, status: ExitStatus = ExitStatus.DONE, *, leave: bool = False) -> None:
+        """End the run: mappers drain, then reducers. The first reason stays.
+
+        `leave`: workers that have yet to be asked leave their groups, so that others have their partitions at once.
+        """
+        self._leave |= leave
         if self.stop is None:
             log.log(logging.ERROR if status else logging.INFO, "stopping: %s", reason)
             self.stop = Ending(status, reason)
@@ -273,7 +279,7 @@ class Pool:
                 if slot.child is None:
                     self._remove(slot)
                 else:
-                    self._drain(slot, "stopping")
+                    self._drain(slot, "stopping", signal.SIGINT if self._leave else signal.SIGTERM)
             if self.of(role):
                 return
 

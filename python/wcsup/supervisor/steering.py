@@ -36,7 +36,7 @@ class Steering:
         if not wanted:
             raise UsageError("scale needs mappers, reducers or both")
         for count in wanted.values():
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
                 raise UsageError(f"{count!r} is not a number of workers")
             if count > self._partitions:
                 raise UsageError(too_many(count, self._partitions))
@@ -54,8 +54,8 @@ class Steering:
         return self._when(asked, lambda: not self._pool.rolling)
 
     def drain(self, asked: Mapping[str, Any]) -> Reply | Pending:
-        """End the run."""
-        self._pool.drain("asked to drain")
+        """End the run; with `leave` its partitions are for other hosts at once."""
+        self._pool.drain("asked to drain", leave=asked.get("leave") is True)
         return self._when(asked, lambda: self._pool.finished)
 
     def _when(self, asked: Mapping[str, Any], done: Callable[[], bool]) -> Reply | Pending:

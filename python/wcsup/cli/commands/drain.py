@@ -10,13 +10,21 @@ from wcsup.config import Config
 @define(
     "drain",
     section=Section.STEER,
-    example="wcsup drain --wait",
+    example="""
+    wcsup drain --wait
+    wcsup drain --leave --wait                     this host will not come back
+    """,
 )
 @click.option("--wait", is_flag=True, help="Return when every worker has ended.")
-def command(config: Config, wait: bool) -> None:
+@click.option(
+    "--leave",
+    is_flag=True,
+    help="Hand the partitions to other hosts at once; else they are this host's until --session-timeout is over.",
+)
+def command(config: Config, wait: bool, leave: bool) -> None:
     """End the running wcsup run: mappers finish and commit what they have, then the reducers do.
 
     Lines that nobody has read stay in Kafka; the next wcsup run goes on with them.
     """
-    result = ask(config, "drain", wait=wait)
+    result = ask(config, "drain", wait=wait, leave=leave)
     click.echo(f"drained: {slots(result)}" if wait else f"draining: {slots(result)}")

@@ -58,7 +58,8 @@ class Run(Command):
     default="auto",
     show_default=True,
     metavar="N|N..M|auto",
-    help="How many mappers, no more than partitions; of a range what the load needs, auto is what fits this machine.",
+    help="How many mappers, no more than partitions; of a range what the load needs, auto is what fits this machine. "
+    "0 where other hosts have them.",
 )
 @click.option(
     "--reducers",
@@ -66,7 +67,7 @@ class Run(Command):
     default="auto",
     show_default=True,
     metavar="N|N..M|auto",
-    help="How many reducers.",
+    help="How many reducers; 0 where other hosts have them.",
 )
 @click.option(
     "--input",
@@ -151,6 +152,8 @@ def command(
         cpu_affinity=cpu_affinity,
         log_level=log.level,
     )
+    if not options.mappers.high and not options.reducers.high:
+        raise UsageError("--mappers 0 and --reducers 0 leave nothing to run: have at least one of a kind")
     snapshots: deque[Snapshot] = deque(maxlen=1)
     with ExitStack() as during:
         # First of all: an address that can't be had is said before anything is started.

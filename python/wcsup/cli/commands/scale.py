@@ -7,7 +7,7 @@ from wcsup.cli.steer import ask, slots
 from wcsup.config import Config
 from wcsup.errors import UsageError
 
-COUNT = click.IntRange(min=1)
+COUNT = click.IntRange(min=0)
 
 
 @define(
@@ -25,7 +25,7 @@ def command(config: Config, mappers: int | None, reducers: int | None, wait: boo
     """Change how many workers the running wcsup run has: of each kind no more than there are partitions.
 
     New ones take over partitions of the others; those that are too many finish what they have, commit it and leave
-    their partitions to the rest.
+    their partitions to the rest, on this host and on others: it may have none of a kind.
     """
     if mappers is None and reducers is None:
         raise UsageError("say how many: --mappers N, --reducers N or both")
