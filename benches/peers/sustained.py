@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import statistics
 import subprocess
 import sys
 import time
@@ -21,10 +20,10 @@ SUSTAINED = "sustained"
 STEPS = 5
 _WARM = 10.0
 """Seconds at the lower bound before the first step: no start-up is in its figures, and less of what Java compiles."""
-_PAUSE = 0.25
+_PAUSE = 0.1
 """Between two looks at the backlog."""
 _TOLERANCE = 0.1
-"""Seconds of input by which a mean backlog may rise and not count as growth: commits come once a second or so."""
+"""Seconds of input by which a backlog may rise and not count as growth: a look is late for its low by that at most."""
 _KEPT = 0.97
 """The driver has kept a rate if it has written this part of the lines, or more."""
 _numbers = itertools.count(1)
@@ -47,9 +46,12 @@ class Step:
     written: float
     """Lines a second that it wrote. It shares the cores with the system."""
     middle: float
-    """The mean backlog of the third quarter of the step: lines that the system's group had not committed yet."""
+    """The least backlog in the third quarter of the step: lines that the system's group had not committed yet.
+
+    Commits come once a second or so: the backlog rises in between, and how much of that a quarter has is chance.
+    """
     end: float
-    """The mean backlog of the last quarter."""
+    """The least backlog in the last quarter."""
     kept: bool
     """The driver has kept the rate."""
     holds: bool
@@ -178,7 +180,7 @@ def _step(running: Started, driver: Driver, rate: int, seconds: float) -> Step:
 
 
 def grows(looks: Sequence[Look]) -> bool:
-    """Tell whether the mean backlog of a stage rises from the first half of the looks to the second."""
+    """Tell whether the least backlog of a stage rises from the first half of the looks to the second."""
     seconds = looks[-1].moment - looks[0].moment
     for stage, ((begin, _), (end, _)) in enumerate(zip(looks[0].progress, looks[-1].progress, strict=True)):
         before, after = _backlogs(looks, stage)
@@ -190,4 +192,4 @@ def grows(looks: Sequence[Look]) -> bool:
 def _backlogs(looks: Sequence[Look], stage: int) -> tuple[float, float]:
     backlogs = [written - committed for written, committed in (look.progress[stage] for look in looks)]
     half = len(backlogs) // 2
-    return statistics.fmean(backlogs[:half]), statistics.fmean(backlogs[half:])
+    return min(backlogs[:half]), min(backlogs[half:])

@@ -95,9 +95,15 @@ def looks(*backlogs: int, rate: int = 1000) -> list[Look]:
 
 @pytest.mark.parametrize(
     ("backlogs", "growing"),
-    [((500, 500, 500, 500), False), ((900, 100, 900, 150), False), ((100, 200, 300, 400), True), ((9, 8, 5, 0), False)],
+    [
+        ((500, 500, 500, 500), False),
+        ((900, 100, 900, 150), False),
+        ((100, 200, 300, 400), True),
+        ((9, 8, 5, 0), False),
+        ((900, 100, 1900, 90), False),
+    ],
 )
-def test_a_backlog_grows_when_its_mean_does(backlogs: tuple[int, ...], growing: bool) -> None:
+def test_a_backlog_grows_when_its_lows_rise(backlogs: tuple[int, ...], growing: bool) -> None:
     assert grows(looks(*backlogs)) is growing
 
 
