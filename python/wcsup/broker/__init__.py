@@ -1,7 +1,7 @@
-"""The embedded broker: a real single-node Apache Kafka of a data directory.
+"""The embedded broker: a real single-node Apache Kafka in a data directory.
 
-`ensure` is what commands call; `start`, `stop` and `status` are `wcsup broker`. A broker belongs to its data
-directory, not to the process that started it, and outlives it.
+Commands call `ensure`; `wcsup broker` calls `start`, `stop` and `status`. A broker belongs to its data directory, and
+outlives the process that started it.
 """
 
 from wcsup.broker.lifecycle import DEFAULT_HEAP, Broker, ensure, start, status, stop

@@ -18,12 +18,12 @@ from wcsup.errors import BrokerUnreachableError, ConfigurationError, UsageError
 
 DEFAULT_HEAP = "512m"
 _START_SECONDS = 120.0
-"""Longest wait for a broker that is alive: after a kill it reads its open segments through first."""
+"""The longest wait for a living broker: after a kill it first reads through its open segments."""
 _STOP_SECONDS = 30.0
 _PAUSE = 0.02
 _LOCK = "broker.lock"
 _TO_BE_PUT_RIGHT = re.compile("using this directory|meta.properties|in use|heap|object space|options? ")
-"""Reasons of Kafka and Java that the next start would meet again."""
+"""Reasons of Kafka and Java that would make the next start fail, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +31,24 @@ class Broker:
     """A running embedded broker."""
 
     bootstrap: str
-    """Its address, for --bootstrap-servers."""
+    """The broker's address, for --bootstrap-servers."""
     pid: int
     version: str
     data: Path
     log: Path
     started: float
-    """When, in seconds of time.time()."""
+    """When the broker was started, in seconds of time.time()."""
 
 
 def start(data: Path, *, port: int | None = None, heap: str = DEFAULT_HEAP, quiet: bool = False) -> Broker:
     """Start the broker of `data`, or find it running; return when it serves.
 
-    Without `port` it is the port that it had before, or a free one where it had none or somebody else has it now.
-    What was unusual, and a first fetch of the jars, is said on standard error unless `quiet`.
+    Without `port` the broker gets its last port again; if it had none, or another process has it now, a free one.
+    Unusual events, and a first fetch of the jars, are reported on standard error unless `quiet`.
 
-    Raises UsageError for a heap that Java can't read; ConfigurationError where something has to be put right
-    first (Java, the `broker` extra, a taken `port`, the directory); BrokerUnreachableError, quoting the log,
-    where the broker ended or does not answer.
+    Raises UsageError for a heap size that Java can't read; ConfigurationError for something that the user has to fix
+    first (Java, the `broker` extra, a taken `port`, the directory); BrokerUnreachableError, quoting the log, where the
+    broker ended or does not answer.
     """
     if not re.fullmatch(r"\d+[kmgKMG]", heap):
         raise UsageError(f"heap {heap!r} is not a size: give a number with k, m or g, such as 512m")
@@ -79,16 +79,16 @@ def stop(data: Path) -> bool:
 
 
 def status(data: Path) -> Broker | None:
-    """Return the broker of `data` if its process lives; it may be still starting."""
+    """Return the broker of `data` if its process lives. The broker may still be starting."""
     data = resolve(data)
     record = Record.read(data)
     return _broker(data, record) if record and record.alive(data) else None
 
 
 def ensure(config: Config, *, quiet: bool = False) -> str:
-    """Return the bootstrap servers of `config`, starting its embedded broker where it names none.
+    """Return the bootstrap servers of `config`; if it names none, start its embedded broker.
 
-    Says on standard error, unless `quiet`, that it started one and how to stop it. Raises what `start` raises.
+    Says on standard error, unless `quiet`, that the broker was started and how to stop it. Raises what `start` raises.
     """
     if named := config.bootstrap_servers or _named_in_file(config):
         return named
@@ -122,7 +122,7 @@ def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
     _check_version(data, last)
     deadline = time.monotonic() + _STOP_SECONDS
     while last and last.present(data) and time.monotonic() < deadline:
-        time.sleep(_PAUSE)  # it is ending, so a start now would find its port taken and its data locked
+        time.sleep(_PAUSE)  # the old broker is ending: a start now would find the port taken and the data locked
     notes = []
     if last and last.pid is not None:
         reason, file = process.reason_of_end(data)
@@ -143,7 +143,7 @@ def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
     with _shown(f"starting Apache Kafka {pinned.KAFKA_VERSION}", quiet=quiet):
         serves = _serves(data, record)
     if not serves:
-        record.stopped().write(data)  # said here: to the next start it is no crash
+        record.stopped().write(data)  # the error below reports it, so the next start need not report a crash
         reason, file = process.reason_of_end(data)
         kind = ConfigurationError if _TO_BE_PUT_RIGHT.search(reason) else BrokerUnreachableError
         raise kind(f"the embedded Kafka ended: {reason}; see {file}")
@@ -152,7 +152,7 @@ def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
 
 
 def _choose_port(wanted: int | None, last: Record | None, notes: list[str]) -> int:
-    """Return the port to listen at; clients of an earlier run come back to the address that they know."""
+    """Return the port to listen at: the last one if possible, since clients of an earlier run still know it."""
     if wanted is not None:
         if not ports.comes_free(wanted):
             raise ConfigurationError(f"port {wanted} is taken{ports.owner(wanted)}: choose another --port")
@@ -169,7 +169,7 @@ def _choose_port(wanted: int | None, last: Record | None, notes: list[str]) -> i
 
 
 def _check_version(data: Path, last: Record | None) -> None:
-    """Refuse data that a newer Kafka may have written in a way that this one doesn't know."""
+    """Refuse data of a newer Kafka, whose format this one may not know."""
     if last and _numbers(last.version) > _numbers(pinned.KAFKA_VERSION):
         raise ConfigurationError(
             f"{data} was used by Kafka {last.version}, this is {pinned.KAFKA_VERSION}: choose another --data-dir"
@@ -212,11 +212,11 @@ def _broker(data: Path, record: Record) -> Broker:
 
 @contextmanager
 def _shown(what: str, *, quiet: bool) -> Iterator[None]:
-    """Show on a terminal what is waited for while the block runs; elsewhere nothing."""
+    """Show on a terminal what the `with` block waits for; show nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console  # takes longer to import than all else that a command that finds a broker does
+    from rich.console import Console  # imported late: the import takes longer than finding a running broker
 
     with Console(stderr=True).status(what):
         yield
