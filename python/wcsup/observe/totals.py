@@ -57,7 +57,7 @@ class TotalsReader:
         yield from self._to_the_end(partitions, self._messages)
 
     def take(self, partitions: Collection[int]) -> Iterator[_core.Inbox]:
-        """Yield the same messages in an inbox, part by part."""
+        """Yield an inbox with the next part of the same records, again and again."""
         wanted = self._from_start(partitions)
         self._reader.assign(wanted)
         try:
