@@ -30,7 +30,7 @@ class Config:
     """The configuration of one wcsup application, the same for all of its processes."""
 
     bootstrap_servers: str | None = option(
-        None, "Kafka's address; the embedded broker of --data-dir where none is given.", metavar="HOST:PORT,…"
+        None, "Kafka's address; without it the embedded broker in --data-dir.", metavar="HOST:PORT,…"
     )
     app_id: str = option("wcsup", "Name of the application: consumer groups and transactions carry it.")
     topic_prefix: str = option("", "Put before the names of all six topics.", metavar="TEXT")
@@ -57,7 +57,7 @@ class Config:
     commit_interval: float = option(1.0, "Longest time between two commits, in seconds.", metavar="SECONDS")
     session_timeout: float = option(
         6.0,
-        "How long a dead worker that is not replaced keeps its partitions, in seconds.",
+        "How long the partitions of a dead worker that is not replaced stay assigned to it, in seconds.",
         metavar="SECONDS",
     )
     transaction_timeout: float = option(

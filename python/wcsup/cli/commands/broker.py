@@ -41,14 +41,14 @@ command = BrokerGroup(
     "--port",
     type=click.IntRange(1, 65535),
     metavar="N",
-    help="Port on 127.0.0.1 [default: the one it had before, or a free one].",
+    help="Port on 127.0.0.1 [default: the last one, or a free one].",
 )
 @click.option("--heap", default="512m", show_default=True, metavar="SIZE", help="Memory for Java's heap.")
 def start(config: Config, port: int | None, heap: str) -> None:
-    """Start it and return when it serves.
+    """Start the embedded Kafka and return when it serves.
 
-    The first time its files (45 MB) are fetched from Maven Central. Where it runs already, its address is said.
-    Further options for Java are taken from KAFKA_OPTS; the one in the example is for a broker under load for long.
+    At the first start its files (45 MB) are fetched from Maven Central. If it runs already, its address is printed.
+    KAFKA_OPTS may have further options for Java; the option in the example is for a broker with a long-lasting load.
     """
     from wcsup import broker
 
@@ -58,7 +58,7 @@ def start(config: Config, port: int | None, heap: str) -> None:
 
 @define("stop", offered=OFFERED, example="wcsup broker stop")
 def stop(config: Config) -> None:
-    """Stop it; its data stays."""
+    """Stop the embedded Kafka; its data stays."""
     from wcsup import broker
 
     stopped = broker.stop(config.data)
@@ -68,7 +68,7 @@ def stop(config: Config) -> None:
 @define("status", offered=OFFERED, example="wcsup broker status")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def status(config: Config, as_json: bool) -> ExitStatus:
-    """Say whether it runs and where; exit status 1 where it does not."""
+    """Say whether the embedded Kafka runs and where; exit status 1 if it does not."""
     from wcsup import broker
 
     found = broker.status(config.data)

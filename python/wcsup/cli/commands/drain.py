@@ -14,9 +14,9 @@ from wcsup.config import Config
 )
 @click.option("--wait", is_flag=True, help="Return when every worker has ended.")
 def command(config: Config, wait: bool) -> None:
-    """End the running wcsup run: mappers finish and commit what they have, then the reducers do.
+    """End the running wcsup run: first the mappers commit their batches and end, then the reducers.
 
-    Lines that nobody has read stay in Kafka; the next wcsup run goes on with them.
+    Lines that are not counted stay in Kafka; the next wcsup run goes on with them.
     """
     result = ask(config, "drain", wait=wait)
     click.echo(f"drained: {slots(result)}" if wait else f"draining: {slots(result)}")

@@ -1,4 +1,4 @@
-"""`wcsup scale`: another number of workers."""
+"""`wcsup scale`: change the number of workers."""
 
 import click
 
@@ -22,10 +22,10 @@ COUNT = click.IntRange(min=1)
 @click.option("--reducers", type=COUNT, metavar="N", help="How many reducers there are to be.")
 @click.option("--wait", is_flag=True, help="Return when they are at work.")
 def command(config: Config, mappers: int | None, reducers: int | None, wait: bool) -> None:
-    """Change how many workers the running wcsup run has: of each kind no more than there are partitions.
+    """Change how many workers the running wcsup run has: at most one mapper and one reducer for each partition.
 
-    New ones take over partitions of the others; those that are too many finish what they have, commit it and leave
-    their partitions to the rest.
+    New workers take over partitions from the other ones. Surplus workers commit their batches and end; the remaining
+    workers take over their partitions.
     """
     if mappers is None and reducers is None:
         raise UsageError("say how many: --mappers N, --reducers N or both")
