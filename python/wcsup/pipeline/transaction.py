@@ -432,8 +432,8 @@ class Transactions:
         abort at once is no alternative: it would also abort a hanging transaction of the same producer. If breaking
         connections does not help, the producer is abandoned.
 
-        A call that was under way when a broker refused the transaction ends with `_STATE`, which does not tell why. In the
-        state after that, the same call ends at once with the broker's error (`rd_kafka_txn_require_states0`).
+        A call that was under way when a broker refused the transaction ends with `_STATE`, which does not tell why. In
+        the state after that, the same call ends at once with the broker's error (`rd_kafka_txn_require_states0`).
         """
         waited, break_at, asked_why = 0.0, _BREAK_SECONDS, False
 
