@@ -29,7 +29,7 @@ from wcsup.pipeline.report import Job, Report, Role
 WAIT_SECONDS = 60.0
 
 _MIXED = b"WCSUP\0\0\2"
-"""How packed words of any partition begin."""
+"""How the key of a mixed record begins: packed words of any partition."""
 
 Headers = list[tuple[str, bytes]]
 
@@ -60,7 +60,7 @@ class WorkerProcess:
         environment: dict[str, str] | None = None,
         unreserved: Iterable[str] = (),
     ) -> None:
-        """`unreserved` are settings that its --kafka-config may have though no user's may."""
+        """`unreserved` are settings of the worker's --kafka-config that a user's may not have."""
         self.job_name = f"{role}-{slot}"
         read, write = os.pipe()
         self.log: list[str] = []
@@ -116,7 +116,7 @@ class WorkerProcess:
         return self.wait()
 
     def wait(self, seconds: float = WAIT_SECONDS) -> int:
-        """Return the exit status; all of its log and reports have been read then."""
+        """Wait for the end; return the exit status after all of the log and the reports are read."""
         status = self.process.wait(seconds)
         for thread in self._threads:
             thread.join(seconds)
@@ -167,7 +167,7 @@ class Application:
     ) -> WorkerProcess:
         """Start a worker: with `state` as on another host, with `changes` in its configuration.
 
-        `kafka` is its --kafka-config, which may have what no user's may.
+        `kafka` is its --kafka-config, which may have settings that a user's may not have.
         """
         own: dict[str, Any] = {"state_dir": state} if state else {}
         if kafka:
@@ -181,7 +181,7 @@ class Application:
         return worker
 
     def feed(self, lines: Sequence[bytes | None], *, rate: float = 0) -> None:
-        """Write lines to `lines`, spread over its partitions, at `rate` a second or as fast as it goes."""
+        """Write lines to `lines`, spread over its partitions, at `rate` a second or as fast as possible."""
         own = {"linger.ms": 20, "message.max.bytes": 1_100_000, "enable.idempotence": True}
         producer = Producer({**clients.settings(self.config), **own})
         began = time.monotonic()
@@ -202,7 +202,7 @@ class Application:
 
     @contextlib.contextmanager
     def feeding(self, lines: Sequence[bytes | None], rate: float) -> Iterator[threading.Thread]:
-        """Feed in the background; ended when the block is."""
+        """Feed in the background until the `with` block ends."""
         thread = threading.Thread(target=self.feed, args=[lines], kwargs={"rate": rate})
         thread.start()
         try:
@@ -213,9 +213,9 @@ class Application:
     def write(
         self, topic: str, records: Iterable[tuple[bytes | None, bytes | None]], partition: int | None = None
     ) -> None:
-        """Write records, each a key and a value, as a stranger does: to one partition, or each to its word's.
+        """Write (key, value) records as another program would: to one partition, or each to its word's partition.
 
-        Raises `KafkaException` where the broker refuses one: that they have left the producer's queue does not tell.
+        Raises `KafkaException` where the broker refuses a record; an empty producer queue would not tell that.
         """
         refused: list[KafkaError] = []
 
@@ -232,7 +232,7 @@ class Application:
             raise KafkaException(refused[0])
 
     def write_mixed(self, lines: Sequence[bytes], partition: int) -> None:
-        """Write to a partition of `words` what a mapper makes of lines whose words one reducer owns, as it believes."""
+        """Write to a partition of `words` the mixed records of a mapper for which one reducer owns all partitions."""
         self.written.update(recount(lines))
         count = self.config.partitions
         batch = _core.Combiner(self.config.words, count)
@@ -242,11 +242,11 @@ class Application:
         self.write("words", [mixed[place][1:] for place in range(len(mixed))], partition)
 
     def mixed(self) -> list[int]:
-        """Return for each committed record with words of any partition the one that it is in."""
+        """Return the partition of each committed mixed record."""
         return [partition for partition, _, value, _ in self.read("words") if (value or b"").startswith(_MIXED)]
 
     def configure(self, topic: str, settings: Mapping[str, str]) -> None:
-        """Set what a topic's configuration has to say, and wait until the broker says it."""
+        """Change a topic's configuration, and wait until the broker tells the new one."""
         entries = [ConfigEntry(key, v, incremental_operation=AlterConfigOpType.SET) for key, v in settings.items()]
         resource = ConfigResource(ResourceType.TOPIC, self.config.topic(topic), incremental_configs=entries)
         self.admin.incremental_alter_configs([resource])[resource].result()
@@ -269,7 +269,7 @@ class Application:
         return reducer
 
     def wait_counted(self, seconds: float = WAIT_SECONDS) -> None:
-        """Wait until all lines are counted: first the mappers' end, which fixes what the reducers have to reach."""
+        """Wait until all lines are counted: first by the mappers, since that fixes the end for the reducers."""
         wait_for("all lines are mapped", lambda: self.lag().lines == 0, seconds)
         wait_for("all words are reduced", lambda: self.lag().words == 0, seconds)
 
@@ -278,14 +278,15 @@ class Application:
     ) -> Iterator[tuple[int, bytes | None, bytes | None, Headers]]:
         """Yield (partition, key, value, headers) of all committed records of a topic, as `messages` does."""
         for message in self.messages(topic, until):
-            # Their type in the stubs is also of what may be written; these come from a consumer.
+            # The stubs' type of headers also covers headers to be written; these are of a consumer.
             headers = cast("Headers", message.headers() or [])
             yield message.partition() or 0, message.key(), message.value(), headers
 
     def messages(self, topic: str, until: Callable[..., dict[tuple[str, int], int]] = topics.ends) -> Iterator[Message]:
         """Yield all committed records of a topic as they were read.
 
-        Its end is waited for, behind every open transaction; with `topics.stable_ends` what can be read now is enough.
+        Reads to the topic's end, waiting for every open transaction; with `topics.stable_ends`, to the last stable
+        offset.
         """
         name = self.config.topic(topic)
         consumer = clients.assigned_consumer(self.config)
@@ -306,7 +307,7 @@ class Application:
         consumer.close()
 
     def counts(self) -> Counter[bytes]:
-        """Return the committed totals, and check on the way that no word's total ever falls or stands."""
+        """Return the committed totals, and check that each word's total rises with each of its records."""
         totals: Counter[bytes] = Counter()
         for partition, key, value, _ in self.read("counts"):
             assert key is not None and value is not None

@@ -1,4 +1,4 @@
-"""Brokers for tests: the embedded one, impatient, with a second listener whose advertised address is a proxy's."""
+"""Brokers for tests: the embedded one with short time-outs, and a second listener that advertises a proxy's address."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from unittest import mock
 from wcsup import broker as embedded
 from wcsup.broker import ports, settings
 
-# The last of equal keys counts in a properties file, so these lines override those of the embedded broker.
+# In a properties file the last of equal keys is valid, so these lines override those of the embedded broker.
 _MORE = """
 listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{outside}
@@ -24,7 +24,7 @@ log.cleaner.backoff.ms=100
 
 @dataclass(frozen=True, slots=True)
 class Doors:
-    """Ports of the second listener: the broker's own, and the one that it tells its clients."""
+    """Ports of the second listener: the broker's own, and the advertised one."""
 
     inside: int
     outside: int
@@ -41,7 +41,7 @@ class TestBroker:
     __test__ = False
 
     def __init__(self, data: Path, doors: Doors, more: str = "") -> None:
-        """`more` are lines of its properties file."""
+        """`more` are further lines of the properties file."""
         self._data = data
         self._doors = doors
         self._more = more
@@ -57,13 +57,13 @@ class TestBroker:
         return self._running.bootstrap
 
     def kill(self) -> None:
-        """End it as a crash of the host would: nothing is flushed, no client is told."""
+        """End the broker like a crash of its host: nothing is flushed, and no client is told."""
         assert self._running is not None
         kill(self._running.pid)
 
 
 def kill(pid: int) -> None:
-    """Kill a process that may have ended."""
+    """Kill a process, if it has not ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
@@ -79,7 +79,7 @@ def _extended(server: Callable[..., str], doors: Doors, more: str) -> Callable[.
 
 @contextmanager
 def broker(data: Path, doors: Doors, more: str = "") -> Iterator[TestBroker]:
-    """A running broker; gone when the block ends, without the half minute that a clean stop takes with many topics."""
+    """A running broker, killed at the end of the `with` block: a clean stop takes half a minute with many topics."""
     running = TestBroker(data, doors, more)
     running.start()
     try:

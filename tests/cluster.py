@@ -1,7 +1,7 @@
 """Three real Kafka nodes, each broker and controller, that can be stopped, killed and started again one by one.
 
-A test takes the fixture `cluster`: the nodes are the session's, and all three run and have every copy in sync when a
-test begins. It does to them what it likes; whatever is stopped or killed afterwards is brought back.
+A test takes the fixture `cluster`. The nodes are shared by the session; when a test begins, all three run and every
+copy is in sync. A test may stop and kill nodes as it likes; afterwards the fixture brings them back.
 
     with cluster.without(3):                        # killed, and back when the block ends
         config = configuration(cluster.address, tmp_path)
@@ -36,7 +36,7 @@ from wcsup.kafka import clients
 NODES = (1, 2, 3)
 
 _START_SECONDS = 120.0
-"""Of three Java processes on the machine that the tests have."""
+"""How long three Java processes may take to start on the tests' machine."""
 _OUTPUT = "node.out"
 _PROPERTIES = "node.properties"
 
@@ -49,14 +49,15 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=200
 log.cleaner.backoff.ms=100
 """
 
-# Starts a program, says its number, and kills it when our end of standard input closes, be it by our death: a pytest
-# that is killed leaves no nodes behind. Background jobs of a shell have no standard input: it is handed on as number 3.
+# Starts a program, prints its pid, and kills it when this process closes its end of standard input, or dies: so a
+# killed pytest leaves no nodes running. Background jobs of a shell have no standard input, so it is passed as
+# descriptor 3.
 _GUARDED = (
     'exec 3<&0; "$@" </dev/null >>"$0" 2>&1 3<&- & node=$!; echo $node; '
     "{ read -r _ <&3; kill -9 $node; } >/dev/null 2>&1 & guard=$!; wait $node; ended=$?; kill $guard; exit $ended"
 )
 _KILLED = 128 + signal.SIGKILL
-"""What a shell makes of a program's death by SIGKILL."""
+"""A shell's exit status for a program's death by SIGKILL."""
 
 # A serial collector's heap has less around it, and two processors are shared by all.
 _JAVA = ("-XX:-UseG1GC", "-XX:+UseSerialGC", "-Xmx256m")
@@ -71,7 +72,7 @@ class Node:
         self._kafka = kafka
         self._guard: subprocess.Popen[bytes] | None = None
         self.pid = 0
-        """Of the node's own process."""
+        """The pid of the node's own process."""
         kafka.data.mkdir()
         (kafka.data / _PROPERTIES).write_text(text)
         (kafka.data / "log4j2.properties").write_text(settings.log4j())
@@ -82,16 +83,16 @@ class Node:
 
     @property
     def runs(self) -> bool:
-        """Whether it has a process; one that is stopped has."""
+        """Whether the node has a process, even a stopped one."""
         return self._guard is not None and self._guard.poll() is None
 
     @property
     def stopped(self) -> bool:
-        """Whether it stands still."""
+        """Whether the node's process is stopped (SIGSTOP)."""
         return self.runs and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
 
     def format(self, cluster_id: str) -> "subprocess.Popen[str]":
-        """Begin to make its log directory."""
+        """Start to make the node's log directory."""
         command = self._kafka.command(
             "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", _PROPERTIES
         )
@@ -105,7 +106,7 @@ class Node:
         return self.format(cluster_id)
 
     def start(self) -> None:
-        """Start its process, at the same ports as ever; return at once, since a lone controller waits for others."""
+        """Start the node's process at its ports; return at once, since a lone controller waits for the other ones."""
         assert not self.runs
         self.kill()  # lets go of the pipes of one that ended by itself
         command = self._kafka.command("kafka.Kafka", _PROPERTIES, options=_JAVA)
@@ -121,7 +122,7 @@ class Node:
         self.pid = int(self._guard.stdout.readline())
 
     def kill(self) -> None:
-        """End it as a crash of its host would: nothing is flushed, nobody is told."""
+        """End the node like a crash of its host: nothing is flushed, and nobody is told."""
         if self._guard is None:
             return
         if self.runs:
@@ -133,18 +134,18 @@ class Node:
             pipe.close()
 
     def stop(self) -> None:
-        """Have it stand still (SIGSTOP); return when it does."""
+        """Stop the process (SIGSTOP); return when it is stopped."""
         assert self.runs
         os.kill(self.pid, signal.SIGSTOP)
         wait_for(f"node {self.number} stands still", lambda: self.stopped)
 
     def resume(self) -> None:
-        """Have it go on after `stop`; does nothing to one that goes on."""
+        """Continue the process after `stop`; does nothing to a running one."""
         assert self.runs
         os.kill(self.pid, signal.SIGCONT)
 
     def end(self) -> str | None:
-        """Why it ended by itself; none where it runs or was killed."""
+        """Why the node ended by itself; none where it runs or was killed."""
         if self._guard is None or self._guard.poll() in {None, _KILLED}:
             return None
         output = (self._kafka.data / _OUTPUT).read_text(errors="replace")
@@ -177,7 +178,7 @@ class Cluster:
             node.start()
         self.wait_live(len(NODES))
         deadline = time.monotonic() + _START_SECONDS
-        # Both coordinators' topics are made now: later, with a node down, three copies would be refused.
+        # Makes both coordinators' topics now: later, with a node down, Kafka would refuse three copies.
         for node in self.nodes.values():
             assert readiness.await_ready(node.port, deadline=deadline, running=partial(getattr, node, "runs"))
         self.wait_whole()
@@ -193,7 +194,7 @@ class Cluster:
 
     @contextmanager
     def without(self, number: int) -> Iterator[None]:
-        """Kill a node, and wait until its brothers know it; start it again when the block ends."""
+        """Kill a node, and wait until the other nodes know it; start it again when the `with` block ends."""
         self.nodes[number].kill()
         self.wait_live(len(NODES) - 1)
         try:
@@ -210,7 +211,7 @@ class Cluster:
         assert making.returncode == 0, said
 
     def wait_live(self, count: int) -> None:
-        """Wait until so many brokers are in the metadata of each node that runs and does not stand still."""
+        """Wait until each running node that is not stopped has `count` brokers in its metadata."""
         wait_for(f"{count} brokers are live", lambda: self._live() == {count}, _START_SECONDS)
 
     def wait_whole(self) -> None:
@@ -219,7 +220,7 @@ class Cluster:
         wait_for("every copy is in sync", self._in_sync, _START_SECONDS)
 
     def heal(self) -> None:
-        """Bring back what is stopped or killed, and wait until all is whole."""
+        """Bring back stopped and killed nodes, and wait until every copy is in sync."""
         for node in self.nodes.values():
             if node.runs:
                 node.resume()

@@ -1,4 +1,4 @@
-"""Disks of a test's own that fill up, become read-only or can't be read: real file systems, where one may mount."""
+"""Disks that fill up, become read-only or can't be read: real file systems, where the tests may mount them."""
 
 import fcntl
 import os
@@ -30,14 +30,14 @@ class Disks:
         self._mounted: list[Path] = []
 
     def memory(self, where: Path, options: str) -> None:
-        """Mount one in memory, with a size or other options; again, it changes them."""
+        """Mount a file system in memory, with a size or other options; a second call changes the options."""
         if where in self._mounted:
             _mount(where, "-o", f"remount,{options}", "tmpfs")
         else:
             self._over(where, "-t", "tmpfs", "-o", options, "tmpfs")
 
     def make_read_only(self, where: Path) -> None:
-        """Have the directory's files opened for reading alone, while those that are open may be written on."""
+        """Let the directory's files be opened only for reading; files that are open for writing stay writable."""
         self._over(where, "--bind", str(where))
         _mount(where, "-o", "remount,bind,ro")
 
@@ -47,7 +47,7 @@ class Disks:
         _unmount(where)
 
     def image(self, where: Path, file: Path) -> "Image":
-        """Mount one whose blocks are in a file."""
+        """Mount a file system whose blocks are in a file."""
         with file.open("wb") as made:
             made.truncate(32 << 20)
         subprocess.run(["mkfs.ext4", "-q", "-b", str(_BLOCK_BYTES), "-E", "lazy_itable_init=0", str(file)], check=True)
@@ -73,16 +73,16 @@ class Image:
         self._whole = b""
 
     def keep(self) -> None:
-        """Take note of what is on it, for `mend`; the kernel forgets what it has read. No file may be open."""
+        """Save the content for `mend`, and drop the kernel's cache of it. No file may be open."""
         _unmount(self._where)
         self._whole = self._file.read_bytes()
         _mount(self._where, *_LOOP, str(self._file))
 
     def break_at(self, path: Path, start: int) -> None:
-        """Have reads of a file from byte `start` on fail, as those of a broken disk do.
+        """Make reads of a file fail from byte `start` on, as on a broken disk.
 
-        Blocks are cut off that lie there and behind. A write to those that lie behind would make all of them readable
-        again, so what waits to be written is written first.
+        The image is cut off at that block. A later write to a block behind it would make all of them readable again, so
+        pending writes are flushed first.
         """
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -93,7 +93,7 @@ class Image:
         os.truncate(self._file, struct.unpack("i", block)[0] * _BLOCK_BYTES)
 
     def become_read_only(self) -> None:
-        """Have the kernel find an error in it, for which it is to be read-only until it is mounted anew."""
+        """Let the kernel find an error in the file system, which makes it read-only until it is mounted again."""
         [device] = [line.split()[0] for line in Path("/proc/mounts").read_text().splitlines() if self._where_is(line)]
         Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("a test's")
 
@@ -101,12 +101,12 @@ class Image:
         return mount.split()[1] == str(self._where)
 
     def mount_anew(self) -> None:
-        """Have it as after a start of the host. No file may be open."""
+        """Mount the file system again, as after a start of the host. No file may be open."""
         _unmount(self._where)
         _mount(self._where, *_LOOP, str(self._file))
 
     def mend(self) -> None:
-        """Have all on it that was there when it was kept. No file may be open."""
+        """Restore the content that `keep` saved. No file may be open."""
         _unmount(self._where)
         self._file.write_bytes(self._whole)
         _mount(self._where, *_LOOP, str(self._file))

@@ -1,4 +1,4 @@
-"""Fixtures of tests and benches: one real broker for all that a process runs, a fresh application for each test."""
+"""Fixtures of tests and benches: one real broker for each test process, and a fresh application for each test."""
 
 import itertools
 import logging
@@ -18,7 +18,7 @@ from shell import Shell
 from wcsup.config import Config
 from wcsup.process import logs
 
-# A shell's background jobs are born with SIGINT ignored, and so would be every process that a test interrupts.
+# A shell's background jobs ignore SIGINT, and every process that a test starts would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _numbers = itertools.count()
@@ -26,7 +26,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
-    """End what a test configured: its thread would write, some time later, what other tests log."""
+    """End the logging that a test configured: its thread would go on and write what later tests log."""
     level = logging.root.level
     yield
     logs.flush()
@@ -67,7 +67,7 @@ def proxy(broker: str, doors: Doors) -> Iterator[Proxy]:  # noqa: ARG001 - the b
 
 @pytest.fixture
 def disks() -> Iterator[Disks]:
-    """Disks that fail, for a test that names this before what uses them: it ends last, then."""
+    """Disks that fail. A test has to name this fixture before those that use the disks, so that it ends last."""
     made = Disks()
     yield made
     made.close()

@@ -27,11 +27,11 @@ from wcsup.kafka import clients, groups, topics
 from wcsup.state.store import Cached, Store
 
 _GRACE_SECONDS = 5.0
-"""What a busy machine may need on top of a time-out."""
+"""How much longer than a time-out a busy machine may need."""
 
 
 class Witness:
-    """A read_committed reader of `counts` and of committed offsets that runs along and takes notes of any breach."""
+    """A read_committed reader of `counts` and of committed offsets that runs during a test and notes each breach."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -139,7 +139,7 @@ def check_ended(application: Application) -> None:
     """Invariant 6: no worker runs, nor a child of one."""
     for worker in application.workers:
         assert worker.process.poll() is not None, f"{worker.job_name} runs"
-    # Each worker led a session. Where a process has a worker's number again, nobody was left in that session.
+    # Each worker led a session. A reused pid shows that no process was left in the worker's session.
     sessions = {worker.process.pid for worker in application.workers if not psutil.pid_exists(worker.process.pid)}
     for pid in psutil.pids():
         with suppress(ProcessLookupError):
@@ -147,7 +147,7 @@ def check_ended(application: Application) -> None:
 
 
 def fold(application: Application, partition: int, below: int) -> dict[bytes, int]:
-    """Return the totals that the records of `counts` below an offset give; nulls delete."""
+    """Return the fold of the records of `counts` below an offset; tombstones delete."""
     name = application.config.topic("counts")
     totals: dict[bytes, int] = {}
     consumer = clients.assigned_consumer(application.config)
@@ -170,9 +170,9 @@ def fold(application: Application, partition: int, below: int) -> dict[bytes, in
 
 
 def check_stores(application: Application, state: Path, *, damaged: Collection[Path] = ()) -> int:
-    """Invariants 4 and 6: each store of a state directory opens, and is what its stamp says; return how many.
+    """Invariants 4 and 6: each store of a state directory opens and fits its stamp; return how many there are.
 
-    One of the `damaged` may be found to be so instead: nobody needed it since.
+    A store in `damaged` may still be damaged, if no worker has opened it since.
     """
     checked = 0
     for path in sorted((state / "stores").glob("*")):

@@ -1,4 +1,4 @@
-"""A supervisor in a few lines: it starts a worker again whose end asks for that, and keeps the record."""
+"""A supervisor in a few lines: it restarts workers by their exit status, and keeps a record of their ends."""
 
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ Slot = tuple[Role, str]
 
 
 class Keeper:
-    """Workers that are kept running, each with changes of its own to the configuration."""
+    """Workers that are kept running, each with its own changes to the configuration."""
 
     def __init__(self, application: Application, slots: Mapping[Slot, dict[str, Any]]) -> None:
         self._application = application
@@ -25,7 +25,7 @@ class Keeper:
         self._lock = threading.Lock()
         self.running: dict[Slot, WorkerProcess] = {slot: self._start(slot) for slot in slots}
         self.ends: list[tuple[Slot, int]] = []
-        """Each end that was followed by a new start."""
+        """Each end of a worker after which it was restarted."""
         self.unexpected: list[str] = []
         self._down: set[Slot] = set()
 
@@ -48,12 +48,12 @@ class Keeper:
             self.running[slot].kill()
 
     def release(self, slot: Slot) -> WorkerProcess:
-        """Return a slot's worker, which is kept running no more."""
+        """Return a slot's worker, and stop restarting it."""
         with self._lock:
             return self.running.pop(slot)
 
     def start(self, slot: Slot, *, crash: str | None = None, **changes: Any) -> WorkerProcess:
-        """Keep a slot running that is not, with these changes; the first process dies at `crash`."""
+        """Start a slot and keep it running, with these changes; its first process dies at the crash point `crash`."""
         with self._lock:
             assert slot not in self.running
             self._changes[slot] = changes
@@ -61,7 +61,7 @@ class Keeper:
             return self.running[slot]
 
     def aborts(self) -> int:
-        """Return how many transactions all workers gave up so far, ended ones included."""
+        """Return how many transactions all workers have aborted so far, with workers that ended."""
         return sum(sum(worker.report.counters.aborts.values()) for worker in self._application.workers)
 
     def _start(self, slot: Slot, crash: str | None = None) -> WorkerProcess:
@@ -70,7 +70,7 @@ class Keeper:
 
 @contextmanager
 def tended(keeper: Keeper) -> Iterator[Keeper]:
-    """Have a keeper look after its workers; at the end none may have ended as one that must not be started again."""
+    """Restart a keeper's workers during the `with` block; fail if one ended with a status that forbids a restart."""
     over = threading.Event()
 
     def tend() -> None:
@@ -89,7 +89,7 @@ def tended(keeper: Keeper) -> Iterator[Keeper]:
 
 @contextmanager
 def keeping(application: Application, *slots: Slot, **changes: Any) -> Iterator[Keeper]:
-    """Keep workers running that all have the same changes, and say how it went."""
+    """Keep workers running that all have the same changes, and print a summary."""
     keeper = Keeper(application, dict.fromkeys(slots, changes))
     try:
         with tended(keeper):

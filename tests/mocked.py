@@ -30,7 +30,7 @@ for _name, _result, *_arguments in (
 
 
 class Mock:
-    """A cluster of one broker inside of a producer."""
+    """A mock cluster of one broker inside a producer."""
 
     def __init__(self) -> None:
         settings = _LIBRARY.rd_kafka_conf_new()
@@ -46,7 +46,7 @@ class Mock:
         _LIBRARY.rd_kafka_destroy(self._around)
 
     def answer(self, api: int, error: int = 0, *, after: float = 0) -> None:
-        """Have the next request of a kind answered by an error (`_TRANSPORT`: the connection breaks), or late."""
+        """Answer the next request of a kind with an error (`_TRANSPORT` breaks the connection), or late."""
         more = c_int(error), c_int(round(after * 1000))
         assert not _LIBRARY.rd_kafka_mock_broker_push_request_error_rtts(self._cluster, 1, api, 1, *more)
 

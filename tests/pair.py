@@ -1,8 +1,8 @@
 """Two Kafka nodes with one copy of everything: the first coordinates transactions, the second has the partitions.
 
-So a transaction can be decided while no marker of it gets to a partition. Clients and the first node reach the second
-one through a proxy: held up there, a marker is late; and when the second node is killed, its partitions have no leader,
-which Kafka 4.4 takes for their deletion (`wcsup.kafka.hanging` has the story).
+So a transaction can be decided while none of its markers reaches a partition. Clients and the first node reach the
+second node through a proxy, which can delay a marker. When the second node is killed, its partitions have no leader,
+and Kafka 4.4 takes them for deleted ones (see `wcsup.kafka.hanging`).
 """
 
 import base64
@@ -39,11 +39,11 @@ advertised.listeners=PLAINTEXT://127.0.0.1:{outside}
 broker.heartbeat.interval.ms=300
 """
 _INTERNAL = {"__transaction_state": 1, "__consumer_offsets": 2}
-"""Where the only copy is."""
+"""The node with the only copy of each of Kafka's own topics."""
 
 
 class Pair:
-    """The two nodes, and the proxy before the second one."""
+    """The two nodes, and the proxy before the second node."""
 
     def __init__(self, home: Path) -> None:
         used: list[int] = []
@@ -82,7 +82,7 @@ class Pair:
             assert readiness.await_ready(node.port, deadline=deadline, running=partial(getattr, node, "runs"))
 
     def make_topics(self, config: Config) -> None:
-        """Make an application's topics, all of whose partitions the second node has."""
+        """Make an application's topics, with all partitions on the second node."""
         assignment = [[self.partitions.number]] * config.partitions
         configs = topics._CONFIGS
         made = [
@@ -102,7 +102,7 @@ class Pair:
         return clients.admin(Config(bootstrap_servers=self.address))
 
     def revive(self) -> None:
-        """Have the second node back, reached by everybody."""
+        """Start the second node again, reachable by clients and the first node."""
         self.proxy.reopen()
         self.partitions.start()
         wait_for("both are live", lambda: self._live() == 2, _START_SECONDS)

@@ -1,7 +1,7 @@
 """A TCP proxy between clients and broker that understands where Kafka's requests and answers begin and end.
 
-It can be slow, stall, cut its connections, and act on the requests of one kind: lose or keep back their answers, or
-keep the requests themselves back and deliver them when their sender has long gone on.
+The proxy can be slow, stall, cut its connections, and act on requests of one kind: lose or delay their answers, or hold
+the requests themselves and deliver them when their sender has long gone on.
 """
 
 import socket
@@ -65,7 +65,7 @@ class Trap:
         self.answer = b""
 
     def release(self) -> None:
-        """Let go of what was kept back."""
+        """Release what the trap has held."""
         self._released.set()
 
     def wait_release(self) -> None:
@@ -76,17 +76,17 @@ class Trap:
         self._answered.set()
 
     def wait_over(self) -> None:
-        """Wait for the answer; a broker that was killed gives none."""
+        """Wait for the answer, but not for ever: a killed broker gives none."""
         self._answered.wait(_LONGEST_SECONDS)
 
     def wait_answered(self) -> bytes:
-        """Return what the broker said to a request that was kept back."""
+        """Return the broker's answer to a request that was held."""
         assert self._answered.wait(_LONGEST_SECONDS), "the broker answered"
         return self.answer
 
 
 class _Held(NamedTuple):
-    """A request that is kept back."""
+    """A request that is held."""
 
     correlation: int
     trap: Trap
@@ -97,9 +97,9 @@ class _Connection:
         self.client = client
         self.broker = broker
         self.asked: dict[int, int] = {}
-        """API key by correlation id of what is not answered yet."""
+        """API keys of unanswered requests, by correlation id."""
         self.held: _Held | None = None
-        """What the broker is to get when its sender is gone: nothing else is forwarded any more."""
+        """The request to forward when its sender is gone; nothing else is forwarded any more."""
 
     def close(self, *, broker: bool = True) -> None:
         for end in (self.client, self.broker)[: 1 + broker]:
@@ -126,18 +126,18 @@ class Proxy:
         self._listen()
 
     def slow(self, seconds: float) -> None:
-        """Take so long for each request and each answer."""
+        """Delay each request and each answer by `seconds`."""
         self._delay = seconds
 
     def stall(self) -> None:
-        """Forward nothing, and let nobody know."""
+        """Forward nothing, and keep the connections open."""
         self._flow.clear()
 
     def resume(self) -> None:
         self._flow.set()
 
     def cut(self) -> None:
-        """Break all connections; new ones are welcome."""
+        """Break all connections; new ones are accepted."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:

@@ -1,7 +1,7 @@
 """The one frozen configuration object, and the one declaration of every option.
 
-Each field of `Config` declares its option: command line, environment (`WCSUP_…`), `wcsup.toml` and the
-reference in the README are all made from it.
+Each field of `Config` declares one option: the command line with its `--help`, the environment (`WCSUP_…`) and
+`wcsup.toml` are made from it.
 """
 
 import json
@@ -15,7 +15,7 @@ WordRule = Literal["ascii", "unicode"]
 
 
 def option(default: Any, text: str, *, metavar: str | None = None, choices: tuple[str, ...] = ()) -> Any:
-    """Declare a configuration field: its default, its help, and how help names its value."""
+    """Declare a configuration field: its default, its help text, and the name of its value in `--help`."""
     return field(default=default, metadata={"help": text, "metavar": metavar, "choices": choices})
 
 
@@ -27,10 +27,10 @@ def _home(variable: str, fallback: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Everything that a process of one wcsup application needs to know."""
+    """The configuration of one wcsup application, the same for all of its processes."""
 
     bootstrap_servers: str | None = option(
-        None, "Kafka's address; the embedded broker of --data-dir where none is given.", metavar="HOST:PORT,…"
+        None, "Kafka's address; without it the embedded broker in --data-dir.", metavar="HOST:PORT,…"
     )
     app_id: str = option("wcsup", "Name of the application: consumer groups and transactions carry it.")
     topic_prefix: str = option("", "Put before the names of all six topics.", metavar="TEXT")
@@ -57,7 +57,7 @@ class Config:
     commit_interval: float = option(1.0, "Longest time between two commits, in seconds.", metavar="SECONDS")
     session_timeout: float = option(
         6.0,
-        "How long a dead worker that is not replaced keeps its partitions, in seconds.",
+        "How long the partitions of a dead worker that is not replaced stay assigned to it, in seconds.",
         metavar="SECONDS",
     )
     transaction_timeout: float = option(
@@ -94,7 +94,7 @@ class Config:
         return f"{self.app_id}-reduce"
 
     def to_json(self) -> str:
-        """Return the configuration for a child process."""
+        """Return the configuration as JSON, for a child process."""
         return json.dumps(asdict(self), default=str)
 
     @classmethod

@@ -1,7 +1,7 @@
 """`make demo`: count the Python standard library's source on a real Kafka, kill workers on the way, compare.
 
-Everything is done by the commands that a user has, as processes of their own; the recount that their
-result is compared with shares no code with them.
+The demo runs the user's commands, as processes of their own. It compares their result with a recount that shares no
+code with them.
 """
 
 import json
@@ -24,9 +24,9 @@ from typing import Any
 
 MAPPERS, REDUCERS = 4, 2
 FEED_SECONDS = 14.0
-"""How long feeding is made to take, so that there is a mid-flow to kill workers in."""
+"""How long feeding is made to take, so that workers can be killed while they count."""
 KILLS = (("map", 0.3), ("reduce", 0.6))
-"""Whom to kill, and after which share of the text was written."""
+"""The roles to kill, and after which share of the text."""
 PATIENCE_SECONDS = 60.0
 EVERYTHING = 10_000_000
 
@@ -34,11 +34,11 @@ Status = dict[str, Any]
 
 
 class DemoError(Exception):
-    """The demonstration did not show what it is to show."""
+    """The demonstration failed."""
 
 
 class Demo:
-    """The demonstration, in a directory of its own that is gone afterwards."""
+    """The demonstration, in a directory of its own that is deleted afterwards."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -48,7 +48,7 @@ class Demo:
         self._environment = {**others, **own}
 
     def run(self) -> None:
-        """Show it all; raise `DemoError` where it does not come out as it should."""
+        """Run the demonstration; raise `DemoError` where it fails."""
         sources = list(standard_library())
         text = self._place / "stdlib.txt"
         lines = concatenate(sources, text)
@@ -76,7 +76,7 @@ class Demo:
         self._compare(sources)
 
     def _kill(self, running: subprocess.Popen[str], role: str, share: float) -> None:
-        """Kill the busiest worker of a role with SIGKILL in mid-flow, and see that a new one takes its place."""
+        """Kill the busiest worker of a role with SIGKILL while it counts, and wait until a new one replaces it."""
         before = self._await(
             running,
             f"{share:.0%} of the text is written and a {role} worker has counted some of it",
@@ -113,7 +113,7 @@ class Demo:
         say(f"{len(expected):,} distinct words, {expected.total():,} words: equal, word by word.")
 
     def wcsup(self, *arguments: str) -> str:
-        """Return what a command prints; raise `DemoError` where it fails."""
+        """Return the output of a command; raise `DemoError` where it fails."""
         done = subprocess.run(
             (sys.executable, "-m", "wcsup.cli", *arguments),
             env=self._environment,
@@ -128,7 +128,7 @@ class Demo:
         return done.stdout
 
     def show(self, *arguments: str) -> None:
-        """Run a command and show it with what it prints."""
+        """Run a command and show it with its output."""
         say(f"\n$ wcsup {shlex.join(arguments)}")
         say(indent(self.wcsup(*arguments)))
 
@@ -138,7 +138,7 @@ class Demo:
 
     @contextmanager
     def _started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-        """Run a command in the background; end it in good order where the block is left early."""
+        """Run a command in the background; drain it if the `with` block is left early."""
         running = subprocess.Popen(
             (sys.executable, "-m", "wcsup.cli", *arguments),
             env=self._environment,
@@ -160,7 +160,7 @@ class Demo:
                 running.stdout.close()
 
     def _await(self, running: subprocess.Popen[str], what: str, holds: Callable[[Status], bool]) -> Status:
-        """Return the first status for which something holds."""
+        """Return the first status for which `holds` is true."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             if running.poll() is not None:
@@ -187,14 +187,14 @@ def fed(status: Status) -> float:
 
 
 def busiest(status: Status, role: str) -> Status | None:
-    """Return the worker of a role that has counted most; none where none has."""
+    """Return the worker of a role that has counted most; none where no worker has counted."""
     workers = [worker for worker in status["workers"] if worker["role"] == role and worker["state"] == "running"]
     chosen = max(workers, key=lambda worker: int(worker["counters"]["records"]), default=None)
     return chosen if chosen and chosen["counters"]["records"] else None
 
 
 def follower(status: Status, victim: Status) -> Status | None:
-    """Return the worker in a dead one's slot, once it is at work."""
+    """Return the new worker in a dead worker's slot, once it works."""
     for worker in status["workers"]:
         if worker["slot"] == victim["slot"] and worker["restarts"] > victim["restarts"] and worker["ready"]:
             found: Status = worker
@@ -203,7 +203,7 @@ def follower(status: Status, victim: Status) -> Status | None:
 
 
 def standard_library() -> Iterator[Path]:
-    """Yield the source files of the standard library that runs this, in order."""
+    """Yield the source files of this Python's standard library, in order."""
     root = Path(sysconfig.get_path("stdlib"))
     for path in sorted(root.rglob("*.py")):
         if path.is_file() and not {"site-packages", "dist-packages"} & set(path.parts):
@@ -224,7 +224,7 @@ def concatenate(sources: list[Path], into: Path) -> int:
 
 
 def recount(sources: list[Path]) -> Counter[bytes]:
-    """Count the words of files the plain way."""
+    """Count the words of files in plain Python."""
     counts: Counter[bytes] = Counter()
     for source in sources:
         counts.update(re.split(rb"[^a-zA-Z_]+", source.read_bytes().lower()))
@@ -238,12 +238,12 @@ def indent(text: str) -> str:
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Print at once: somebody may watch through a pipe."""
+    """Print and flush, since standard output may be a pipe."""
     print(text, end=end, flush=True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """End in good order; a second signal does not disturb that."""
+    """End in order; ignore a second signal."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Exit statuses and the errors that carry them: the one list for commands and workers alike."""
+"""The list of exit statuses, and the errors that carry them, for commands and workers alike."""
 
 from enum import IntEnum
 
@@ -9,40 +9,40 @@ class ExitStatus(IntEnum):
     DONE = 0
     """Finished, or drained on request."""
     CHECK_FAILED = 1
-    """The check that the command makes did not hold (`verify`, `doctor`, `gen` with refused lines)."""
+    """The command's check failed (`verify`, `doctor`, `gen` with refused lines)."""
     USAGE = 2
     """Unknown option or value."""
     CONFIGURATION = 3
-    """Topics, state directory or settings do not fit; starting again cannot help, so nobody does."""
+    """Topics, state directory or settings do not fit. A restart would not help, so the worker is not restarted."""
     FENCED = 4
-    """Another process runs under this one's name. It wins; this one is not restarted."""
+    """Another process runs under this one's name and has fenced it; this one is not restarted."""
     STORE_BROKEN = 5
     """A local store is unreadable. Its directory was discarded; a new start rebuilds it from `counts`."""
     BROKER_UNREACHABLE = 6
     """No broker answered at the address."""
     RETRY = 7
-    """An outcome is unknown or a client is unusable: a new process settles it in `init_transactions`."""
+    """An outcome is unknown or a client can't be used any more: a new process settles it in `init_transactions`."""
     GAVE_UP = 8
     """The supervisor stopped because workers keep dying; the reason is on standard error."""
     ORPHANED = 9
     """A worker ended because its supervisor vanished."""
     DISK = 10
-    """A supervised worker's disk is full or fails; its stores are left as they are. Its supervisor starts it again as
-    long as others can work; a command that works for itself ends with `CONFIGURATION`."""
+    """A supervised worker's disk is full or fails; its stores are left as they are. Its supervisor restarts it as
+    long as another worker of its role can work. A command without a supervisor ends with `CONFIGURATION` instead."""
 
 
 INTERRUPTED = 130
-"""As a shell reports a death by SIGINT: Ctrl-C came before a command had done what it was to do."""
+"""Ctrl-C ended a command before it was done: the status that a shell reports for a death by SIGINT."""
 
 
 class WcsupError(Exception):
-    """An error whose message tells a user what happened and what to do, in one line."""
+    """An error whose message says in one line what happened and what to do."""
 
     status = ExitStatus.RETRY
 
 
 class UsageError(WcsupError):
-    """The command line, environment or configuration file says something that cannot be meant."""
+    """The command line, environment or configuration file has an invalid option or value."""
 
     status = ExitStatus.USAGE
 
@@ -54,17 +54,17 @@ class ConfigurationError(WcsupError):
 
 
 class DiskError(ConfigurationError):
-    """The disk of the state directory is full, fails or can't be written. What is on it is left as it is."""
+    """The disk of the state directory is full, fails or can't be written. Its files are left as they are."""
 
 
 class RefusedError(ConfigurationError):
-    """The brokers refuse something until somebody changes it: rights, a password, a limit, a setting.
+    """The brokers refuse a request until somebody changes rights, a password, a limit or a setting.
 
-    A command ends with it. A worker tries again for a while, since rights and passwords are changed under it, too.
+    A command ends with this error. A worker retries for a while, since rights and passwords are changed during a run.
     """
 
     def __init__(self, message: str, code: int) -> None:
-        """`code` is Kafka's."""
+        """`code` is Kafka's error code."""
         super().__init__(message)
         self.code = code
 
@@ -88,7 +88,7 @@ class BrokerUnreachableError(WcsupError):
 
 
 class RetryError(WcsupError):
-    """This process must end; a new one can go on where it stopped."""
+    """This process must end; a new process can go on from the last commit."""
 
     status = ExitStatus.RETRY
 

@@ -1,1 +1,1 @@
-"""Checks for anyone: `verify` recounts, `doctor` looks at the surroundings, `chaos` breaks things on purpose."""
+"""Checks: `verify` recounts, `doctor` examines cluster and host, `chaos` breaks things on purpose."""

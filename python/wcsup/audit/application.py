@@ -1,4 +1,4 @@
-"""The doctor's look at the application: whose topics these are, and whether its groups are where counting stopped."""
+"""The doctor's checks of the application: who owns the topics, and whether the groups' offsets are where it stopped."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,7 +13,7 @@ from wcsup.kafka.application import owner
 
 
 def ownership(cluster: Cluster) -> Iterator[Check]:
-    """Say which application the topics belong to, and in how many partitions it counts."""
+    """Say which application the topics belong to, and how many partitions it has."""
     found = owner(cluster.config, cluster.admin)
     if found is None:
         yield Check.ok("application", "the topics are nobody's yet; the first wcsup run or wcsup gen claims them")
@@ -28,7 +28,7 @@ def ownership(cluster: Cluster) -> Iterator[Check]:
 
 
 def progress(cluster: Cluster) -> Iterator[Check]:
-    """Check that the groups' offsets are of these topics, and where counting stopped; count the members."""
+    """Check that the groups' offsets are of these topics and are where counting stopped; count the members."""
     config = cluster.config
     if set(topics.NAMES) - set(cluster.known):
         return
@@ -54,7 +54,7 @@ def progress(cluster: Cluster) -> Iterator[Check]:
 
 
 def _conditions(cluster: Cluster, identity: topics.Identity, group: str, progress: GroupProgress) -> Iterator[Check]:
-    """Check what was committed along with the offsets, as a worker does at its start."""
+    """Check the metadata of the committed offsets, as a worker does at its start."""
     config = cluster.config
     rules = {position.words for position in progress.positions} - {config.words}
     if rules:

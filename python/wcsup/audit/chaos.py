@@ -1,7 +1,8 @@
-"""`wcsup chaos`: harm a running application on purpose, again and again, and see it recover.
+"""`wcsup chaos`: harm a running application on purpose, again and again, and wait for its recovery.
 
 Workers are killed (SIGKILL), stopped for a while (SIGSTOP, now and then for longer than their session), fenced (another
-process takes a slot's name for a moment) and restarted, chosen by a seed. All of it is undone, however it ends.
+process takes a slot's name for a moment) and restarted, as a seed determines. At the end, all harm is undone, even
+after an error.
 """
 
 import random
@@ -24,7 +25,7 @@ ACTIONS = ("kill", "stop", "fence", "restart")
 _LOOK_SECONDS = 0.02
 _PAUSES = (0.2, 2.0)
 _SECOND = 0.25
-"""How often a second worker is killed at the same time."""
+"""The probability that a second worker is killed at the same time."""
 _SHORT_STOP = (0.1, 2.0)
 _LONG = 0.25
 _LONG_STOP = (1.0, 3.0)
@@ -32,20 +33,20 @@ _LONG_STOP = (1.0, 3.0)
 _FENCED_SECONDS = 30.0
 _DRAIN_SECONDS = 30.0
 _NOTICE_SECONDS = 3.0
-"""How long a worker may take to notice that it was fenced: it hears of it with a heartbeat, a few a second."""
+"""How long a worker may take to notice that it is fenced: a heartbeat tells it, and there are a few a second."""
 
 
 class _GoneError(Exception):
-    """The slot is no more: the run was scaled."""
+    """The slot is gone, since the run was scaled."""
 
 
 class Chaos:
     """Harms the workers of one supervisor."""
 
     def __init__(self, config: Config, seed: int, say: Callable[[Event], None] = lambda _: None) -> None:
-        """`config` has a broker's address, and the partitions and word rule that the application has."""
+        """`config` has a broker's address, and the application's partitions and word rule."""
         self._config, self._say = config, say
-        self._random = random.Random(seed)  # noqa: S311 - to be repeated, not to be unguessable
+        self._random = random.Random(seed)  # noqa: S311 - it has to be repeatable, not secure
         self._deck: list[str] = []
         self._supervisor = 0
         self._stopped: dict[str, psutil.Process] = {}
@@ -53,7 +54,7 @@ class Chaos:
         self._watches: dict[str, RecoveryWatch] = {}
 
     def run(self, seconds: float) -> ChaosReport:
-        """Do harm for so long; leave everything at work again. Raises `ConfigurationError` where nothing runs."""
+        """Do harm for `seconds`; return when every slot works again. Raises `ConfigurationError` where nothing runs."""
         outcome = ChaosReport()
         self._await_all()
         end = time.monotonic() + seconds
@@ -71,7 +72,7 @@ class Chaos:
         return outcome
 
     def mend(self) -> None:
-        """Undo what is not undone: continue who is stopped, end who took a name, start who was fenced."""
+        """Undo all harm: continue stopped workers, end processes that took a name, restart fenced slots."""
         for process in self._stopped.values():
             with suppress(psutil.Error):
                 process.resume()
@@ -89,8 +90,8 @@ class Chaos:
                     self._ask("restart", slot=slot)
 
     def _round(self) -> Iterator[Event]:
-        """Harm one worker, now and then a second one at the same time, and wait until they are at work again."""
-        if not self._deck:  # each kind comes as often as any other
+        """Harm one worker, now and then a second one at the same time, and wait until they work again."""
+        if not self._deck:  # a shuffled deck, so that each kind of harm comes equally often
             self._deck = self._random.sample(ACTIONS, len(ACTIONS))
         action = self._deck.pop()
         workers = [worker for worker in self._look().values() if worker["pid"] is not None]
@@ -122,8 +123,8 @@ class Chaos:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             self._wait()
-        before = self._worker(worker["slot"])  # reports that it made before the stop are in by now
-        with suppress(psutil.NoSuchProcess):  # the supervisor may have taken it for hung
+        before = self._worker(worker["slot"])  # its reports from before the stop have arrived by now
+        with suppress(psutil.NoSuchProcess):  # the supervisor may have killed it as hung
             process.resume()
         del self._stopped[worker["slot"]]
         return self._recovery("stop", self._watch(before, new=False), f"pid {worker['pid']} for {seconds:.1f} s")
@@ -138,7 +139,7 @@ class Chaos:
         began = time.monotonic()
         child = start_worker()
         self._intruder = slot, child
-        # It is what `wcsup map NAME` starts, and ends with this process, however that ends.
+        # The same process as `wcsup map NAME` starts. It ends with this one, even if this one is killed.
         child.assign(Job(cast(Role, worker["role"]), slot.partition("-")[2], self._config, child.report_fd, "error"))
         while self._worker(slot)["pid"] == worker["pid"] and time.monotonic() - began < _FENCED_SECONDS:
             self._wait(child)
@@ -151,7 +152,7 @@ class Chaos:
         return self._recovery("fence", self._watch(worker), f"pid {worker['pid']} {how}")
 
     def _end(self, child: Child) -> int | None:
-        """Drain a process that took a name; kill it where that takes long."""
+        """Drain a process that took a name; kill it if that takes long."""
         process = psutil.Process(child.pid)
         process.terminate()
         deadline = time.monotonic() + _DRAIN_SECONDS
@@ -171,7 +172,7 @@ class Chaos:
         asked = False
         while watch.seconds is None and time.monotonic() < deadline:
             failed = self._worker(slot)["failed"]
-            if failed and not asked:  # a fenced one is left down until somebody says that the other is gone
+            if failed and not asked:  # a fenced slot stays down until `restart` is requested
                 self._ask("restart", slot=slot)
             asked = bool(failed)
             time.sleep(_LOOK_SECONDS)
@@ -184,7 +185,7 @@ class Chaos:
         return Event(action, slot, what, watch.seconds)
 
     def _wait(self, child: Child | None = None) -> None:
-        """Let a moment pass, with an eye on who is watched; read what a process says, lest it wait for a reader."""
+        """Wait a moment, looking at the watched slots; read the child's output, so that its pipe does not fill up."""
         self._look()
         if child:
             child.logs.read()
@@ -192,7 +193,7 @@ class Chaos:
         time.sleep(_LOOK_SECONDS)
 
     def _await_all(self) -> None:
-        """Wait until every slot is at work."""
+        """Wait until every slot works."""
         deadline = time.monotonic() + RECOVERY_SECONDS
         while not all(worker["ready"] for worker in self._look().values()):
             if time.monotonic() > deadline:
@@ -202,7 +203,7 @@ class Chaos:
             time.sleep(_LOOK_SECONDS)
 
     def _process(self, worker: Worker) -> psutil.Process:
-        """Return the worker's process, which has to be the supervisor's child: no other one is ever harmed."""
+        """Return the worker's process. It has to be the supervisor's child: no other process is ever harmed."""
         process = psutil.Process(worker["pid"])
         if process.ppid() != self._supervisor:
             raise ConfigurationError(f"{worker['slot']} (pid {worker['pid']}) is not a child of the supervisor")
@@ -229,11 +230,11 @@ class Chaos:
 
 
 def await_idle(config: Config, seconds: float) -> bool:
-    """Wait until every line is counted; return whether that came within so many seconds."""
+    """Wait until every line is counted; return whether that took no longer than `seconds`."""
     admin = clients.admin(config)
     deadline = time.monotonic() + seconds
     while True:
-        # Lines first: where none waits to be mapped, what there is in `words` is all.
+        # `lines` first: if no line is left to map, `words` already has all records.
         lag = progress.lag(admin, config)
         if lag.lines == lag.words == 0:
             return True

@@ -1,4 +1,4 @@
-"""What `wcsup doctor` says: one line a check, with what to do where it is not well."""
+"""The results of `wcsup doctor`: one line for each check, with what to do if it is not ok."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -7,13 +7,13 @@ from typing import Any
 
 
 class Health(StrEnum):
-    """How a check came out."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and is worth a look."""
+    """It works, but should be looked at."""
     FAILED = "failed"
-    """It can't work so."""
+    """It can't work like this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,26 +26,26 @@ class Check:
 
     @classmethod
     def ok(cls, name: str, message: str) -> "Check":
-        """Return a check that is well."""
+        """Return a check that is ok."""
         return cls(name, Health.OK, message)
 
     @classmethod
     def warning(cls, name: str, message: str) -> "Check":
-        """Return a check that is worth a look."""
+        """Return a check with a warning."""
         return cls(name, Health.WARNING, message)
 
     @classmethod
     def failed(cls, name: str, message: str) -> "Check":
-        """Return a check that says what can't work."""
+        """Return a failed check."""
         return cls(name, Health.FAILED, message)
 
 
 def healthy(checks: Iterable[Check]) -> bool:
-    """Whether nothing failed."""
+    """Return whether no check failed."""
     return all(check.health is not Health.FAILED for check in checks)
 
 
 def to_json(checks: Iterable[Check]) -> dict[str, Any]:
-    """Return what `doctor --json` prints."""
+    """Return the object that `doctor --json` prints."""
     checks = list(checks)
     return {"ok": healthy(checks), "checks": [asdict(check) for check in checks]}

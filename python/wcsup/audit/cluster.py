@@ -1,4 +1,4 @@
-"""What the brokers say of themselves, and the doctor's first look at them: what they can do, and the topics."""
+"""The brokers' answers about themselves, and the doctor's first checks: the brokers' features, and the topics."""
 
 import logging
 import re
@@ -23,13 +23,13 @@ _NEEDED = {
     "JoinGroup": (5, "static members (KIP-345)", "2.3"),
     "Metadata": (10, "topic ids (KIP-516)", "2.8"),
 }
-"""API, its version, what it is for, and the first Kafka that has it."""
+"""An API, its version, its purpose, and the first Kafka that has it."""
 
 _API = re.compile(r"(\S+?)/\w+: +ApiKey (\w+) \(\d+\) Versions (\d+)\.\.(\d+)")
 
 
 class _Features(logging.Handler):
-    """Hears what librdkafka logs of the APIs of each broker: it has no call that tells."""
+    """Takes the APIs of each broker from librdkafka's log, since librdkafka has no call for them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ Settings = dict[str, str | None]
 
 @dataclass(slots=True)
 class Cluster:
-    """What the brokers said of themselves."""
+    """The brokers' answers about themselves."""
 
     config: Config
     admin: AdminClient
@@ -61,7 +61,7 @@ class Cluster:
     settings: dict[int, Settings] = field(default_factory=dict)
     """Settings by broker."""
     topics: dict[str, Settings] = field(default_factory=dict)
-    """Settings by full name of the application's topics and of Kafka's own that are there."""
+    """Settings of the application's topics and of Kafka's own ones that exist, by full name."""
 
     @property
     def known(self) -> list[str]:
@@ -74,16 +74,16 @@ class Cluster:
         return str(clients.read_properties(self.config).get("group.protocol", self.config.group_protocol))
 
     def numbers(self, key: str) -> list[int]:
-        """Return a setting of the brokers, one number from each that tells it."""
+        """Return a numeric setting of each broker that tells it."""
         found = [settings.get(key) for settings in self.settings.values()]
         return [int(value) for value in found if value is not None]
 
 
 def connect(config: Config) -> Cluster:
-    """Ask every broker; raise what says why where none answers."""
+    """Ask every broker; if none answers, raise an error that says why."""
     clients.check_reachable(config)
     heard = _Features()
-    logger = logging.Logger("features")  # its own, at no level: it is no part of the program's logs
+    logger = logging.Logger("features")  # a separate logger without a level: it is not part of the program's logs
     logger.addHandler(heard)
     admin = clients.admin(config, debug="feature", logger=logger)
     listed = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS))
@@ -93,12 +93,12 @@ def connect(config: Config) -> Cluster:
         entries = admin.describe_configs([resource])[resource].result()
         cluster.settings[broker] = {key: entry.value for key, entry in entries.items()}
     cluster.topics = dict(_topics(cluster))
-    admin.poll(0.1)  # which is when librdkafka's log lines are handed over
+    admin.poll(0.1)  # librdkafka hands over its log lines during a poll
     return cluster
 
 
 def _topics(cluster: Cluster) -> Iterable[tuple[str, Settings]]:
-    """Yield topics with their settings; those of Kafka's own may not be this user's to see."""
+    """Yield topics with their settings; Kafka's own topics are missing if this user may not see them."""
     names = [*map(cluster.config.topic, cluster.known), *(name for name in KAFKAS_OWN if name in cluster.listed.topics)]
     resources = {name: ConfigResource(ResourceType.TOPIC, name) for name in names}
     answers = cluster.admin.describe_configs(list(resources.values())) if resources else {}
@@ -111,7 +111,7 @@ def _topics(cluster: Cluster) -> Iterable[tuple[str, Settings]]:
 
 
 def brokers(cluster: Cluster) -> Iterator[Check]:
-    """Say who answered."""
+    """Say which brokers answered."""
     count = len(cluster.listed.brokers)
     yield Check.ok(
         "broker",
@@ -121,7 +121,7 @@ def brokers(cluster: Cluster) -> Iterator[Check]:
 
 
 def features(cluster: Cluster) -> Iterator[Check]:
-    """Check that every broker has what the protocol rests on."""
+    """Check that every broker has the APIs that the protocol rests on."""
     needed = dict(_NEEDED)
     if cluster.protocol == "consumer":
         needed["ConsumerGroupHeartbeat"] = (0, "the consumer group protocol (KIP-848)", "4.0")
@@ -143,7 +143,7 @@ def features(cluster: Cluster) -> Iterator[Check]:
 
 
 def topics_fit(cluster: Cluster) -> Iterator[Check]:
-    """Check that topics fit, or that they can be made."""
+    """Check that the topics fit, or can be made."""
     config, known = cluster.config, cluster.known
     if (found := owner(config, cluster.admin)) is not None:
         config = replace(config, partitions=found.partitions)

@@ -1,4 +1,4 @@
-"""Commands of Kafka's own that checks advise, as they are to be typed."""
+"""Commands of Kafka's own tools that checks advise, ready to be typed."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from wcsup.audit.cluster import Cluster
 
 
 def configure_topics(cluster: Cluster, names: Sequence[str], setting: str) -> str:
-    """Return what sets `key=value` for topics; kafka-configs.sh takes one topic at a time."""
+    """Return the commands that set `key=value` for topics; kafka-configs.sh takes one topic at a time."""
     [first, *more] = names
     if not more:
         return _configure(cluster, f"--topic {first}", setting)
@@ -14,12 +14,12 @@ def configure_topics(cluster: Cluster, names: Sequence[str], setting: str) -> st
 
 
 def configure_brokers(cluster: Cluster, setting: str) -> str:
-    """Return what sets `key=value` for all brokers, while they run; not every setting can be changed so."""
+    """Return the command that sets `key=value` for all running brokers; not every setting can be changed like this."""
     return _configure(cluster, "--entity-type brokers --entity-default", setting)
 
 
 def reassign(cluster: Cluster, file: str) -> str:
-    """Return what has the copies made that a file asks for."""
+    """Return the command that makes the copies that a file lists."""
     return f"kafka-reassign-partitions.sh {_server(cluster)} --reassignment-json-file {file} --execute"
 
 

@@ -1,4 +1,4 @@
-"""The doctor's look at copies: leaders, copies in sync, how many a commit waits for, and how to add what lacks."""
+"""The doctor's checks of copies: leaders, in-sync copies, `min.insync.replicas`, and how to add missing copies."""
 
 import shlex
 from collections import Counter
@@ -14,10 +14,10 @@ from wcsup.kafka import replication, topics
 
 _NAME = "replication"
 FILE = "copies.json"
-"""What the doctor calls the file in the commands that it shows."""
+"""The file's name in the commands that the doctor shows."""
 
 _WHERE = ("bootstrap_servers", "app_id", "topic_prefix", "kafka_config", "replication")
-"""Options that say whose copies the doctor looks at, and how many there are to be."""
+"""Options that determine which topics the doctor examines, and how many copies they are to have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,17 @@ class Copies:
 
     topic: str
     count: int
-    """Of its partitions' numbers the least."""
+    """The lowest number of copies among its partitions."""
     in_sync: int
-    """Likewise."""
+    """The lowest number of in-sync copies among its partitions."""
     least: int | None
-    """How many must be in sync for a write to be taken: `min.insync.replicas`; none where this user may not see it."""
+    """`min.insync.replicas`: how many copies must be in sync for a write; none where this user may not see it."""
     wanted: int
     leaderless: list[int]
 
     @classmethod
     def of(cls, cluster: Cluster, topic: str) -> "Copies":
-        """Return what the cluster says of a topic."""
+        """Return the copies of a topic of the cluster."""
         listed = cluster.listed.topics[topic]
         partitions = listed.partitions.values()
         live = len(cluster.listed.brokers)
@@ -46,14 +46,14 @@ class Copies:
             count=replication.copies(listed),
             in_sync=min(len(p.isrs) for p in partitions),
             least=None if least is None else int(least),
-            # Kafka's own are for all applications, so this one's wish is none for them.
+            # Kafka's own topics are for all applications, so this application's `--replication` is not for them.
             wanted=min(replication.MOST, live) if topic in KAFKAS_OWN else replication.wanted(cluster.config, live),
             leaderless=sorted(p.id for p in partitions if p.leader < 0),
         )
 
 
 def check(cluster: Cluster) -> Iterator[Check]:
-    """Check leaders and copies; Kafka's own topics hold offsets and outcomes."""
+    """Check leaders and copies, also of Kafka's own topics, which have offsets and outcomes of transactions."""
     live = len(cluster.listed.brokers)
     every = _every(cluster)
     bad = False
@@ -76,9 +76,9 @@ def check(cluster: Cluster) -> Iterator[Check]:
 
 
 def reassignment(cluster: Cluster) -> list[dict[str, Any]]:
-    """Return the partitions that lack copies with the brokers to have them, as kafka-reassign-partitions.sh takes them.
+    """Return the partitions that lack copies, each with its future brokers, for kafka-reassign-partitions.sh.
 
-    No copy is moved. New ones go where fewest copies are, in another rack where brokers have any.
+    No copy is moved. New copies go to the brokers with the fewest copies, and to another rack if brokers have racks.
     """
     racks = {node.id: node.rack for node in cluster.admin.describe_cluster().result().nodes}
     brokers = {broker: racks.get(broker) for broker in cluster.listed.brokers}
@@ -98,7 +98,7 @@ def reassignment(cluster: Cluster) -> list[dict[str, Any]]:
 def complete(replicas: list[int], wanted: int, brokers: Mapping[int, str | None], load: Counter[int]) -> list[int]:
     """Return a partition's copies with as many more as are `wanted`; `load` counts each broker's copies.
 
-    The first one stays the first, which is the partition's preferred leader.
+    The first copy stays the first, since it is the partition's preferred leader.
     """
     found = list(replicas)
     while len(found) < wanted and (free := brokers.keys() - found):
@@ -115,7 +115,7 @@ def _every(cluster: Cluster) -> list[Copies]:
 
 
 def _ill(copies: Copies) -> Check | None:
-    """Return what is wrong with the copies that a topic has; none where they are well."""
+    """Return what is wrong with the copies of a topic; none where nothing is."""
     if copies.leaderless:
         return Check.failed(
             _NAME, f"{copies.topic}: partitions {copies.leaderless} have no leader; a broker that has them is down"
@@ -155,7 +155,7 @@ def _few(cluster: Cluster, every: list[Copies]) -> Iterator[Check]:
 
 
 def _low(cluster: Cluster, every: list[Copies]) -> Iterator[Check]:
-    """Warn of topics that take a commit with too few copies in sync, or stop taking any as soon as one is not."""
+    """Warn of topics that accept a commit with too few copies in sync, or accept none as soon as one copy is not."""
     low = [copies for copies in every if copies.count >= replication.MOST and _is_low(copies)]
     if low:
         yield Check.warning(
@@ -181,7 +181,7 @@ def _names(every: list[Copies]) -> str:
 
 
 def _again(config: Config) -> list[str]:
-    """Return the command that calls the doctor for this application."""
+    """Return the command that runs the doctor for this application."""
     default = Config()
     values = {name: getattr(config, name) for name in _WHERE if getattr(config, name) != getattr(default, name)}
     options = [text for name, value in values.items() for text in (f"--{name.replace('_', '-')}", str(value))]

@@ -1,4 +1,4 @@
-"""`wcsup doctor`: the surroundings of an application, looked at without changing anything."""
+"""`wcsup doctor`: examines the cluster and the host of an application without changing anything."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -36,13 +36,13 @@ class Doctor:
 
     def __init__(self, config: Config) -> None:
         self.open: list[OpenTransaction] = []
-        """Transactions that were found open, and that are to end by themselves."""
+        """Open transactions that were found, and that will end by themselves."""
         self.hanging: list[Hanging] = []
-        """Transactions that were found decided, and open all the same."""
+        """Hanging transactions that were found: decided, and still open in a partition."""
         self._config = config
 
     def examine(self) -> Iterator[Check]:
-        """Make every check that can be made; yield each as it is done."""
+        """Make every possible check; yield each as soon as it is done."""
         config = self._config
         yield from host.examine(config)
         address = config.bootstrap_servers
@@ -72,7 +72,7 @@ class Doctor:
 
 
 def _asking(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """Make a check; one that a broker refuses to answer, for want of rights mostly, has failed and stops no other."""
+    """Make a check. If a broker refuses to answer, mostly for a missing right, only this check fails."""
     try:
         yield from look()
     except KafkaException as error:

@@ -1,4 +1,4 @@
-"""What holds readers back, and clocks that differ."""
+"""Transactions that hold readers back, and clocks that differ."""
 
 import time
 from collections.abc import Iterator
@@ -12,27 +12,27 @@ from wcsup.audit.cluster import Cluster
 from wcsup.kafka import clients, topics
 
 WATCH_SECONDS = 1.0
-"""How long a transaction must have been open before it is spoken of: commits are open for milliseconds."""
+"""How long a transaction has to be open before it is reported: transactions of commits are open for milliseconds."""
 _LONG_SECONDS = 60.0
 _AHEAD_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class OpenTransaction:
-    """A transaction that holds readers of a partition back."""
+    """A transaction that holds back readers of a partition."""
 
     topic: str
     partition: int
     offset: int
-    """Of its first record, where committed reading ends."""
+    """The offset of its first record, which is the last stable offset."""
     behind: int
-    """Offsets from there to the end."""
+    """How many offsets there are from there to the high watermark."""
     seconds: float | None
-    """Since its first record was written, by that record's clock."""
+    """The seconds since its first record was written, by the record's timestamp."""
 
 
 def open_transactions(cluster: Cluster) -> list[OpenTransaction]:
-    """Return the transactions in the application's topics that stay open while one looks."""
+    """Return the transactions in the application's topics that stay open for `WATCH_SECONDS`."""
     held = _held(cluster)
     deadline = time.monotonic() + WATCH_SECONDS
     while held and time.monotonic() < deadline:
@@ -63,7 +63,7 @@ def transactions(cluster: Cluster, found: list[OpenTransaction]) -> Iterator[Che
 
 
 def clock(cluster: Cluster) -> Iterator[Check]:
-    """Compare this clock with the newest record's: no request tells a broker's time, and nothing is written here."""
+    """Compare this host's clock with the newest record: no request tells a broker's time, and nothing is written."""
     partitions = [
         TopicPartition(cluster.config.topic(name), p)
         for name in cluster.known
@@ -85,7 +85,7 @@ def clock(cluster: Cluster) -> Iterator[Check]:
 
 
 def _held(cluster: Cluster) -> dict[tuple[str, int], tuple[int, int]]:
-    """Return the last stable offset and the end of partitions where they differ."""
+    """Return the last stable offset and the high watermark of partitions where they differ."""
     partitions = [
         TopicPartition(cluster.config.topic(name), p)
         for name in cluster.known
@@ -93,14 +93,14 @@ def _held(cluster: Cluster) -> dict[tuple[str, int], tuple[int, int]]:
     ]
     if not partitions:
         return {}
-    # Ends first: read the other way round, a commit in between would look like an open transaction.
+    # The high watermark first: in the other order, a commit in between would look like an open transaction.
     ends = topics.ends(cluster.admin, partitions)
     stable = topics.stable_ends(cluster.admin, partitions)
     return {where: (stable[where], end) for where, end in ends.items() if stable[where] < end}
 
 
 def _age(cluster: Cluster, topic: str, partition: int, offset: int) -> float | None:
-    """Return how long ago the record at an offset was written; none where it can't be read in a moment."""
+    """Return how long ago the record at an offset was written; none where it can't be read soon."""
     with closing(clients.assigned_consumer(cluster.config, "read_uncommitted")) as consumer:
         consumer.assign([TopicPartition(topic, partition, offset)])
         message = consumer.poll(5)

@@ -1,4 +1,4 @@
-"""The doctor's look at this machine: settings, directories, disk, the embedded Kafka."""
+"""The doctor's checks of this machine: settings, directories, disk, the embedded Kafka."""
 
 import json
 import os
@@ -22,7 +22,7 @@ _WORD_BYTES = 10
 
 
 def examine(config: Config) -> Iterator[Check]:
-    """Check what needs no broker."""
+    """Make the checks that need no broker."""
     found = _libraries()
     yield found
     if found.health is Health.OK:
@@ -36,7 +36,7 @@ def examine(config: Config) -> Iterator[Check]:
 
 
 def embedded(config: Config) -> tuple[str | None, Check]:
-    """Return the address of the embedded broker where it runs, and whether it does or can."""
+    """Return the embedded broker's address if it runs, and the check whether it runs or can run."""
     running = broker.status(config.data)
     if running:
         return running.bootstrap, Check.ok(
@@ -68,7 +68,7 @@ def _settings(config: Config) -> Check:
         if config.bootstrap_servers or "bootstrap.servers" in given:
             probe = replace(config, bootstrap_servers=config.bootstrap_servers or given["bootstrap.servers"])
         else:
-            probe = replace(config, bootstrap_servers="127.0.0.1:9")  # nobody is asked anything
+            probe = replace(config, bootstrap_servers="127.0.0.1:9")  # no broker is asked
         clients.transactional_producer(probe, f"{config.app_id}-doctor")
         clients.group_reader(probe, config.map_group, f"{config.app_id}-doctor").close()
     except UsageError as error:
@@ -98,7 +98,7 @@ def _state(config: Config) -> Check:
 
 
 def _memory(config: Config) -> Check:
-    """Say what totals may take: more than the machine has would have the kernel end workers."""
+    """Say how much memory totals may take. With more than the machine has, the kernel would kill workers."""
     name = "state memory"
     bound, there = state_memory(config), host_memory()
     says = f"{bound / 1e9:.1f} GB for totals, some {bound // _WORD_BYTES / 1e6:,.0f} million words"

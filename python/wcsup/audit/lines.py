@@ -1,4 +1,4 @@
-"""Recounting committed lines, without those that no mapper could process: they are in `dead-letters`, whole."""
+"""Recounting committed lines, without the lines that mappers rejected: these are whole in `dead-letters`."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from wcsup.config import Config, WordRule
 
 @dataclass(slots=True)
 class Recount:
-    """Lines that were recounted."""
+    """The result of recounting lines."""
 
     words: Counter[bytes] = field(default_factory=Counter)
     counted: int = 0
@@ -23,11 +23,11 @@ class Recount:
 
 
 class Lines:
-    """The committed lines, and those of them that are in `dead-letters`."""
+    """The committed lines, and which of them are in `dead-letters`."""
 
     def __init__(self, config: Config, reader: TopicReader) -> None:
         self.twice: list[tuple[int, int]] = []
-        """Partition and offset of lines that have more than one letter."""
+        """Partition and offset of lines with more than one dead letter."""
         self._config, self._reader = config, reader
         self._next = reader.starts("dead-letters")
         self._forgotten = any(self._next.values())
@@ -41,7 +41,7 @@ class Lines:
         into: Recount,
         on_progress: Callable[[int, int], None],
     ) -> None:
-        """Recount the lines between offsets of each partition, all of which are committed by now."""
+        """Recount the lines of each partition between two offsets. All of these lines are committed by now."""
         self._read_letters()
         done, todo = 0, sum(end[p] - first[p] for p in first)
         for messages in self._reader.read("lines", {p: (first[p], end[p]) for p in first}):
@@ -60,7 +60,7 @@ class Lines:
             on_progress(done, todo)
 
     def _read_letters(self) -> None:
-        """Read what there is by now: of each line that is committed by now and was rejected, the letter is there."""
+        """Read all dead letters: for each rejected line that is committed by now, there is one."""
         ends = self._reader.ends("dead-letters")
         for messages in self._reader.read("dead-letters", {p: (self._next[p], end) for p, end in ends.items()}):
             for message in messages:
@@ -68,10 +68,10 @@ class Lines:
         self._next = ends
 
     def _rejects(self, message: Message, line: bytes, rule: WordRule) -> bool:
-        """Whether a line was rejected. Where letters were deleted by retention it is told by the line itself."""
+        """Return whether a line was rejected. If retention has deleted dead letters, the line itself is examined."""
         if self._rejected and (message.partition(), message.offset()) in self._rejected:
             return True
-        # Folding may make a word longer, so a line that is a third as long can have one that is too long.
+        # Folding may make a word longer, so even a line of a third of the limit can have a word that is too long.
         if not self._forgotten or len(line) <= _core.MAX_WORD_BYTES // 3:
             return False
         return any(len(word) > _core.MAX_WORD_BYTES for word in words(line, rule))

@@ -1,4 +1,4 @@
-"""Records of `words` read the plain way: one word, or many of them packed (`rust/packed.rs` has the format)."""
+"""Records of `words` read in plain Python: one word, or packed words (`rust/packed.rs` has the format)."""
 
 from collections.abc import Iterator
 
@@ -6,11 +6,11 @@ from wcsup import _core
 
 _PACKED_KEY = b"\0"
 _PACKED_NAMES = (b"WCSUP\0\0\x01", b"WCSUP\0\0\x02")
-"""Of words of the record's own partition, and of any."""
+"""The keys of packed records with words of their own partition, and of mixed records."""
 
 
 def entries(key: bytes | None, value: bytes | None) -> list[tuple[bytes, int]]:
-    """Return the words of a record and how often each was there; none of a record that goes to `dead-letters`."""
+    """Return the words of a record with their counts; no words for a record that goes to `dead-letters`."""
     if key is None or len(key) > _core.MAX_WORD_BYTES:
         return []
     if value is None:
@@ -26,7 +26,7 @@ def entries(key: bytes | None, value: bytes | None) -> list[tuple[bytes, int]]:
 
 
 def _unpack(rest: memoryview) -> Iterator[tuple[bytes, int]]:
-    """Yield the entries; `ValueError` or `IndexError` where they are not as they are written."""
+    """Yield the entries; raise `ValueError` or `IndexError` where they are malformed."""
     last = None
     at = 0
     while at < len(rest):
@@ -40,7 +40,7 @@ def _unpack(rest: memoryview) -> Iterator[tuple[bytes, int]]:
 
 
 def _number(rest: memoryview, at: int) -> tuple[int, int]:
-    """Return the LEB128 number at a place, and the place behind it."""
+    """Return the LEB128 number at an index, and the index behind it."""
     number = shift = 0
     while True:
         byte = rest[at]

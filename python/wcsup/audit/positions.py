@@ -1,4 +1,4 @@
-"""`wcsup positions`: where counting stopped, beside the offsets of the groups, and how one of both is accepted."""
+"""`wcsup positions`: shows the recorded positions beside the groups' offsets, and accepts one of them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,23 +19,23 @@ class Place:
     """A partition of `lines` or `words`."""
 
     topic: str
-    """Plain name."""
+    """The topic's plain name."""
     partition: int
     recorded: int | None
-    """The first offset that is not counted; none where nothing of the partition was counted."""
+    """The first uncounted offset; none where nothing of the partition was counted."""
     group: int | None
-    """The group's offset; none where it has none."""
+    """The group's offset; none where the group has none."""
     records: bool
     """Whether the partition ever had a record."""
 
     @property
     def differs(self) -> bool:
-        """Whether workers refuse to go on here: somebody set the group's offset."""
+        """Whether workers refuse to resume here, since somebody set the group's offset."""
         return self.group is not None and self.group != self.recorded
 
     @property
     def note(self) -> str:
-        """What a reader may want to know of it."""
+        """A remark about the partition for the reader."""
         if self.differs:
             return "the group's offset was set by somebody else"
         return "Kafka has forgotten the group's offset" if self.group is None and self.recorded is not None else ""
@@ -45,7 +45,7 @@ class Positions:
     """The positions of one application."""
 
     def __init__(self, config: Config) -> None:
-        """Find the application; raise `ConfigurationError` where the topics are another one's, or nothing was made."""
+        """Find the application; raise `ConfigurationError` where another one owns the topics, or there are none."""
         self._admin: AdminClient = clients.admin(config)
         listed = clients.unreachable(config, lambda: self._admin.list_topics(timeout=clients.REACH_SECONDS)).topics
         if config.topic("lines") not in listed:
@@ -75,14 +75,15 @@ class Positions:
                 recorded = position.offset if position is not None and position.input == input_id else None
                 offset = one.offset if one.offset >= 0 else None
                 if offset is not None and recorded is None and positions.is_own(one):
-                    recorded = offset  # committed, and yet to be recorded
+                    recorded = offset  # committed, but not recorded yet
                 found.append(Place(stage, one.partition, recorded, offset, bool(ends[topic, one.partition])))
         return found
 
     def accept(self, what: Accepted) -> list[Place]:
-        """Have counting go on at what is `recorded`, or at the offsets of the `group`; return where that differs.
+        """Make counting resume at the `recorded` positions, or at the `group`'s offsets; return where these differ.
 
-        Raises `ConfigurationError` while workers run, and where a partition would go on nobody knows where.
+        Raises `ConfigurationError` while workers run, and where it is not known at which offset a partition would
+        resume.
         """
         for group in (self._config.map_group, self._config.reduce_group):
             if count := groups.members(self._admin, group):
@@ -103,7 +104,7 @@ class Positions:
         return changed
 
     def _claim(self, places: Sequence[Place]) -> None:
-        """Make the topics this application's, with the groups' offsets as its positions."""
+        """Record this application as the owner of the topics, with the groups' offsets as its positions."""
         unknown = [f"{p.topic} {p.partition}" for p in places if p.group is None and p.recorded is None and p.records]
         if unknown:
             raise ConfigurationError(
@@ -118,7 +119,7 @@ class Positions:
             (positions.key(place.topic, place.partition), self._now(place.topic).text(place.group or 0).encode())
             for place in places
         ]
-        # In each partition of the topic: the highest position counts, and an earlier one may stand in any of them.
+        # To each partition of the topic: the highest position is valid, and any partition may have an earlier one.
         application.write(self._config, records, range(self._config.partitions))
 
     def _tell_groups(self, offsets: Iterable[tuple[Place, int]]) -> None:

@@ -1,4 +1,4 @@
-"""What an audit reads from Kafka: committed records between two offsets, and how far the groups have come."""
+"""What an audit reads from Kafka: committed records between two offsets, and the progress of the groups."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -16,32 +16,32 @@ from wcsup.kafka.reader import messages, reads_on
 _BATCH_RECORDS = 10_000
 _WAIT_SECONDS = 0.2
 _STABLE_SECONDS = 0.5
-"""How long one question for stable offsets waits for transactions."""
+"""How long one request for stable offsets waits for pending transactions."""
 HELD_SECONDS = 20.0
-"""How long an open transaction may hold a reader back on top of the time that the application's own may take."""
+"""How much longer than the application's transaction time-out an open transaction may hold a reader back."""
 
 Spans = Mapping[int, tuple[int, int]]
-"""By partition, the first offset to read and the first not to."""
+"""For each partition the first offset to read, and the offset before which to stop."""
 
 
 class HeldBackError(Exception):
-    """A transaction that does not end keeps committed records from being told from those that are not."""
+    """A transaction does not end, and holds back the reader of committed records."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupProgress:
-    """How far a group has come."""
+    """The progress of a group."""
 
     next: dict[int, int]
-    """The first offset that is not committed, by partition of the input."""
+    """The first uncommitted offset of each partition of the input."""
     positions: list[Position]
-    """What was committed along with the offsets."""
+    """The positions in the metadata of the committed offsets."""
     by_others: dict[int, int]
-    """Offsets that somebody else set for the group, by partition: where they differ, they are not where counting is."""
+    """Offsets that somebody else set for the group, by partition, where they differ from the position of counting."""
     forgotten: int
-    """How many offsets the group has no more, of partitions that were counted."""
+    """For how many counted partitions Kafka has deleted the group's offset."""
     remade: bool
-    """Whether the input was deleted and made again since: the offsets of the old one are nothing to go by."""
+    """Whether the input was deleted and made again since: then the old offsets mean nothing."""
 
 
 class TopicReader:
@@ -53,14 +53,14 @@ class TopicReader:
         self._consumer = clients.assigned_consumer(config)
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the client."""
         self._consumer.close()
 
     def read(self, name: str, spans: Spans) -> Iterator[list[Message]]:
         """Yield the committed records of spans of a topic, in the order of each partition.
 
-        Ends where every partition was read to the end of its span: control records and what compaction took away
-        leave gaps, so it is known by the position. Raises `HeldBackError` where an open transaction is in the way.
+        Ends when every partition is read to the end of its span. The consumer's position tells that, since control
+        records and compaction leave gaps. Raises `HeldBackError` where an open transaction holds the reader back.
         """
         topic = self._config.topic(name)
         waiting = {p: end for p, (start, end) in spans.items() if start < end}
@@ -87,7 +87,7 @@ class TopicReader:
                     offset += 1
                 if offset >= end:
                     del waiting[partition]
-                    # Not `pause`, which would still hold when the partition is assigned again.
+                    # Not `pause`: the partition would still be paused when it is assigned again.
                     self._consumer.incremental_unassign([TopicPartition(topic, partition)])
             if came:
                 heard = time.monotonic()
@@ -96,7 +96,7 @@ class TopicReader:
             yield found
 
     def _explain(self, topic: str, waiting: Mapping[int, int]) -> None:
-        """Raise what keeps a reader from the end of its spans."""
+        """Raise an error that says what holds the reader back from the end of its spans."""
         partitions = [TopicPartition(topic, p) for p in waiting]
         try:
             stable = topics.stable_ends(self._admin, partitions)
@@ -112,11 +112,11 @@ class TopicReader:
         )
 
     def progress(self, stage: str, topic_id: str, *, stable: bool = True) -> GroupProgress:
-        """Return how far a stage has come in the topic of that id, once no pending transaction can change it (KIP-447).
+        """Return a stage's progress in the topic of that id, once no pending transaction can change it (KIP-447).
 
-        `stage` is the topic's plain name. A transaction whose records can be read may not have moved its offsets yet:
-        those are pending in the group's coordinator, and are waited for unless they need not be `stable`. Where the
-        group has no offset any more, or one that somebody else set, the topic `positions` says how far it is.
+        `stage` is the topic's plain name. When the records of a transaction can be read, its offsets may still be
+        pending in the group's coordinator: with `stable` this waits for them. If the group has no offset any more, or
+        one that somebody else set, the topic `positions` has the progress.
         """
         found = self._offsets(positions.group(self._config, stage), stage, stable=stable)
         doubtful = any(not positions.is_own(one) for one in found)
@@ -154,7 +154,7 @@ class TopicReader:
         return found
 
     def _stable(self, group: str, partitions: list[TopicPartition]) -> list[TopicPartition] | None:
-        """Return the offsets of a group; none where they are about to be changed, or can't be known right now."""
+        """Return a group's stable offsets; none while a transaction is pending, or where they can't be read now."""
         try:
             found = clients.offsets_reader(self._config, group, clients.COMMITTED).committed(
                 partitions, _STABLE_SECONDS
@@ -166,11 +166,11 @@ class TopicReader:
         return None if any(p.error is not None for p in found) else found
 
     def starts(self, name: str) -> dict[int, int]:
-        """Return the first offset that is still there, by partition."""
+        """Return the start of the log, by partition."""
         return self._by_partition(topics.starts(self._admin, self._partitions(name)))
 
     def ends(self, name: str) -> dict[int, int]:
-        """Return the end by partition, behind committed and uncommitted records alike."""
+        """Return the high watermark, by partition."""
         return self._by_partition(topics.ends(self._admin, self._partitions(name)))
 
     def _partitions(self, name: str) -> list[TopicPartition]:

@@ -1,4 +1,4 @@
-"""What `wcsup chaos` saw of recoveries."""
+"""The recoveries that `wcsup chaos` observed."""
 
 import time
 from collections.abc import Sequence
@@ -7,37 +7,37 @@ from statistics import median
 from typing import Any
 
 RECOVERY_SECONDS = 60.0
-"""How long a slot may take to be at work again before it counts as lost."""
+"""How long a slot may take to work again before it counts as lost."""
 
 Worker = dict[str, Any]
-"""A worker as `status --json` has it."""
+"""A worker as in `status --json`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that was done, and what came of it."""
+    """One harm, and the recovery from it."""
 
     action: str
     slot: str
     what: str
     recovered: float | None
-    """Seconds from the end of the harm until the slot was at work again; none where it never was."""
+    """Seconds from the end of the harm until the slot worked again; none where it never did."""
 
 
 @dataclass(slots=True)
 class RecoveryWatch:
-    """Looks out for a slot to be at work again."""
+    """Watches for a slot to work again."""
 
     worker: Worker
-    """As it was before the harm."""
+    """The worker before the harm."""
     new: bool
-    """As a new process, or as one whose loop turns again."""
+    """Whether to wait for a new process, or for the old process's loop to turn again."""
     since: float
     seconds: float | None = None
     now: Worker = field(default_factory=dict)
 
     def look(self, now: Worker) -> None:
-        """Take in what the slot is by now."""
+        """Take the slot's present state."""
         self.now = now
         pid, beat = self.worker["pid"], self.worker["beat"]
         turned = now["pid"] != pid if self.new else (now["pid"], now["beat"]) != (pid, beat)
@@ -47,19 +47,19 @@ class RecoveryWatch:
 
 @dataclass(slots=True)
 class ChaosReport:
-    """What was done in all."""
+    """All harm that was done."""
 
     events: list[Event] = field(default_factory=list)
     ended: str | None = None
-    """Why the run ended under it, if it did."""
+    """Why the run ended during the chaos; none where it did not."""
 
     @property
     def survived(self) -> bool:
-        """Whether every slot came back."""
+        """Whether every slot works again."""
         return self.ended is None and all(event.recovered is not None for event in self.events)
 
     def summary(self, actions: Sequence[str]) -> str:
-        """Return a line for each kind of harm, and one for the whole."""
+        """Return a line for each kind of harm, and one for all."""
         lines = []
         for action in actions:
             times = [event.recovered for event in self.events if event.action == action and event.recovered is not None]

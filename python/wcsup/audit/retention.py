@@ -1,4 +1,4 @@
-"""The doctor's look at what Kafka deletes by itself: how long lines are kept, and whether anything else is at risk."""
+"""The doctor's checks of retention: how long lines are kept, and whether Kafka may delete anything else."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _NAME = "retention"
 
 
 def retention(cluster: Cluster) -> Iterator[Check]:
-    """Say how long each topic is kept, and how long it takes until uncounted lines may be gone."""
+    """Say how long each topic's records are kept, and how soon uncounted lines may be deleted."""
     kept = {name: Retention.of(cluster.topics[cluster.config.topic(name)]) for name in cluster.known}
     if "words" in kept:
         yield from _words(cluster, kept["words"])
@@ -28,7 +28,7 @@ def retention(cluster: Cluster) -> Iterator[Check]:
 
 
 def _words(cluster: Cluster, kept: Retention) -> Iterator[Check]:
-    """Warn where `words`, the only copy of what reducers have not committed, is deleted before they have."""
+    """Warn if records of `words` may be deleted before reducers have committed them: there is no other copy."""
     if kept.seconds is None and not kept.by_size:
         return
     topic = cluster.config.topic("words")
@@ -40,7 +40,7 @@ def _words(cluster: Cluster, kept: Retention) -> Iterator[Check]:
 
 
 def _lines(cluster: Cluster) -> Iterator[Check]:
-    """Say how soon lines that are not counted may be deleted."""
+    """Say how soon uncounted lines may be deleted."""
     topic = cluster.config.topic("lines")
     config = replace(cluster.config, partitions=len(cluster.listed.topics[topic].partitions))
     progress = of_stage(cluster.admin, config, "lines")
@@ -60,7 +60,7 @@ def _lines(cluster: Cluster) -> Iterator[Check]:
 
 
 def _by_size(topic: str, nexts: dict[int, int]) -> Check:
-    """Say that no time can be told: clients are not told how large a partition is, or grows."""
+    """Say that no time can be told: a client learns neither the size nor the growth of a partition."""
     says = f"{topic}: retention.bytes is set, so lines may be deleted by size before they are counted"
     if nexts:
         return Check.warning(_NAME, f"{says}, and lines wait; how soon can't be told. Add mappers, or set it to -1")

@@ -1,7 +1,7 @@
-"""The doctor's look at the settings of brokers and topics that the guarantees rest on (docs/guarantees.md).
+"""The doctor's checks of the settings of brokers and topics that the guarantees rest on (docs/guarantees.md).
 
-Each check says what follows from a setting that does not fit, and how to change it. What a broker does not tell is
-not judged.
+Each check says what follows from a setting that does not fit, and how to change it. Settings that a broker does not
+tell are not judged.
 """
 
 from collections.abc import Iterator
@@ -15,11 +15,11 @@ from wcsup.observe.figures import size, span
 from wcsup.pipeline.records import LETTER_BYTES
 
 LETTER_EXTRA_BYTES = 4_096
-"""What a dead letter has beyond the record: headers with its place and the error, and a batch's overhead."""
+"""What a dead letter adds to its record: headers with place and error, and a batch's overhead."""
 REQUEST_BYTES = clients.MAX_RECORD_BYTES + (64 << 10)
-"""About the largest request of a worker: one batch, no larger than the largest record, and what goes with it."""
+"""About the largest request of a worker: one batch, which is at most as large as the largest record, and overhead."""
 _SHORT_MS = 3_600_000
-"""Below an hour the brokers' memory of producers may be shorter than a pause or an outage."""
+"""With less than an hour, brokers may forget a producer during a pause or an outage."""
 
 
 def timeouts(cluster: Cluster) -> Iterator[Check]:
@@ -55,7 +55,7 @@ def timeouts(cluster: Cluster) -> Iterator[Check]:
 
 
 def expiry(cluster: Cluster) -> Iterator[Check]:
-    """Check how long brokers remember producers, their names and the groups' offsets."""
+    """Check how long brokers remember producers, `transactional.id`s and the groups' offsets."""
     name, bad = "expiry", False
     producers = min(cluster.numbers("producer.id.expiration.ms"), default=None)
     names = min(cluster.numbers("transactional.id.expiration.ms"), default=None)
@@ -97,7 +97,7 @@ def expiry(cluster: Cluster) -> Iterator[Check]:
 
 
 def late(cluster: Cluster) -> Iterator[Check]:
-    """Check that brokers refuse what arrives after the end of its transaction."""
+    """Check that brokers refuse records that arrive after the end of their transaction."""
     name, key = "late requests", "transaction.partition.verification.enable"
     told = _flags(cluster, key)
     if not all(told):
@@ -132,7 +132,7 @@ def elections(cluster: Cluster) -> Iterator[Check]:
 
 
 def sizes(cluster: Cluster) -> Iterator[Check]:
-    """Check that the largest record that is taken in one place is taken in the next."""
+    """Check that the largest record that one topic takes fits into the next one."""
     found = [*_made_too_small(cluster), *_letters(cluster), *_requests(cluster)]
     yield from found
     if not found:
@@ -152,7 +152,7 @@ def _limits(cluster: Cluster) -> dict[str, int]:
 
 
 def _made_too_small(cluster: Cluster) -> Iterator[Check]:
-    """Find that topics which are yet to be made will have a limit of the brokers that is too low."""
+    """Find topics that are not made yet and would get a limit from the brokers that is too low."""
     missing = [cluster.config.topic(name) for name in topics.NEEDING_BYTES if name not in cluster.known]
     brokers = min(cluster.numbers("message.max.bytes"), default=None)
     if missing and brokers is not None and brokers < topics.NEEDED_RECORD_BYTES:
@@ -165,7 +165,7 @@ def _made_too_small(cluster: Cluster) -> Iterator[Check]:
 
 
 def _letters(cluster: Cluster) -> Iterator[Check]:
-    """Find that a record which can't be counted does not fit into `dead-letters`; what is longer is cut to a letter."""
+    """Find that `dead-letters` is too small for records that can't be counted; longer dead letters are cut."""
     limits = _limits(cluster)
     needed = max((min(limits[name], LETTER_BYTES) for name in ("lines", "words") if name in limits), default=0)
     if "dead-letters" in limits and limits["dead-letters"] < needed + LETTER_EXTRA_BYTES:
@@ -179,7 +179,7 @@ def _letters(cluster: Cluster) -> Iterator[Check]:
 
 
 def _requests(cluster: Cluster) -> Iterator[Check]:
-    """Find that brokers break connections at a request that workers may send."""
+    """Find that a worker's largest request is too large for the brokers, which would close the connection."""
     request = min(cluster.numbers("socket.request.max.bytes"), default=None)
     if request is not None and request < REQUEST_BYTES:
         yield Check.failed(
@@ -195,6 +195,6 @@ def _transaction_ms(cluster: Cluster) -> int:
 
 
 def _flags(cluster: Cluster, key: str) -> list[bool]:
-    """Return a switch of the brokers, one of each that tells it."""
+    """Return a boolean setting of each broker that tells it."""
     found = [settings.get(key) for settings in cluster.settings.values()]
     return [value == "true" for value in found if value is not None]

@@ -1,4 +1,4 @@
-"""Local stores against `counts`: a store has to be the fold of the topic below its stamp."""
+"""Comparing local stores with `counts`: a store has to be the fold of the topic below its stamp."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from wcsup.state.store import Stamp, StoreLockedError, peek
 OF_ANOTHER = "of another topic or time, and rebuilt when opened"
 
 Fold = dict[bytes, tuple[int, int]]
-"""Of each word the last total, and the offset of its record."""
+"""For each word the last total, and the offset of its record."""
 
 
 @dataclass(slots=True)
 class StoreCheck:
-    """What came of one store."""
+    """The result for one store."""
 
     partition: int
     result: str = "agree"
@@ -27,17 +27,17 @@ class StoreCheck:
     stamp: Stamp | None = None
     totals: dict[bytes, int] = field(default_factory=dict)
     unresolved: dict[bytes, int] = field(default_factory=dict)
-    """What the store has and the topic below the stamp has not: wrong, unless compaction took the record away."""
+    """Totals that the store has and the topic below the stamp lacks: wrong, unless compaction removed the record."""
 
     def place(self, start: int, end: int) -> None:
-        """Tell from and to where the partition of `counts` goes: a stamp outside is of another time."""
+        """Take the bounds of the partition of `counts`: a stamp outside of them does not belong to this topic."""
         if self.stamp is not None and not start <= self.stamp.next_offset <= end:
             self.result, self.stamp, self.totals = OF_ANOTHER, None, {}
 
 
 @dataclass(frozen=True, slots=True)
 class StoreDifference:
-    """A word whose total in a store is not the one of `counts`."""
+    """A word whose total in a store is not that in `counts`."""
 
     word: bytes
     in_store: int | None
@@ -58,7 +58,7 @@ def find(config: Config) -> dict[int, Path]:
 
 
 def load(partition: int, path: Path, identity: Identity, partitions: int) -> StoreCheck:
-    """Read a store where no worker has it open."""
+    """Read a store, if no worker has it open."""
     try:
         stamp, totals = peek(path)
     except StoreLockedError:
@@ -74,7 +74,7 @@ def load(partition: int, path: Path, identity: Identity, partitions: int) -> Sto
 
 def compare(check: StoreCheck, fold: Fold) -> list[StoreDifference]:
     """Compare a store with the fold of `counts` below its stamp."""
-    assert check.stamp is not None  # noqa: S101 - only what could be read is compared
+    assert check.stamp is not None  # noqa: S101 - only stores that could be read are compared
     left = check.totals
     differences = []
     figures = len(left), sum(left.values())
@@ -90,9 +90,9 @@ def compare(check: StoreCheck, fold: Fold) -> list[StoreDifference]:
 
 
 def resolve(check: StoreCheck, fold: Fold) -> list[StoreDifference]:
-    """Judge what only the store had, once the whole of `counts` is folded.
+    """Judge the words that only the store had, after all of `counts` is folded.
 
-    A word that has a record above the stamp may have had one below: compaction keeps the last one alone.
+    A word with a record above the stamp may have had another one below it: compaction keeps only the last record.
     """
     wrong = [StoreDifference(word, total, None, None) for word, total in check.unresolved.items() if word not in fold]
     for difference in wrong:

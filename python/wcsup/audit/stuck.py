@@ -1,4 +1,4 @@
-"""The doctor's look at transactions that were decided and hang all the same, and at what waits for them."""
+"""The doctor's checks of hanging transactions, and of what waits for them."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -18,7 +18,7 @@ _NOT_TO_BE_SEEN = {
 
 
 def hanging(cluster: Cluster, found: list[Hanging]) -> Iterator[Check]:
-    """Say what hangs, whose it is, what waits for it, and what ends it; add it to `found`."""
+    """Say which transactions hang, whose they are, what waits for them, and what ends them; add them to `found`."""
     name = "hanging"
     waiting: list[tuple[str, str, list[int]]] = []
     try:
@@ -46,7 +46,7 @@ def hanging(cluster: Cluster, found: list[Hanging]) -> Iterator[Check]:
 
 
 def as_json(one: Hanging) -> dict[str, Any]:
-    """Return what `doctor --json` prints of it."""
+    """Return the object that `doctor --json` prints for a hanging transaction."""
     outcome = {True: "committed", False: "aborted", None: None}[one.commit]
     return {
         "transactional_id": one.name,

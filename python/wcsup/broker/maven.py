@@ -1,4 +1,4 @@
-"""Jars from Maven Central, or from the user's local Maven repository, by jgo. Imported only when one is missing."""
+"""Fetches jars from Maven Central or the user's local Maven repository, by jgo. Imported only if a jar is missing."""
 
 import hashlib
 import shutil
@@ -31,15 +31,15 @@ _ANSWER_SECONDS = 30
 _STAGING = "fetching-"
 
 Advance = Callable[[int], None]
-"""Told how many more bytes have arrived."""
+"""Called with the number of new bytes."""
 
 
 def download(jars: list[Jar], home: Path, *, title: str, quiet: bool = False) -> None:
-    """Put `jars` into the folder `home`, each only when it is whole and has its hash.
+    """Put `jars` into the folder `home`, each only when it is complete and has its hash.
 
-    jgo writes to the place where a jar belongs, so a kill would leave half a jar there: it is given a folder of
-    its own, and what it fetched is renamed. The caller sees to it that one process at a time does this.
-    Raises BrokerUnreachableError for a jar that can't be had.
+    jgo writes directly to a jar's final path, so a kill could leave half a jar there. So jgo writes to a staging
+    folder, and complete jars are moved. The caller ensures that only one process at a time does this.
+    Raises BrokerUnreachableError for a jar that can't be fetched.
     """
     for left_by_a_kill in home.glob(f"{_STAGING}*"):
         shutil.rmtree(left_by_a_kill, ignore_errors=True)
@@ -59,7 +59,7 @@ def download(jars: list[Jar], home: Path, *, title: str, quiet: bool = False) ->
 
 
 def resolve_lock(roots: tuple[str, ...]) -> str:
-    """Return a lock of every jar that `roots` need to run, as Maven resolves them."""
+    """Return a lock with every jar that `roots` need to run, as Maven resolves them."""
     context = MavenContext(timeout=_ANSWER_SECONDS)
     found, closure = context.resolver.resolve([context.create_dependency(root) for root in roots])
     lines = ["# Written by `python -m wcsup.broker.maven`: coordinate, bytes, SHA-256."]
@@ -108,14 +108,14 @@ def _fetch(jar: Jar, context: MavenContext, advance: Advance) -> Path:
 
 
 def _try(artifact: Artifact) -> str:
-    """Let jgo fetch, and return why what it left is not the jar, if it isn't."""
+    """Let jgo fetch; return why its file is not the jar, for the case that it is not."""
     try:
         artifact.resolve()
     except requests.ConnectionError:
         return "Maven Central can't be reached"
     except requests.RequestException as error:
         return f"Maven Central does not deliver ({type(error).__name__})"
-    except RuntimeError:  # what jgo makes of any answer but 200
+    except RuntimeError:  # jgo raises this for any HTTP status but 200
         return "Maven Central does not have it"
     return "what Maven Central delivers is not what jars.lock says"
 

@@ -1,6 +1,6 @@
-"""Which jars are Kafka: those of `jars.lock`.
+"""The jars of Kafka, which `jars.lock` lists.
 
-`python -m wcsup.broker.maven` writes it anew from the coordinates below.
+`python -m wcsup.broker.maven` writes `jars.lock` anew from the coordinates below.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ LOCK = Path(__file__).with_name("jars.lock")
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One line of the lock: what to fetch, and what it must be."""
+    """One line of the lock: a jar's coordinate, size and hash."""
 
     coordinate: str
     size: int
@@ -29,7 +29,7 @@ class Jar:
         return f"{artifact}-{version}.jar"
 
     def is_at(self, path: Path) -> bool:
-        """Tell whether `path` holds this jar, whole and unchanged."""
+        """Tell whether `path` has this jar, complete and unchanged."""
         try:
             if path.stat().st_size != self.size:
                 return False

@@ -1,4 +1,4 @@
-"""Ports of loopback: finding a free one, and who has one that is taken."""
+"""Ports of loopback: finding a free one, and finding the owner of a taken one."""
 
 import random
 import socket
@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import psutil
 
-# Below the ports that Linux (32768 on) and macOS (49152 on) give to outgoing connections. A client that
-# tries again and again to reach a stopped broker at a port of that range is given that very port sooner
-# or later, is connected to itself, and the broker can't come back.
+# Below the ports that Linux (from 32768) and macOS (from 49152) give to outgoing connections. If a broker's port were
+# in that range, a client that reconnects again and again while the broker is stopped would some time get that very port
+# as its own, be connected to itself, and keep the broker from coming back.
 _CANDIDATES = range(15000, 32768)
 _PAUSE = 0.02
 
@@ -17,7 +17,7 @@ _PAUSE = 0.02
 def free(port: int) -> bool:
     """Tell whether a server can listen at `port` of loopback."""
     with socket.socket() as probe:
-        # As Java's server sockets do: connections that are closing don't count.
+        # As in Java's server sockets: closing connections don't count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -27,7 +27,7 @@ def free(port: int) -> bool:
 
 
 def comes_free(port: int, *, patience: float = 3.0) -> bool:
-    """Wait for `port` while nobody is known to listen there: a process that was just killed still gives it back."""
+    """Wait until `port` is free, unless it has a known listener: a killed process may hold it for another moment."""
     deadline = time.monotonic() + patience
     while not free(port):
         if owner(port) or time.monotonic() > deadline:
@@ -37,7 +37,7 @@ def comes_free(port: int, *, patience: float = 3.0) -> bool:
 
 
 def find_free(*, but: int | None = None) -> int:
-    """Return a free port, another one than `but`."""
+    """Return a free port other than `but`."""
     while True:
         port = random.choice(_CANDIDATES)  # noqa: S311
         if port != but and free(port):
@@ -45,7 +45,7 @@ def find_free(*, but: int | None = None) -> int:
 
 
 def owner(port: int) -> str:
-    """Say who listens at `port` (" by pid 4711, java"), or nothing where the system doesn't tell."""
+    """Return who listens at `port` (" by pid 4711, java"), or an empty text where the system doesn't tell."""
     with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             listens = connection.status == psutil.CONN_LISTEN

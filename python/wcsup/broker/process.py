@@ -1,4 +1,4 @@
-"""The broker's process: its command line, its start apart from everything, its end, and why it ended."""
+"""The broker's process: its command line, its detached start, its end, and why it ended."""
 
 import base64
 import os
@@ -20,21 +20,21 @@ from wcsup.broker.record import PROPERTIES
 from wcsup.errors import ConfigurationError, UsageError
 
 OUTPUT = "broker.out"
-"""What the Java runtime itself prints, under the data directory; the broker writes `settings.LOG_FILE`."""
+"""The file with the output of the Java runtime, in the data directory; the broker logs to `settings.LOG_FILE`."""
 _ARCHIVE_OUTPUT = "archive.out"
 _LOG4J = "log4j2.properties"
 _FORMATTING = "formatting"
 _PAUSE = 0.02
 
-# Starts a program and ends: it is no child of ours, so it is no zombie either when it dies before us.
+# Starts a program and ends, so the program is no child of this process, and no zombie of it after its death.
 _SHELL = '"$@" </dev/null >"$0" 2>&1 & echo $!'
 
 _JVM = (
     "-XX:+IgnoreUnrecognizedVMOptions",  # the host's Java may be another one than OpenJDK
     "-XX:+UseG1GC",
-    # The second compiler is left out. Tried on two cores shared with the clients: it took 5 s of processor time
-    # in the first seconds of load, and after a minute produced and consumed no faster. A broker that commits all day
-    # is better off with it (KAFKA_OPTS): 12 partitions in 7 ms instead of 10.
+    # Without Java's second compiler. Tried on two cores shared with the clients: it took 5 s of processor time in the
+    # first seconds of load, and after a minute the broker was no faster. For a broker that commits all day the second
+    # compiler is better (set it in KAFKA_OPTS): a commit in 12 partitions takes 7 ms instead of 10.
     "-XX:TieredStopAtLevel=1",
     "-XX:+ExitOnOutOfMemoryError",
     "-XX:-UsePerfData",
@@ -45,7 +45,7 @@ _JVM = (
 )
 
 _NO_RUNTIME = "Error occurred during initialization of VM"
-"""The line of Java that only announces the line after it."""
+"""A line of Java's output that only announces the next line."""
 _ERROR = re.compile(
     rf"^(?:.* (?:ERROR|FATAL) |Error: |{_NO_RUNTIME}|Exception in thread |Terminating due to (?:java\.lang\.)?"
     r"|# (?=A fatal error|There is insufficient memory))"
@@ -55,14 +55,14 @@ _EXCEPTION = re.compile(r"^(?:Caused by: )?(?:[a-z][\w$]*\.)+[A-Z][\w$]*(?:Excep
 
 @dataclass(frozen=True, slots=True)
 class Kafka:
-    """What runs one of Kafka's programs on a data directory."""
+    """The means to run Kafka's programs on a data directory."""
 
     data: Path
     java: Java
     class_path: Sequence[Path]
 
     def command(self, *program: str | Path, options: Sequence[str] = ()) -> list[str | Path]:
-        """Return the command of a Java class and its arguments; it is to be run in the data directory."""
+        """Return the command line for a Java class with arguments. Run it in the data directory."""
         class_path = ":".join(map(str, self.class_path))
         return [self.java.program, *_JVM, *archive.use(self.java), *options, "-cp", class_path, *program]
 
@@ -110,7 +110,7 @@ def spawn(kafka: Kafka, *, port: int, heap: str, controller_port: int | None = N
 
 
 def _java_options() -> list[str]:
-    """Return the user's options for Java, from the variable that Kafka's own scripts take them from."""
+    """Return the user's options for Java, from KAFKA_OPTS, as Kafka's own scripts do."""
     try:
         return shlex.split(os.environ.get("KAFKA_OPTS", ""))
     except ValueError as error:
@@ -118,16 +118,16 @@ def _java_options() -> list[str]:
 
 
 def _set_old_output_aside(data: Path) -> None:
-    """Give a program files of its own for its output: an error in them is then this program's."""
+    """Rename old output files, so that an error in the new ones is of the new program."""
     for name in (settings.LOG_FILE, OUTPUT):
         with suppress(FileNotFoundError):
             (data / name).replace(data / f"{name}.previous")
 
 
 def make_archive(kafka: Kafka) -> None:
-    """Let the archive of the broker's classes be made beside us, if this start listed them."""
+    """Make the archive of the broker's classes in the background, if this start listed them."""
     listed = kafka.data / archive.CLASS_LIST
-    with suppress(OSError):  # a cache that can't be written costs a second at every start, nothing else
+    with suppress(OSError):  # without a writable cache each start takes a second longer, nothing else
         if listed.exists():
             classes = listed.read_text()
             listed.unlink()
@@ -157,7 +157,7 @@ def _of_another_user(pid: int) -> ConfigurationError:
 def end(pid: int, running: Callable[[], bool], *, patience: float) -> None:
     """End the broker: SIGTERM, at which it flushes and closes, then SIGKILL after `patience` seconds.
 
-    Raises ConfigurationError where it is another user's.
+    Raises ConfigurationError where the broker is another user's.
     """
     deadline = time.monotonic() + patience
     try:
@@ -174,7 +174,7 @@ def end(pid: int, running: Callable[[], bool], *, patience: float) -> None:
 
 
 def reason_of_end(data: Path) -> tuple[str, Path]:
-    """Return the line of the broker's last output that says why it ended, and the file that it is in."""
+    """Return the line of the broker's last output that says why the broker ended, and the line's file."""
     log = data / settings.LOG_FILE
     for file in (data / OUTPUT, log):
         with suppress(FileNotFoundError):
@@ -184,7 +184,7 @@ def reason_of_end(data: Path) -> tuple[str, Path]:
 
 
 def decisive(output: str) -> str | None:
-    """Return the deepest cause of the last error in the output of a Java program, None where it has no error."""
+    """Return the deepest cause of the last error in a Java program's output; none where there is no error."""
     lines = output.splitlines()
     errors = [number for number, line in enumerate(lines) if _ERROR.search(line)]
     if not errors:

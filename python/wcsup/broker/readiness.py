@@ -1,4 +1,4 @@
-"""When the broker serves, and an application's first steps need not wait for it."""
+"""When the broker is ready, so that an application's first requests need not wait."""
 
 import time
 from collections.abc import Callable
@@ -11,9 +11,9 @@ Step = Callable[[], bool]
 
 
 def await_ready(port: int, *, deadline: float, running: Callable[[], bool]) -> bool:
-    """Wait until the broker at `port` of loopback takes clients and can coordinate groups and transactions.
+    """Wait until the broker at `port` of loopback accepts clients and can coordinate groups and transactions.
 
-    Returns False when `running()` no longer holds or `deadline` (of time.monotonic) has passed.
+    Returns False when `running()` is false or `deadline` (of time.monotonic) has passed.
     """
     steps: list[Step] = [
         lambda: wire.brokers(port) > 0,
@@ -25,12 +25,12 @@ def await_ready(port: int, *, deadline: float, running: Callable[[], bool]) -> b
 
 
 def await_step(step: Step, *, deadline: float, running: Callable[[], bool]) -> bool:
-    """Try `step`, which may raise OSError while nobody listens, until it holds; return whether it ever did."""
+    """Call `step`, which may raise OSError while nobody listens, until it is true; return whether it ever was."""
     while running() and time.monotonic() < deadline:
         try:
             if step():
                 return True
         except OSError:
-            pass  # not listening yet, or shutting down: the loop's condition tells
+            pass  # the broker does not listen yet, or is ending: the loop's condition decides
         time.sleep(_PAUSE)
     return False

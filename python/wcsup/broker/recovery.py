@@ -1,14 +1,14 @@
-"""What has to happen between a kill of the broker and its next start.
+"""The recovery between a kill of the broker and its next start.
 
-The metadata log of a killed broker says that it is registered and leads its partitions. Started on that, the
-new broker takes up the transaction coordinator's work, is refused by its own controller for the rest of the old
-session (9 s by default), then loses all its partitions for a moment. In that moment Kafka 4.4 takes a partition
+In the metadata log a killed broker is still registered and leads its partitions. A new broker that is started on this
+log takes up the transaction coordinator's work, but its own controller refuses it for the rest of the old session (9 s
+by default). Then the new broker loses all its partitions for a moment. In that moment Kafka 4.4 takes a partition
 without a leader for a deleted one (`TransactionMarkerChannelManager`, with `KRaftMetadataCache`'s
-`getPartitionLeaderEndpoint`) and completes a prepared commit without its marker: no read_committed reader ever
-gets past that. Tried: one kill in six right after a commit hung a partition.
+`getPartitionLeaderEndpoint`) and completes a prepared commit without its marker: the transaction hangs, and no
+read_committed reader ever gets past it. Tried: one kill in six right after a commit hung a partition.
 
-So the controller alone is run first and told to forget the broker, which takes its partitions from it. The start
-proper then finds what a clean shutdown leaves, and is not refused.
+So the controller is first run alone and told to unregister the broker, which takes the broker's partitions away. The
+next start then finds the metadata that a clean shutdown leaves, and is not refused.
 """
 
 import os
@@ -24,22 +24,22 @@ from wcsup.errors import BrokerUnreachableError
 _SECONDS = 60.0
 _ENDING_SECONDS = 10.0
 _DONE = {0, 102}
-"""No error, or BROKER_ID_NOT_REGISTERED: an earlier recovery came so far."""
+"""No error, or BROKER_ID_NOT_REGISTERED: an earlier recovery has already unregistered the broker."""
 
-# Ends the controller when our end of its standard input closes, be it by our death. Background jobs of a
-# shell have no standard input; it is handed to the one that waits for its end as number 3. Output is added to
-# that of the broker that was killed.
+# Ends the controller when this process closes its end of the standard input, or dies. Background jobs of a shell have
+# no standard input, so it is passed as descriptor 3 to the job that waits for its end. The output is appended to that
+# of the killed broker.
 _SHELL = 'exec 3<&0; "$@" </dev/null >>"$0" 2>&1 3<&- & java=$!; { read -r _ <&3; kill $java; } & wait $java'
 
 
 def was_killed(kafka: Kafka) -> bool:
-    """Tell whether Kafka's logs were left by a broker that did not shut down (Kafka's `CleanShutdownFileHandler`)."""
+    """Tell whether the last broker ended without a clean shutdown (Kafka's `CleanShutdownFileHandler`)."""
     logs = kafka.data / settings.LOGS
     return logs.exists() and not (logs / ".kafka_cleanshutdown").exists()
 
 
 def forget_killed(kafka: Kafka) -> None:
-    """Let the controller of a directory whose broker was killed forget it.
+    """Have the directory's controller unregister the killed broker.
 
     Raises BrokerUnreachableError, quoting the controller's output, where that fails.
     """

@@ -1,15 +1,15 @@
-"""What the embedded broker is told: its server.properties and its log4j2.properties.
+"""The settings of the embedded broker: its server.properties and its log4j2.properties.
 
-The broker runs in its data directory and names its files relative to it: nothing in a path has to be escaped.
+The broker runs in its data directory and names its files relative to it, so no path has to be escaped.
 """
 
 NODE = 1
 LOGS = "kafka"
 """Kafka's log.dirs under the data directory: topics, offsets, metadata."""
 LOG_FILE = "broker.log"
-"""Where the broker's log4j2 writes under the data directory."""
+"""The file of the broker's log4j2, in the data directory."""
 
-# The order is that of the reader's questions: who, where, durability, application, size.
+# The order follows a reader's questions: who, where, durability, application, size.
 _SERVER = """\
 # Written by wcsup at every start of the broker.
 process.roles=broker,controller
@@ -118,7 +118,7 @@ log.dirs={logs}
 
 
 def server(*, port: int, controller_port: int, logs: str = LOGS) -> str:
-    """Return server.properties of a KRaft node that is broker and controller, on loopback only."""
+    """Return server.properties of a KRaft node that is both broker and controller, on loopback only."""
     return _SERVER.format(node=NODE, port=port, controller_port=controller_port, logs=logs)
 
 
@@ -131,10 +131,10 @@ def member(node: int, voters: str) -> str:
 
 
 def controller(controller_port: int) -> str:
-    """Return the properties of the same node as a controller alone."""
+    """Return the properties of the same node as controller only."""
     return _CONTROLLER.format(node=NODE, controller_port=controller_port, logs=LOGS)
 
 
 def log4j() -> str:
-    """Return log4j2.properties: warnings, starts and stops, and recoveries, at most 40 MB of them."""
+    """Return log4j2.properties: warnings, starts, stops and recoveries are logged, at most 40 MB in all."""
     return _LOG4J.format(log=LOG_FILE)

@@ -1,6 +1,6 @@
-"""The few requests of Kafka's protocol that a start needs: a whole client would cost more than it waits for.
+"""The few requests of Kafka's protocol that a start needs: loading a whole client would take longer than the wait.
 
-Layouts are from the Kafka protocol guide; versions are ones that Kafka 4 has and that are easiest to write.
+Layouts are from the Kafka protocol guide. Versions are those of Kafka 4 that are easiest to write.
 """
 
 import socket
@@ -14,25 +14,25 @@ _NO_TAGS = b"\0"
 
 
 def brokers(port: int) -> int:
-    """Return how many brokers are in the metadata; one that the controller has not let in yet is not."""
+    """Return how many brokers are in the metadata; a broker that is still fenced by the controller is not."""
     answer = _ask(port, api=3, version=1, body=struct.pack(">i", 0))  # Metadata, of no topics
     return int(struct.unpack_from(">i", answer)[0])
 
 
 def coordinator_error(port: int, kind: int) -> int:
-    """Return the error of asking for a coordinator, 0 when there is one; asking creates its topic."""
+    """Return the error of asking for a coordinator, 0 when there is one. The request also creates its topic."""
     body = struct.pack(">h5sb", 5, b"wcsup", kind)  # FindCoordinator
     return int(struct.unpack_from(">ih", _ask(port, api=10, version=1, body=body))[1])
 
 
 def producer_id_error(port: int) -> int:
-    """Return the error of asking for a producer's id; asking makes the broker fetch its block of them."""
+    """Return the error of asking for a producer id. The request also makes the broker fetch its block of ids."""
     body = struct.pack(">hi", -1, 0)  # InitProducerId, without a transactional.id
     return int(struct.unpack_from(">ih", _ask(port, api=22, version=0, body=body))[1])
 
 
 def unregister_error(controller_port: int, node: int) -> int:
-    """Return the error of telling a controller to forget a broker until it registers again."""
+    """Return the error of telling a controller to unregister a broker."""
     body = struct.pack(">i", node) + _NO_TAGS  # UnregisterBroker
     answer = _ask(controller_port, api=64, version=0, body=body, flexible=True)
     return int(struct.unpack_from(">ih", answer)[1])
@@ -48,7 +48,7 @@ def _ask(port: int, *, api: int, version: int, body: bytes, flexible: bool = Fal
         connection.sendall(struct.pack(">i", len(request)) + request)
         (size,) = struct.unpack(">i", _receive(connection, 4))
         answer = _receive(connection, size)
-    return answer[5:] if flexible else answer[4:]  # after the correlation id, and its tags
+    return answer[5:] if flexible else answer[4:]  # the body is behind the correlation id and the tagged fields
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:

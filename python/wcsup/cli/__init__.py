@@ -13,13 +13,13 @@ from wcsup.process.memory import collect_rarely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; return the exit status, after one line on standard error where it is an error's."""
+    """Run a command line; return the exit status. An error prints one line on standard error."""
     from wcsup.cli.app import app
 
     collect_rarely()
 
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # words and file names may be more than a terminal knows
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack characters of words and file names
     try:
         return int(app.main(arguments, prog_name="wcsup", standalone_mode=False) or ExitStatus.DONE)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -45,7 +45,7 @@ def say(message: str, status: int) -> int:
 
 
 def _usage_message(error: click.ClickException) -> str:
-    """Return what is wrong, where it stands if not on the command line, and where to look."""
+    """Return the message of a usage error: what is wrong, in which file or variable, and where help is."""
     message = error.format_message().rstrip(".")
     ctx = getattr(error, "ctx", None)
     parameter = getattr(error, "param", None)
@@ -62,7 +62,7 @@ def _usage_message(error: click.ClickException) -> str:
 
 
 def _kafka_error(error: Exception) -> WcsupError | None:
-    """Return what an error of the Kafka client means to a user; None where it is no such error."""
+    """Return wcsup's error for an error of the Kafka client; none for any other error."""
     if type(error).__module__.partition(".")[0] not in {"cimpl", "confluent_kafka"}:
         return None
     from confluent_kafka import KafkaException

@@ -13,7 +13,7 @@ from wcsup.cli.command import Section
 
 
 class Commands(click.Group):
-    """The commands, found by their modules' names; a name that Python reserves ends with an underscore."""
+    """The commands, found by their modules' names. A module ends with an underscore if Python reserves the name."""
 
     _modules: ClassVar[dict[str, str]] = {
         module.name.rstrip("_"): f"{commands.__name__}.{module.name}"
@@ -73,7 +73,7 @@ process has this one's name, 6 no broker answers; wcsup.errors has the rest.""",
 
 
 def _show_version(context: click.Context, _parameter: click.Parameter, given: bool) -> None:
-    """Write wcsup's version, and below it what it works with."""
+    """Print wcsup's version, and below it the versions of libraries, broker, Java and Python."""
     if not given:
         return
     from wcsup.broker import java, pinned

@@ -1,4 +1,4 @@
-"""How far a verification has come, on a terminal, where it takes long; elsewhere nothing."""
+"""The progress of a long verification, shown on a terminal only."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ PATIENCE_SECONDS = 1.0
 
 
 class AuditBar:
-    """A bar for each thing that is read, shown from the second second on."""
+    """A bar for each thing that is read, shown after one second."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -19,16 +19,16 @@ class AuditBar:
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
-        """Begin; nothing is shown yet."""
+        """Start; nothing is shown yet."""
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Take the bars away."""
+        """Remove the bars."""
         if self._bar:
             self._bar.stop()
 
     def show(self, what: str, done: int, total: int) -> None:
-        """Take in how much of `what` is read."""
+        """Take how much of `what` is read."""
         if self._bar is None:
             if not sys.stderr.isatty() or time.monotonic() - self._began < PATIENCE_SECONDS:
                 return

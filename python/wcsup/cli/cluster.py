@@ -1,4 +1,4 @@
-"""From a configuration as it was given to one that has a broker's address, or one line about why not."""
+"""Completes a configuration with the address of a broker that answers, or fails with one line that says why."""
 
 import logging
 from dataclasses import replace
@@ -10,8 +10,8 @@ from wcsup.errors import ConfigurationError
 def connect(config: Config, *, start: bool = True) -> Config:
     """Return the configuration with the address of a broker that answers.
 
-    Where none is named it is the embedded one, started where it does not run; without `start` only one that
-    has data already, since a new one has no counts to look at.
+    If the configuration names no broker, it is the embedded one, which is started if it does not run. Without `start`
+    an embedded broker without data is not started, since it has no counts to look at.
     """
     from wcsup.kafka import clients
 
@@ -36,5 +36,5 @@ def embedded_has_data(config: Config) -> bool:
 
 
 def quiet_clients() -> None:
-    """Keep librdkafka's remarks away from commands that end with one line of their own."""
+    """Hide librdkafka's log lines, for commands that end with one line of their own."""
     logging.getLogger("wcsup.kafka").setLevel(logging.CRITICAL + 1)

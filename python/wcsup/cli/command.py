@@ -1,4 +1,4 @@
-"""What every command of wcsup has: shared options, an example in its help, and how its errors end it."""
+"""The common parts of all commands: shared options, an example in the help, and the handling of errors."""
 
 import os
 import sys
@@ -24,10 +24,10 @@ class Section(StrEnum):
 
 
 class Command(click.Command):
-    """A command that takes the application's configuration: its function gets it as `config`.
+    """A command that takes the application's configuration and passes it to its function as `config`.
 
-    `offered` are the fields of `Config` that stand on its command line. With `logs` it takes the options of
-    logging, too, and its function gets a `Logging` as `log`. `example` is shown in its help, a line each.
+    `offered` are the fields of `Config` that are options on its command line. With `logs` it also takes the options of
+    logging, and passes a `Logging` to its function as `log`. The help shows the lines of `example`.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Command(click.Command):
         self.params += [*shared, _config_file()]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Call the function with `config`; say nothing more once nobody reads standard output.
+        """Call the function with `config`; end silently once nobody reads standard output.
 
         Raises `ConfigurationError` where standard output can't be written.
         """
@@ -65,14 +65,14 @@ class Command(click.Command):
         except OSError:
             try:
                 _flush()
-            except OSError as error:  # what was not written is still there, so it is standard output that fails
+            except OSError as error:  # output is left in the buffer, so standard output is what fails
                 _discard_output()
                 raise ConfigurationError(f"standard output can't be written: {error.strerror}") from error
             raise
         return result
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's own options and those that commands share under headings of their own."""
+        """Write the command's own options and the shared options, each under its heading."""
         own: list[tuple[str, str]] = []
         shared: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
@@ -91,19 +91,19 @@ class Command(click.Command):
 
 
 def define(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function a `Command`; its docstring is the help."""
+    """Make a `Command` of a function, whose docstring is the help."""
     return click.command(name, cls=Command, **attributes)
 
 
 def _flush() -> None:
-    """Write what is still in the buffer of standard output, if there is one: a caller may have closed it."""
+    """Flush standard output, if there is one: a caller may have closed it."""
     output: TextIO | None = sys.stdout
     if output is not None:
         output.flush()
 
 
 def _discard_output() -> None:
-    """Send standard output nowhere: the interpreter flushes once more at its end, and that must not fail either."""
+    """Discard standard output, so that the interpreter's flush at its end does not fail, too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -114,7 +114,7 @@ def _config_file() -> click.Option:
         envvar="WCSUP_CONFIG",
         allow_from_autoenv=False,
         metavar="FILE",
-        help="Take options from FILE; wcsup.toml of the current directory where none is given.",
+        help="Take options from FILE; by default from wcsup.toml in the current directory, if it exists.",
         is_eager=True,
         expose_value=False,
         callback=read_file,

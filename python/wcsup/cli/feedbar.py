@@ -1,4 +1,4 @@
-"""How far feeding has come, on a terminal; elsewhere nothing but what must be said."""
+"""The progress of feeding, on a terminal; elsewhere only messages."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 class FeedBar:
-    """A count of lines, and where the bytes are `known` a bar with the time to go."""
+    """A count of lines; if the number of bytes is `known`, also a bar with the time left."""
 
     def __init__(self, *, known: bool) -> None:
         self._bar = None
         self._task: TaskID | None = None
         if sys.stderr.isatty():
-            # Imported where it is needed: it takes longer than most commands' work.
+            # Imported only when needed, since the import takes longer than most commands.
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -39,12 +39,12 @@ class FeedBar:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar:
             self._bar.stop()
 
     def show(self, progress: "FeedProgress") -> None:
-        """Take in how far it has come."""
+        """Take the progress."""
         if self._bar and self._task is not None:
             self._bar.update(
                 self._task,
@@ -55,7 +55,7 @@ class FeedBar:
             )
 
     def say(self, line: str) -> None:
-        """Say something above the bar."""
+        """Print a line above the bar."""
         if self._bar:
             self._bar.console.print(f"wcsup: {line}", markup=False, highlight=False, soft_wrap=True)
         else:

@@ -1,4 +1,4 @@
-"""`wcsup.toml`: options that commands share at the top, a table for each command's own."""
+"""`wcsup.toml`: shared options at the top, and a table for each command's own options."""
 
 import os
 import tomllib
@@ -13,14 +13,14 @@ from wcsup.errors import UsageError
 
 DEFAULT = Path("wcsup.toml")
 META_KEY = "wcsup.file"
-"""Where the context keeps the path of the file that was read, for error messages."""
+"""The context's key for the path of the file that was read, for error messages."""
 
 Words = tuple[str, ...]
 """The words that call a command, such as ("broker", "start")."""
 
 
 def read_file(ctx: click.Context, _option: click.Parameter, path: Path | None) -> None:
-    """Make the file's values the defaults of the command that is about to run (an eager option's callback)."""
+    """Make the file's values the defaults of the command that runs next (an eager option's callback)."""
     if path is None and not DEFAULT.exists():
         return
     path = path or DEFAULT
@@ -35,7 +35,7 @@ def read_file(ctx: click.Context, _option: click.Parameter, path: Path | None) -
 
 
 def _defaults(ctx: click.Context, path: Path, document: dict[str, Any]) -> dict[str, Any]:
-    """Return the values for the command of `ctx`, once every key of the document is known to mean something."""
+    """Check that every key of the document is an option; return the values for the command of `ctx`."""
     root = ctx.find_root()
     commands = dict(_commands(root.command, root))
     shared = {
@@ -49,7 +49,7 @@ def _defaults(ctx: click.Context, path: Path, document: dict[str, Any]) -> dict[
 
     def take(table: dict[str, Any], words: Words) -> None:
         options = file_options(commands[words]) if words else shared
-        # A command's table stands over the top of the file: plain keys first.
+        # Plain keys at the top first, since a command's table goes before them.
         for name, value in sorted(table.items(), key=lambda item: isinstance(item[1], dict)):
             below = (*words, name)
             if isinstance(value, dict):
@@ -71,7 +71,7 @@ def _defaults(ctx: click.Context, path: Path, document: dict[str, Any]) -> dict[
 
 
 def _hint(name: str, commands: dict[Words, click.Command]) -> str:
-    """Return where an option may stand that does not stand where it is."""
+    """Return where in the file a misplaced option belongs."""
     tables = [
         f"[{'.'.join(words)}]" for words, command in commands.items() if name.replace("-", "_") in file_options(command)
     ]

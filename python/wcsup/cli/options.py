@@ -14,11 +14,11 @@ from wcsup.errors import UsageError
 from wcsup.process import logs
 
 SHARED = ("bootstrap_servers", "app_id", "topic_prefix", "state_dir", "data_dir", "kafka_config")
-"""What every command takes on its command line: where the application is."""
+"""Options that every command has on its command line: where the application is."""
 TOPICS = (*SHARED, "partitions", "replication")
 """For commands that make the topics."""
 ALL = tuple(field.name for field in fields(Config))
-"""For commands that work: how the application counts, too."""
+"""For commands that count: also how the application counts."""
 
 
 class Positive(click.ParamType[float]):
@@ -38,7 +38,7 @@ class Positive(click.ParamType[float]):
 
 
 class RateType(click.ParamType[float]):
-    """Lines a second; 0 means as fast as it goes."""
+    """Lines a second; 0 means as fast as possible."""
 
     name = "rate"
 
@@ -82,10 +82,10 @@ _TEXTS = {
 
 
 class FromElsewhere(click.Option):
-    """An option that this command takes from the environment and the file, and not on its command line."""
+    """An option that this command takes only from the environment and the file, not on its command line."""
 
     def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
-        """Leave the parser as it is: on the command line the option does not exist."""
+        """Do nothing, so that the option does not exist on the command line."""
 
 
 def _type(field: Field[Any], kind: Any) -> click.ParamType[Any]:
@@ -104,7 +104,7 @@ def _type(field: Field[Any], kind: Any) -> click.ParamType[Any]:
 
 
 def config_options(offered: tuple[str, ...]) -> list[click.Option]:
-    """Return an option for each field of `Config`; those not `offered` exist in environment and file alone."""
+    """Return an option for each field of `Config`; options that are not `offered` are only in environment and file."""
     kinds = get_type_hints(Config)
     return [
         (click.Option if field.name in offered else FromElsewhere)(
@@ -129,14 +129,14 @@ def flag(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
-    """How a command that goes on working is to log."""
+    """The logging of a long-running command."""
 
     form: logs.LogFormat
     level: str
     file: Path | None
 
     def start(self, slot: str) -> None:
-        """Begin to log as `slot`."""
+        """Start to log as `slot`."""
         try:
             logs.configure(slot, self.form, self.level, self.file)
         except OSError as error:
@@ -144,7 +144,7 @@ class Logging:
 
 
 def log_options() -> list[click.Option]:
-    """Return the options of commands that go on working and log while they do."""
+    """Return the logging options of long-running commands."""
 
     def option(name: str, **attributes: Any) -> click.Option:
         return click.Option([flag(name)], envvar=f"WCSUP_{name.upper()}", allow_from_autoenv=False, **attributes)
@@ -168,7 +168,7 @@ def log_options() -> list[click.Option]:
             "log_file",
             type=click.Path(dir_okay=False, path_type=Path),
             metavar="FILE",
-            help="Where logs go [default: standard error]; SIGUSR1 opens it anew.",
+            help="The log file [default: standard error]; SIGUSR1 reopens it.",
         ),
     ]
 
@@ -179,12 +179,12 @@ def take_logging(values: dict[str, Any]) -> Logging:
 
 
 def take_config(values: dict[str, Any]) -> Config:
-    """Take the fields of `Config` out of a command's values and make a configuration of them."""
+    """Take the fields of `Config` out of a command's values and return them as a configuration."""
     return Config(**{field.name: values.pop(field.name) for field in fields(Config)})
 
 
 def file_options(command: click.Command) -> dict[str, click.Option]:
-    """Return a command's options by the name that `wcsup.toml` has for each, with underscores for dashes."""
+    """Return a command's options by their names in `wcsup.toml`, with underscores for dashes."""
     return {
         parameter.name: parameter
         for parameter in command.params
@@ -193,5 +193,5 @@ def file_options(command: click.Command) -> dict[str, click.Option]:
 
 
 def is_shared(option: click.Option) -> bool:
-    """Tell whether an option means the same for every command that has it."""
+    """Tell whether an option means the same in every command that has it."""
     return not option.allow_from_autoenv

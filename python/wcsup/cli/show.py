@@ -1,4 +1,4 @@
-"""Results as one JSON document, for a program."""
+"""Prints results as one JSON document, for programs."""
 
 import json
 import sys
@@ -9,11 +9,11 @@ import click
 
 
 def print_json(document: Any) -> None:
-    """Print one JSON document, a line."""
+    """Print one JSON document in one line."""
     unicode = "utf" in (sys.stdout.encoding or "").lower()
     click.echo(json.dumps(document, ensure_ascii=not unicode))
 
 
 def totals_json(totals: Iterable[tuple[str, int]]) -> list[dict[str, object]]:
-    """Return (word, total) pairs as `--json` has them."""
+    """Return (word, total) pairs in the form of `--json`."""
     return [{"word": word, "count": total} for word, total in totals]

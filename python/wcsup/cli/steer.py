@@ -1,4 +1,4 @@
-"""Talking to the supervisor of a state directory, as `status`, `scale`, `restart` and `drain` do."""
+"""Requests to the supervisor of a state directory, for `status`, `scale`, `restart` and `drain`."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _WAIT_SECONDS = 24 * 3600.0
 
 
 def ask(config: Config, command: str, *, wait: bool = False, **arguments: Any) -> Any:
-    """Send a command to the supervisor and return its result; with `wait` once what was asked for is done.
+    """Send a command to the supervisor and return its result; with `wait`, once the command has taken effect.
 
     Raises `ConfigurationError` where no supervisor runs there, `UsageError` where it refuses.
     """
@@ -20,6 +20,6 @@ def ask(config: Config, command: str, *, wait: bool = False, **arguments: Any) -
 
 
 def slots(result: dict[str, Any]) -> str:
-    """Return the slots of a reply and what they do, in one line."""
+    """Return the slots of a reply with their states, in one line."""
     found = sorted(result["slots"].items(), key=lambda item: (item[0].partition("-")[0], len(item[0]), item[0]))
     return ", ".join(f"{slot} {state}" for slot, state in found) or "no workers are left"

@@ -1,4 +1,4 @@
-"""Kinds of values that options take: an address to listen at, a size in bytes, processors."""
+"""Types of option values: an address to listen at, a size in bytes, processors."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import click
 
 
 class Address(click.ParamType[tuple[str, int]]):
-    """An address to listen at, such as `127.0.0.1:9090` or `[::]:9090`; port 0 is any that is free."""
+    """An address to listen at, such as `127.0.0.1:9090` or `[::]:9090`; port 0 means any free port."""
 
     name = "address"
 

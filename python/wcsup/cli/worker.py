@@ -25,7 +25,7 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
         from wcsup.pipeline.report import Job
 
         libraries.separate_heap()
-        # `map-0` is how logs and status call slot 0 of the mappers.
+        # Logs and status call slot 0 of the mappers `map-0`.
         job = Job(role, slot.removeprefix(f"{role}-"), config)
         log.start(job.name)
         config = connect(config)

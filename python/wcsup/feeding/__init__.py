@@ -1,1 +1,1 @@
-"""The first step of a line: where lines come from, and how they get into the topic `lines`."""
+"""The first step of a line: its source, and its way into the topic `lines`."""

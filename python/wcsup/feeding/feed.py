@@ -1,4 +1,4 @@
-"""The first step of a line's way: into the topic `lines`, from `wcsup gen` and `wcsup run --input`."""
+"""The first step of a line: `wcsup gen` and `wcsup run --input` write it to the topic `lines`."""
 
 import json
 import logging
@@ -25,10 +25,10 @@ from wcsup.process import logs
 log = logging.getLogger("wcsup.feed")
 
 BATCH_LINES = 500
-"""Lines of one `produce_batch`, which all go to one partition: as fast as with 2,000, faster than leaving the
-partition of each line to librdkafka, and small enough to spread a short file over the partitions."""
+"""Lines of one `produce_batch`, which all go to one partition. That is as fast as with 2,000 lines, faster than leaving
+the partition of each line to librdkafka, and small enough to spread a short file over the partitions."""
 RECORD_OVERHEAD = 100
-"""Bytes of a record batch beside its only record's value, at most (Kafka's message format 2)."""
+"""The most bytes of a record batch with one record, without the record's value (Kafka's message format 2)."""
 QUEUE_LINES = 400_000
 QUEUE_KILOBYTES = 65_536
 GIVE_UP_SECONDS = 120
@@ -38,26 +38,26 @@ REPORT_SECONDS = 0.1
 
 @dataclass(slots=True)
 class FeedProgress:
-    """How far feeding has come."""
+    """The progress of feeding."""
 
     source: str = ""
     bytes_read: int = 0
     bytes_known: int | None = None
     """Bytes of all sources; none where one of them has no known end."""
     taken: int = 0
-    """Lines that the producer took."""
+    """Lines that the producer's queue took."""
     written: int = 0
-    """Lines that the brokers have."""
+    """Lines that the brokers acknowledged."""
     unknown: int = 0
-    """Lines that were sent, and no answer told what came of them: the brokers may have them."""
+    """Lines that were sent without an answer: the brokers may have them."""
     refused: int = 0
-    """Lines longer than the topic takes."""
+    """Lines that are longer than the topic takes."""
     failed: int = 0
     """Lines that were read or made up, and that no broker has."""
     finished: bool = False
 
     def outcome(self) -> str:
-        """Return in words how many lines are written, may be, and are not."""
+        """Return in words how many lines are written, how many may be, and how many are not."""
         unknown = f", {self.unknown:,} may be (sent, and no answer came)" if self.unknown else ""
         again = "; to write all of them again would count twice what is there" if self.written or self.unknown else ""
         return f"{self.written:,} lines are written{unknown}, {self.failed:,} are not{again}"
@@ -73,14 +73,14 @@ class FeedProgress:
 
 
 class RateLimit:
-    """Lets `rate` lines a second through; after a hold-up it catches up with one second's lines at most."""
+    """Lets `rate` lines a second through. After a hold-up it catches up on at most one second's lines."""
 
     def __init__(self, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate = rate
         self._clock = clock
         self._due = clock()
         self.batch = max(1, min(BATCH_LINES, int(rate / 20))) if rate else BATCH_LINES
-        """Lines to let through at once: some twenty portions a second, so that they flow."""
+        """How many lines to let through at once: some twenty portions a second, for an even flow."""
 
     def delay(self, lines: int) -> float:
         """Return how many seconds to wait before the next lines may go."""
@@ -93,10 +93,10 @@ class RateLimit:
 
 
 class Feeder:
-    """Writes lines to `lines` in batches that go round the partitions, as fast as `rate` (0: as it goes).
+    """Writes lines to `lines` in batches, to one partition after the other, at `rate` (0: as fast as possible).
 
-    Give it lines with `text` and `files`, then call `finish`: only then are they all written, or an error
-    raised that says why not.
+    Give it lines with `text` and `files`, then call `finish`: it returns when all lines are written, or raises an error
+    that says why they are not.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Feeder:
         self._gave_up = False
         self._undelivered = 0
         self._left_out = 0
-        """Lines that were read and not taken."""
+        """Lines that were read, and that the producer's queue did not take."""
         self._read_all = True
         self._topic = config.topic("lines")
         self._partitions, self._max_bytes = _limits(config)
@@ -134,28 +134,28 @@ class Feeder:
             message_timeout_ms=GIVE_UP_SECONDS * 1000,
             queue_buffering_max_messages=QUEUE_LINES,
             queue_buffering_max_kbytes=QUEUE_KILOBYTES,
-            # A report for each line would cost more than writing it does.
+            # A delivery report for each line would cost more than writing the line.
             delivery_report_only_error=True,
         )
 
     @property
     def batch(self) -> int:
-        """Lines that go at once."""
+        """How many lines are written at once."""
         return self._pace.batch
 
     def waiting(self, seconds: float) -> int:
-        """Return how many lines that were taken are not written within so long."""
+        """Wait up to `seconds`; return how many lines are still in the producer's queue."""
         return self._producer.flush(seconds)
 
     def text(self, batches: Iterable[list[bytes]]) -> None:
-        """Write made-up lines until they end, the stop is asked for, or one could not be delivered."""
+        """Write made-up lines until they end, a stop is requested, or a line can't be delivered."""
         self._take(batches)
 
     def _take(self, batches: Iterable[list[bytes]]) -> int:
-        """Write lines as `text` does; return how many of the last batch were left out at the end."""
+        """Write lines as `text` does; return how many lines of the last batch were left out."""
         for lines in batches:
-            # Portions of equal size: from a pipe come 64 kB at a time, and a small remainder of each would
-            # always go to the same partitions.
+            # Portions of equal size: a pipe gives 64 kB at a time, and a small remainder of each would always go to
+            # the same partitions.
             portions = -(-len(lines) // self._pace.batch) or 1
             step = -(-len(lines) // portions) or 1
             for start in range(0, len(lines), step):
@@ -176,15 +176,15 @@ class Feeder:
         self._left_out += self._take(lines for path in paths for lines in self._lines(path))
 
     def finish(self) -> None:
-        """Wait until what was taken is written, or the stop is asked for once more: then it is given up.
+        """Wait until the producer's queue is written. A second request to stop drops the queue.
 
-        Raises an error where some of it could not be written. `progress` says what came of it.
+        Raises an error where some lines could not be written. `progress` has the outcome.
         """
         while self._producer.flush(REPORT_SECONDS):
             self._report()
             if self._stop.asked > 1 and not self._gave_up:
                 self._gave_up = True
-                self._producer.purge()  # each of them is reported now, for the next `flush`
+                self._producer.purge()  # the next `flush` reports each purged line
         self.progress.finished = True
         self._report(always=True)
         if self._failure:
@@ -197,7 +197,7 @@ class Feeder:
             self.progress.bytes_read += len(chunk)
             yield splitter.cut(chunk)
             self._say_refused(splitter.refused)
-        # Where the stop was asked for, this is the line that was being read: cut off, so left out.
+        # After a request to stop, the last line is left out, since it may be cut off.
         if not self._stop.wait(0):
             yield splitter.end()
             self._say_refused(splitter.refused)
@@ -212,7 +212,7 @@ class Feeder:
         refused.clear()
 
     def _write(self, lines: list[bytes]) -> int:
-        """Hand lines to the producer; return how many it did not take before the stop was asked for or one failed."""
+        """Hand lines to the producer; return how many it had not taken when a stop was requested or a line failed."""
         self._partition = (self._partition + 1) % self._partitions
         messages: list[dict[str, Any]] = [{"value": line} for line in lines]
         while True:
@@ -220,7 +220,7 @@ class Feeder:
             self.progress.taken += taken
             if taken == len(messages):
                 return 0
-            # The queue is full: the others go in as soon as the brokers have taken some lines.
+            # The queue is full: the remaining lines follow as soon as the brokers have acknowledged some.
             left = [(message, message.pop("_error")) for message in messages if "_error" in message]
             messages = [message for message, error in left if error.code() == KafkaError._QUEUE_FULL]
             for _, error in left:
@@ -243,7 +243,7 @@ class Feeder:
             self._reported = now
             progress, waiting = self.progress, len(self._producer)
             progress.written = progress.taken - self._undelivered - waiting
-            progress.unknown = min(self._undelivered, self._producer.in_doubt())  # which is told before
+            progress.unknown = min(self._undelivered, self._producer.in_doubt())  # in doubt is counted before reported
             progress.failed = self._left_out + self._undelivered - progress.unknown
             self._on_progress(progress)
 
@@ -272,7 +272,7 @@ def _limits(config: Config) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class FeedJob:
-    """What a feeding child process is to do."""
+    """The job of a feeding child process."""
 
     config: Config
     files: tuple[str, ...]
@@ -280,7 +280,7 @@ class FeedJob:
     log_level: str = "info"
 
     def command(self) -> tuple[str, ...]:
-        """Return the command line of the child; each file is an argument, since the length of one is limited."""
+        """Return the child's command line. Each file is an argument, since the length of one argument is limited."""
         return (
             *(sys.executable, "-m", "wcsup.feeding.feed"),
             *(self.config.to_json(), str(self.rate), self.log_level),
@@ -289,7 +289,7 @@ class FeedJob:
 
     @classmethod
     def from_arguments(cls, config: str, rate: str, log_level: str, *files: str) -> Self:
-        """Read what `command` ends with."""
+        """Read the arguments that `command` made."""
         return cls(Config.from_json(config), files, float(rate), log_level)
 
 
@@ -324,8 +324,8 @@ def main(job: FeedJob) -> ExitStatus:
 
 
 def _stop_at_end_of_input(stop: StopRequest) -> None:
-    """Stop when the supervisor is gone: it holds the other end of standard input as long as it lives."""
-    while os.read(0, 1):  # not by sys.stdin, whose lock the interpreter wants at its end
+    """Stop when the supervisor is gone: it keeps the other end of standard input open as long as it lives."""
+    while os.read(0, 1):  # not `sys.stdin`: the interpreter needs its lock at exit
         pass
     stop.set()
 

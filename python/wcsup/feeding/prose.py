@@ -1,4 +1,4 @@
-"""English-like text from a seed: Zipf's law for the words, Heaps' for how many different ones there are."""
+"""English-like text from a seed: word frequencies follow Zipf's law, the number of distinct words Heaps' law."""
 
 import random
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ nat temp grav lumin magn port rupt tract vis audi cred duc fact flu gen jud"""
 _BEFORE = ["", "re", "in", "con", "de", "trans", "sub", "pre", "un", "dis", "inter", "over"]
 _AFTER = ["", "s", "ed", "ing", "er", "ion", "ive", "able", "ment", "or", "al", "ness"]
 _RARE = 0.08
-"""The share of words that are put together of syllables: the long tail of seldom ones."""
+"""The share of words that are put together from syllables: the long tail of rare words."""
 
 
 def lines(seed: int) -> Iterator[bytes]:

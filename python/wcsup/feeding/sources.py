@@ -18,24 +18,24 @@ IDLE_SECONDS = 0.2
 
 
 class StopRequest:
-    """A request to end that wakes whoever waits or reads; `set` may be a signal handler."""
+    """A request to stop that wakes a waiting or reading thread; `set` may be a signal handler."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         self.asked = 0
-        """How often the end was asked for."""
+        """How often the stop was requested."""
 
     def set(self, *_signal: object) -> None:
-        """Ask to end."""
+        """Request the stop."""
         self.asked += 1
         os.write(self._write, b"x")
 
     def wait(self, seconds: float) -> bool:
-        """Wait that long at most; return whether the end was asked for."""
+        """Wait up to `seconds` for the request; return whether the stop is requested."""
         return bool(select.select([self._read], [], [], seconds)[0])
 
     def readable(self, descriptor: int) -> bool | None:
-        """Wait for something to read; return whether there is, None where the end was asked for."""
+        """Wait a moment for data; return whether there is any, none where the stop is requested."""
         ready = select.select([self._read, descriptor], [], [], IDLE_SECONDS)[0]
         return None if self._read in ready else bool(ready)
 
@@ -80,7 +80,7 @@ class Splitter:
         return lines
 
     def end(self) -> list[bytes]:
-        """Return the last line where it did not end with a newline."""
+        """Return the last line, if the source did not end with a newline."""
         lines: list[bytes] = []
         if self._begun_bytes:
             self._complete(lines)
@@ -103,7 +103,7 @@ class Splitter:
 
 
 def name(path: str) -> str:
-    """Return what a source is called."""
+    """Return the name of a source."""
     return "<stdin>" if path == STDIN else path
 
 
@@ -122,7 +122,7 @@ def size(paths: Sequence[str]) -> int | None:
 
 
 def chunks(path: str, stop: StopRequest) -> Iterator[bytes]:
-    """Yield a file's bytes as they come; an empty chunk while there are none yet. Ends when asked to."""
+    """Yield a file's bytes as they come; an empty chunk while there are none yet. A request to stop ends it."""
     try:
         descriptor = 0 if path == STDIN else os.open(path, os.O_RDONLY)
         try:

@@ -1,1 +1,1 @@
-"""Kafka as a client sees it: clients, topics, groups, transactions, and the kinds of failures."""
+"""Kafka as a client sees it: clients, topics, groups, transactions, and the table of Kafka's errors."""

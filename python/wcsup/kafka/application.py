@@ -1,11 +1,12 @@
-"""Whose topics these are, and in how many partitions it counts: recorded where every host sees it.
+"""Which application the topics belong to, and its number of partitions: recorded where every host sees it.
 
 The record has the key `application` in partition 0 of `positions`, and is written before anything is counted. The first
-one in the topic counts: where two applications claim the topics at the same moment, both see who was first.
+such record in the topic is the valid one: if two applications claim the topics at the same moment, both see which was
+first.
 
-It also says that the topic `positions` is complete: a partition without a position there was never counted. For topics
-in which something was counted before they had such a record, the positions are taken from the groups' offsets first;
-where Kafka has forgotten those, nobody knows where counting stopped, and the application is refused.
+The record also says that the topic `positions` is complete: a partition without a position there was never counted. An
+application that counted before there was such a record first takes its positions from the groups' offsets. If Kafka has
+deleted these offsets, nobody knows where counting stopped, and the application is refused.
 """
 
 import json
@@ -35,15 +36,15 @@ _FORMAT = 1
 _WAIT_SECONDS = 0.1
 _PATIENCE_SECONDS = 30.0
 _SAMPLE_RECORDS = 100
-"""So many words of a partition of `counts` are looked at: one that is not where it belongs tells of another number of
-partitions."""
+"""How many words of each partition of `counts` are checked: a word in a wrong partition was counted with another number
+of partitions."""
 _OLD_TOTAL_BYTES = 4
-"""Totals of that length are those of another word count, which wcsup takes over."""
+"""Length of the totals of another word count program, whose topics wcsup takes over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What the record says."""
+    """The content of the record."""
 
     app_id: str
     partitions: int
@@ -51,12 +52,12 @@ class Application:
 
     @classmethod
     def of(cls, config: Config) -> Self:
-        """Return what a configuration would record."""
+        """Return the record's content for a configuration."""
         return cls(config.app_id, config.partitions)
 
     @classmethod
     def read(cls, value: bytes) -> Self:
-        """Return what a record says; raise `ConfigurationError` where a newer wcsup wrote it."""
+        """Return the content of a record; raise `ConfigurationError` where a newer wcsup wrote it."""
         values = json.loads(value)
         if values["format"] != _FORMAT:
             raise ConfigurationError(
@@ -71,7 +72,7 @@ class Application:
         return APPLICATION, json.dumps(asdict(self), separators=(",", ":")).encode()
 
     def refuse_others(self, config: Config) -> None:
-        """Raise `ConfigurationError` where the topics are not those of a configuration."""
+        """Raise `ConfigurationError` where the topics do not belong to the application of a configuration."""
         if self.app_id != config.app_id:
             prefix = f" with prefix {config.topic_prefix!r}" if config.topic_prefix else ""
             raise ConfigurationError(
@@ -80,7 +81,7 @@ class Application:
             )
 
     def refuse_changes(self, config: Config) -> None:
-        """Raise `ConfigurationError` where a configuration is another application's, or would count in another way."""
+        """Raise `ConfigurationError` where a configuration has another application, or other partitions."""
         self.refuse_others(config)
         if self.partitions != config.partitions:
             raise ConfigurationError(
@@ -104,10 +105,10 @@ def owner(config: Config, admin: AdminClient) -> Application | None:
 
 
 def prepare(config: Config, needed: Sequence[Right] = ()) -> None:
-    """Make and check the topics, and see that they are this application's; a first start claims them.
+    """Make and check the topics, and check that they belong to this application; a first start claims them.
 
-    `needed` is what the caller will do with the topics. Raises `ConfigurationError` for topics that do not fit, that
-    belong to another application, or of which nobody knows how far they are counted, and for rights that are lacking.
+    `needed` are the rights that the caller needs. Raises `ConfigurationError` for topics that do not fit, that belong
+    to another application, or that were counted up to an unknown offset, and for missing rights.
     """
     admin = clients.admin(config)
     with refusals.told(config, About(rights=[*needed, *rights.checked(config, topics.NAMES)])):
@@ -137,7 +138,7 @@ def prepare_feed(config: Config) -> None:
 
 
 def check_positions(config: Config) -> None:
-    """Raise `ConfigurationError` where a group has an offset that is not where counting stopped."""
+    """Raise `ConfigurationError` where a group's offset is not the offset at which counting stopped."""
     admin = clients.admin(config)
     for stage in positions.STAGES:
         found = groups.offsets(config, positions.group(config, stage), config.topic(stage), config.partitions)
@@ -150,7 +151,7 @@ def check_positions(config: Config) -> None:
 
 
 def _claim(config: Config, admin: AdminClient, *, new: bool) -> None:
-    """Record the application, with the positions of what was counted already."""
+    """Record the application, and before it the positions of what was already counted."""
     if not new:
         write(config, _positions_from_before(config, admin))
     record(config)
@@ -158,17 +159,17 @@ def _claim(config: Config, admin: AdminClient, *, new: bool) -> None:
     if first is None:
         raise RetryError(f"what was written to {config.topic('positions')} can't be read")
     if first != Application.of(config):
-        write(config, [first.entry])  # the cleaner keeps a key's last record
+        write(config, [first.entry])  # compaction keeps a key's last record, so the first one is written again
         first.refuse_changes(config)
 
 
 def record(config: Config) -> None:
-    """Record that the topics are this application's, and that their positions are complete."""
+    """Record that the topics belong to this application, and that their positions are complete."""
     write(config, [Application.of(config).entry])
 
 
 def write(config: Config, records: list[tuple[bytes, bytes]], partitions: range = range(1)) -> None:
-    """Write records to partitions of `positions`, the first one alone by default; return when the brokers have them."""
+    """Write records to `partitions` of `positions`, by default only to the first; return when they are acknowledged."""
     failed: list[KafkaError] = []
 
     def delivered(error: KafkaError | None, _: Message) -> None:
@@ -189,9 +190,9 @@ def write(config: Config, records: list[tuple[bytes, bytes]], partitions: range 
 
 
 def _positions_from_before(config: Config, admin: AdminClient) -> list[tuple[bytes, bytes]]:
-    """Return the positions of an application that has counted without recording any.
+    """Return the positions of an application that has counted without recording positions.
 
-    Raises `ConfigurationError` where Kafka has forgotten them.
+    Raises `ConfigurationError` where Kafka has deleted the groups' offsets.
     """
     counted = _counted(config, admin)
     identity = topics.identity(admin, config)
@@ -219,9 +220,9 @@ def _positions_from_before(config: Config, admin: AdminClient) -> list[tuple[byt
 
 
 def _counted(config: Config, admin: AdminClient) -> bool:
-    """Return whether wcsup has counted anything in these topics, as far as they tell.
+    """Return whether wcsup has counted anything in these topics, as far as their records tell.
 
-    Raises `ConfigurationError` where that was done in another number of partitions.
+    Raises `ConfigurationError` where they were counted with another number of partitions.
     """
     counts, words = config.topic("counts"), config.topic("words")
     everywhere = [TopicPartition(topic, p) for topic in (counts, words) for p in range(config.partitions)]
@@ -247,7 +248,7 @@ def _counted(config: Config, admin: AdminClient) -> bool:
 
 
 def _read(consumer: Consumer, topic: str, partition: int, end: int) -> Iterator[Message]:
-    """Yield the committed records of a partition from its start to an offset."""
+    """Yield the committed records of a partition from its start up to the offset `end`."""
     if not end:
         return
     consumer.assign([TopicPartition(topic, partition, 0)])

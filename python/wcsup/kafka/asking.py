@@ -1,4 +1,4 @@
-"""A question to Kafka that the work loop waits for a moment only: it goes on, and asks for the answer again."""
+"""A request to Kafka for which the work loop waits only a moment in each turn, until the answer is there."""
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -7,22 +7,23 @@ from typing import Generic, TypeVar
 Answer = TypeVar("Answer")
 
 _WAIT_SECONDS = 0.05
-"""How long one turn of the work loop waits for an answer. Most come sooner; in an outage they take 10 s."""
+"""How long one turn of the work loop waits for an answer. Most answers come sooner; in an outage they take 10 s."""
 
 
 class Asking(Generic[Answer]):
-    """One question at a time, put by a thread of its own."""
+    """Makes one request at a time, in a thread of its own."""
 
     def __init__(self, name: str) -> None:
-        """`name` is the thread's."""
+        """`name` is the name of the thread."""
         self._thread = ThreadPoolExecutor(1, name)
         self._about: Hashable = None
         self._answer: Future[Answer] | None = None
 
     def answer(self, about: Hashable, ask: Callable[[], Answer]) -> Answer | None:
-        """Return what `ask` returns, none as long as it has not; raises what it raises, and forgets the question then.
+        """Return what `ask` returns, or none until it has returned; raise what `ask` raises.
 
-        A question that is about something else than the last one is put anew, when the last one has ended.
+        `about` says what the request is for. A request with another `about` than the last one starts when the last one
+        has ended; its answer is dropped.
         """
         if self._answer is not None and self._about != about:
             if not self._answer.done():

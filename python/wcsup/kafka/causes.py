@@ -1,4 +1,4 @@
-"""Why clients are not connected: librdkafka tells it aside, and a call that waits for a broker that it had none."""
+"""Why clients are not connected: librdkafka tells its callbacks and its log, but not the call that times out."""
 
 import logging
 import re
@@ -13,50 +13,50 @@ from wcsup.kafka import listener
 from wcsup.kafka.failures import OF_A_LOGIN
 
 _AROUND = re.compile(r"^(?:\[thrd:[^]]*\]: )?\S+: (.*?)(?: \(after \d+ms in state \w+.*\))?$", re.DOTALL)
-"""librdkafka puts the connection before what it says, a line of its log the thread, and since when it had its state
-behind."""
+"""librdkafka puts the connection before the reason, and how long the connection had been in its state behind it. A log
+line also begins with the thread."""
 
 _ADDRESS = re.compile(r"(?:^|[/\s])([\w.-]+:\d+|\[[^\]]+\]:\d+)(?:/\w+)?:")
-"""The first address in such a text; of a coordinator's connection its role stands before."""
+"""The first address in such a text. For the connection to a coordinator, its role stands before the address."""
 _AGAIN_SECONDS = 600.0
-"""How long after it was said that a broker is not connected it is said again."""
+"""How long after logging that a broker is not connected it is logged again."""
 
 _ASKED = 2
-"""How many of the addresses are asked what they speak; each takes some seconds where nobody answers."""
+"""How many of the addresses are probed for their protocol; each takes some seconds where nobody answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What a client heard."""
+    """Why a client has no connection."""
 
     code: int
     text: str
     at: float
-    """When, in seconds of `time.monotonic`."""
+    """When the client reported it, in seconds of `time.monotonic`."""
 
     @property
     def failed(self) -> bool:
-        """Whether nobody was there: the address has no host, or nobody listens there."""
+        """Whether the connection could not be made: the address has no host, or nobody listens there."""
         return self.code == KafkaError._RESOLVE or self.text.startswith("Connect to ")
 
 
 class Causes:
-    """What the clients of this process heard last; each tells by calls from within its own `poll`."""
+    """The last causes that the clients of this process reported. Each client reports from within its own `poll`."""
 
     def __init__(self) -> None:
         self.login: Cause | None = None
-        """Why a broker did not let a client in, or was not let in by it."""
+        """Why authentication failed: the broker refused the client, or the client refused the broker."""
         self.connection: Cause | None = None
         """Why there was no connection at all."""
         self.told = False
-        """Whether somebody waits for a first connection who will say why there is none."""
+        """Whether a caller that waits for a first connection will say why there is none."""
 
     def hear(self, error: KafkaError) -> None:
         """Take note of an error (librdkafka's `error_cb`). Never raises."""
         self._hear(error.code(), error.str())
 
     def hear_log(self, text: str) -> None:
-        """Take note of a login that failed, as a client's log has it: for clients that tell by no callback."""
+        """Take note of a failed login from a log line: for clients without an error callback."""
         self._hear(KafkaError._SSL if "SSL" in text and "SASL" not in text else KafkaError._AUTHENTICATION, text)
 
     def _hear(self, code: int, text: str) -> None:
@@ -64,28 +64,28 @@ class Causes:
         cause = Cause(code, match[1] if match else text, time.monotonic())
         if code in OF_A_LOGIN:
             self.login = cause
-        elif "SSL alert" in cause.text:  # the broker did not take the client's certificate, or wants one
+        elif "SSL alert" in cause.text:  # the broker refused the client's certificate, or requires one
             self.login = Cause(KafkaError._SSL, cause.text, cause.at)
         elif code in {KafkaError._TRANSPORT, KafkaError._RESOLVE}:
             self.connection = cause
 
     def login_since(self, moment: float) -> Cause | None:
-        """Return why a client was not let in since a moment, if it was so."""
+        """Return why a login has failed since a moment; none where none has."""
         return self.login if self.login is not None and self.login.at >= moment else None
 
     def connection_since(self, moment: float) -> Cause | None:
-        """Return why there was no connection since a moment, if there was one that failed."""
+        """Return why a connection has failed since a moment; none where none has."""
         return self.connection if self.connection is not None and self.connection.at >= moment else None
 
 
 CAUSES = Causes()
-"""Those of this process: whoever has one address and one password has them in all of its clients."""
+"""The causes of this process: all of its clients have the same address and the same password."""
 
 
 def refusal(settings: Mapping[str, object], since: float) -> RefusedError | None:
-    """Return why brokers that are there do not let clients with such settings in, and what is to be done.
+    """Return why reachable brokers refuse clients with these settings, and what to do; none where it is not known.
 
-    None where that is not known. `since` is when they began to wait for one.
+    `since` is when the clients began to wait for a connection.
     """
     address = str(settings["bootstrap.servers"])
     login, connection = CAUSES.login_since(since), CAUSES.connection_since(since)
@@ -98,7 +98,7 @@ def refusal(settings: Mapping[str, object], since: float) -> RefusedError | None
 
 
 def not_let_in(settings: Mapping[str, object], login: Cause) -> RefusedError:
-    """Return what there is to say of a login that failed."""
+    """Return the error of a failed login."""
     address = settings["bootstrap.servers"]
     return RefusedError(
         f"Kafka at {address} does not let {_who(settings)} in: {login.text}. {_advice(login)}", login.code
@@ -106,7 +106,7 @@ def not_let_in(settings: Mapping[str, object], login: Cause) -> RefusedError:
 
 
 def silence(settings: Mapping[str, object], since: float, seconds: float) -> WcsupError:
-    """Return what there is to say where no broker answered for so long."""
+    """Return the error for no broker having answered for `seconds`."""
     if (refused := refusal(settings, since)) is not None:
         return refused
     connection = CAUSES.connection_since(since)
@@ -129,18 +129,18 @@ def _advice(login: Cause) -> str:
 
 
 class SaidElsewhere(logging.Filter):
-    """Keeps out of the log what librdkafka repeats there of connections and logins that fail, and is said once.
+    """Keeps repeated lines about failed connections and logins out of librdkafka's log: wcsup says each once.
 
-    What it says of logins is taken note of: it is all that is heard of clients made with wcsup's plugin.
+    Lines about logins also go to `CAUSES`: clients with wcsup's plugin report failed logins in no other way.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._said: dict[str, float] = {}
-        """When it was said last that there is no connection, by the broker's address."""
+        """When a failed connection was last logged, by the broker's address."""
 
     def forget(self) -> None:
-        """Say it of each broker once more: they were connected since."""
+        """Log the next failed connection of each broker again: the brokers were connected since."""
         self._said.clear()
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -155,7 +155,7 @@ class SaidElsewhere(logging.Filter):
         return not is_login and not CAUSES.told and self._is_new(text)
 
     def _is_new(self, text: str) -> bool:
-        """Return whether it was not said of the broker yet, or long ago: each client tells it of each connection."""
+        """Return whether this failure was not logged yet, or long ago: each client reports every connection."""
         match = _ADDRESS.search(text)
         address, now = match[1] if match else text, time.monotonic()
         if now - self._said.get(address, -_AGAIN_SECONDS) < _AGAIN_SECONDS:
@@ -165,4 +165,4 @@ class SaidElsewhere(logging.Filter):
 
 
 SAID = SaidElsewhere()
-"""That of this process's clients."""
+"""The filter of this process's clients."""

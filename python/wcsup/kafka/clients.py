@@ -26,14 +26,14 @@ REACH_SECONDS = 10.0
 """How long a broker may take to answer the first request before it counts as unreachable."""
 
 REFUSED_SECONDS = 4.0
-"""How long clients that are not let in go on trying before a command says so: a broker that starts may not know yet."""
+"""How long a command retries failing logins before it says so: a broker that is starting may not know its users yet."""
 
 _TRY_SECONDS = 1.0
 _AGAIN_SECONDS = 0.05
-"""How long after a connection broke the request is made again."""
+"""The pause before a request is made again, such as after a broken connection."""
 
 MAX_RECORD_BYTES = 3_000_000
-"""librdkafka's own bound on a record; above the broker's default, so that the broker's is the one that counts."""
+"""librdkafka's own bound on a record. It is above the broker's default, so that the broker's bound decides."""
 
 BATCH_BYTES = 1_000_000
 """The largest batch of several records that a worker's producer makes."""
@@ -62,15 +62,15 @@ _KEPT: Final[dict[str, tuple[str, ...]]] = {
     "request.required.acks": ("all", "-1"),
     "transactional.id": (),
 }
-"""Settings that are not the user's, and what the file may say of each: nothing that changes it."""
+"""Settings that the user may not change, each with the values that the file may repeat."""
 
 _EXACTLY_ONCE = "counting exactly once rests on it"
 _WHY: Final = {"log.connection.close": "the log is to say which connection broke before a producer was renewed"}
-"""Why a setting is not the user's, where that is not `_EXACTLY_ONCE`."""
+"""Why the user may not change a setting, where the reason is not `_EXACTLY_ONCE`."""
 
 _KEY = re.compile(r"[A-Za-z0-9._-]+")
 _SECRET = re.compile("password|passphrase|secret|token|jaas|oauth|assertion|credential|key|pem", re.IGNORECASE)
-"""Parts of the names of settings whose values are said to nobody."""
+"""Parts of the names of settings whose values appear in no message."""
 
 Settings = dict[str, Any]
 Client = TypeVar("Client")
@@ -80,7 +80,7 @@ Answer = TypeVar("Answer")
 def read_properties(config: Config) -> Settings:
     """Return the librdkafka settings of `--kafka-config`: `key=value` lines, `#` starts a comment.
 
-    Raises `UsageError` for a file that can't be read, and for a setting that is not the user's to change.
+    Raises `UsageError` for a file that can't be read, and for a setting that the user may not change.
     """
     if config.kafka_config is None:
         return {}
@@ -96,7 +96,7 @@ def read_properties(config: Config) -> Settings:
         key, equals, value = text.partition("=")
         key, value = key.strip(), value.strip()
         if not equals or not _KEY.fullmatch(key):
-            # What stands there may be a password, so it is not repeated.
+            # The line may have a password, so the message does not repeat it.
             raise UsageError(f"{config.kafka_config}:{number}: expected key=value, such as linger.ms=5")
         if key not in _KEPT:
             settings[key] = value
@@ -109,7 +109,7 @@ def read_properties(config: Config) -> Settings:
 
 
 def settings(config: Config, **own: Any) -> Settings:
-    """Return what all clients share, under `own` settings (underscores for dots), under the user's file."""
+    """Return a client's settings: shared ones, overridden by `own` (underscores for dots), then by the user's file."""
     if config.bootstrap_servers is None:
         raise ValueError("the broker's address is resolved before clients are made")
     return {
@@ -117,16 +117,16 @@ def settings(config: Config, **own: Any) -> Settings:
         "client.id": config.app_id,
         "logger": log,
         "error_cb": CAUSES.hear,
-        # A restarted broker is found again at once; the default backs off to 10 s.
+        # Reconnect to a restarted broker at once; the default backs off to 10 s.
         "reconnect.backoff.ms": 20,
         "reconnect.backoff.max.ms": 500,
         "topic.metadata.refresh.interval.ms": 30_000,
-        # The default forgets all brokers when none is connected, but not in the cache of coordinators: the next
-        # send_offsets_to_transaction() then waits for good for a broker that is no more (librdkafka#5511), and
+        # With the default, librdkafka forgets all brokers when none is connected, but keeps its cache of coordinators.
+        # The next send_offsets_to_transaction() then waits for ever for a broker that is gone (librdkafka#5511), and
         # list_offsets() fails at once ("No leaders found") instead of waiting.
         "metadata.recovery.strategy": "none",
-        # A broker that stands still loses its partitions after some 9 s, and librdkafka learns of that when it gives up
-        # a request to it. The default is 60 s, but for a transactional producer, for which it is its time-out.
+        # A stalled broker loses its partitions after some 9 s. librdkafka learns of the new leaders when a request to
+        # the stalled one times out. The default is 60 s; for a transactional producer it is the transaction time-out.
         **({} if "transactional_id" in own else {"socket.timeout.ms": 10_000}),
         **{key.replace("_", "."): value for key, value in own.items()},
         **read_properties(config),
@@ -134,7 +134,7 @@ def settings(config: Config, **own: Any) -> Settings:
 
 
 def user(config: Config) -> str | None:
-    """Return the name that clients log in by, where they do so by one."""
+    """Return the user name that clients log in with; none where they log in without one."""
     return read_properties(config).get("sasl.username")
 
 
@@ -145,7 +145,7 @@ def _make(config: Config, kind: Callable[[Settings], Client], values: Settings) 
     except KafkaException as error:
         said = _without_secrets(error.args[0].str(), values)
         raise UsageError(f"librdkafka refuses the settings{file}: {said}") from None
-    except (TypeError, ValueError) as error:  # a text where the client wants a function, such as error_cb
+    except (TypeError, ValueError) as error:  # such as a text where the client wants a function (error_cb)
         raise UsageError(
             f"the Kafka client refuses the settings{file}: {_without_secrets(str(error), values)}"
         ) from None
@@ -160,7 +160,7 @@ def _without_secrets(text: str, values: Settings) -> str:
 
 
 def admin(config: Config, **own: Any) -> AdminClient:
-    """Return an admin client, with settings of its own where it has any; without, this process's one."""
+    """Return a new admin client with `own` settings; without such settings, this process's shared one."""
     return _make(config, AdminClient, settings(config, **own)) if own else _shared_admin(config)
 
 
@@ -170,11 +170,11 @@ def _shared_admin(config: Config) -> AdminClient:
 
 
 _RAISED = {"TXNERR", "ADDPARTS", "ADDOFFSETS"}
-"""Names that librdkafka gives its lines about errors of transactional calls."""
+"""Facilities of librdkafka's log lines about errors of transactional calls."""
 
 
 class _Quiet:
-    """A logger for a transactional producer: errors that its calls raise, too, are logged by those who handle them."""
+    """A logger for a transactional producer. Errors that its calls also raise are logged where they are handled."""
 
     def log(self, level: int, text: str, *arguments: object) -> None:
         """Take a line of librdkafka's log; its facility is the first argument."""
@@ -182,16 +182,16 @@ class _Quiet:
 
 
 def producer(config: Config, on_delivery: Callable[[KafkaError | None, Message], None], **own: Any) -> Writer:
-    """Return a producer without transactions, which tells from within its calls what came of each record."""
+    """Return a producer without transactions; it calls `on_delivery` for each record, from within its calls."""
     values = _plugged(settings(config, enable_idempotence=True, **own))
     return _make(config, Writer, values | {"on_delivery": on_delivery})
 
 
 class _ResetListener:
-    """A logger for a consumer that hears of an offset that is not there: the consumer has gone to the start.
+    """A logger for a consumer that notices offset resets: the offset was not there, and the consumer went to the start.
 
-    No callback tells. librdkafka warns each time (`rd_kafka_offset_reset`), and what its `debug` setting adds under the
-    same name tells nothing of the kind.
+    librdkafka has no callback for a reset, but logs a warning each time (`rd_kafka_offset_reset`). Lines that its
+    `debug` setting adds under the same facility are not about resets.
     """
 
     def __init__(self, heard: Callable[[str], None]) -> None:
@@ -205,11 +205,12 @@ class _ResetListener:
 
 
 def transactional_producer(config: Config, name: str) -> Writer:
-    """Return a producer whose `transactional.id` is `name`; whoever starts with it next fences this one.
+    """Return a producer whose `transactional.id` is `name`; the next producer with that id fences this one.
 
-    Where a broker answers it is connected: `init_transactions` takes 500 ms otherwise, in half of all cases, since no
-    broker may be connected yet when it looks for the coordinator (`rd_kafka_txn_coord_query`). The first answer comes
-    from a bootstrap address as a rule, whose connection librdkafka gives up for those of the brokers that it tells of.
+    If a broker answers, the producer is connected to it. Without a connected broker `init_transactions` takes 500 ms in
+    half of all cases, since it finds no broker to ask for the coordinator (`rd_kafka_txn_coord_query`). The first
+    answer usually comes over the bootstrap connection, which librdkafka closes as soon as it knows the brokers, so the
+    producer asks again.
     """
     timeout = int(config.transaction_timeout * 1000)
     writer = _make(
@@ -227,8 +228,9 @@ def transactional_producer(config: Config, name: str) -> Writer:
                 batch_size=BATCH_BYTES,
                 # A batch is produced at once and flushed by its commit: waiting for more only adds latency.
                 linger_ms=0,
-                # While the last transaction's markers are being written the next one's first requests are answered by
-                # CONCURRENT_TRANSACTIONS. That is over in some milliseconds, and the default asks again after 100.
+                # While the markers of a transaction are being written, the first requests of the next transaction are
+                # answered with CONCURRENT_TRANSACTIONS. The markers take some milliseconds; the default retries after
+                # 100.
                 retry_backoff_ms=20,
                 queue_buffering_max_messages=1_000_000,
                 queue_buffering_max_kbytes=131_072,
@@ -238,7 +240,7 @@ def transactional_producer(config: Config, name: str) -> Writer:
     )
     with suppress(KafkaException):
         for _ in range(_CONNECT_QUESTIONS):
-            # Any question that is cheap to answer.
+            # Any request that is cheap to answer.
             answer = writer.list_topics(config.topic("dead-letters"), _CONNECT_SECONDS)
             if answer.orig_broker_id >= 0:
                 break
@@ -262,7 +264,7 @@ def _reading(
 
 
 def _plugged(values: Settings) -> Settings:
-    """Return settings of a client that Rust is to have a hand in."""
+    """Return the settings with wcsup's plugin, which gives Rust access to the client."""
     plugins = [values.get("plugin.library.paths"), libraries.plugin()]
     return values | {"plugin.library.paths": ";".join(filter(None, plugins))}
 
@@ -272,9 +274,10 @@ def _reader(config: Config, values: Settings) -> Reader:
 
 
 def heartbeat_seconds(config: Config) -> float:
-    """Return how often a worker's reader tells its group of itself, and hears of a rebalance.
+    """Return the heartbeat interval of a worker's reader; by a heartbeat it also hears of a rebalance.
 
-    A partition is handed on after two rebalances. Under KIP-848 the broker says how often, which is more seldom.
+    The interval is short since a partition is handed on after two rebalances. Under KIP-848 the broker sets the
+    interval, to a longer one.
     """
     return max(0.1, min(0.2, config.session_timeout / 6))
 
@@ -288,13 +291,16 @@ def group_reader(
 ) -> Reader:
     """Return a worker's reader in `group`, a static member under `name` with the classic protocol.
 
-    A static member that is started again has its partitions back at once and fences its predecessor
-    (KIP-345). Under KIP-848 it is the new one that is refused until the old one's session ends, so members are
-    dynamic there and the `transactional.id` alone fences. `queued.max.messages.kbytes` bounds a worker's memory; with
-    less than `queued.min.messages` librdkafka would fetch only when a worker has counted most of what it has.
-    `gather_seconds` is how long the broker gathers records for an answer, of which it would else make one for each that
-    a producer sends on its own; but an answer of `_GATHERED_BYTES` it gives at once.
-    `on_reset` hears that a partition goes on at its start because its offset was not there; called from within `poll`.
+    A static member that is started again gets its partitions back at once and fences its predecessor (KIP-345). Under
+    KIP-848 the broker refuses a new static member until the old one's session ends; so members are dynamic there, and
+    only the `transactional.id` fences.
+
+    `queued.max.messages.kbytes` bounds a worker's memory. `queued.min.messages` is as high as it is since librdkafka
+    would else fetch only when a worker has counted most of its queue.
+
+    `gather_seconds` is how long the broker gathers records for a fetch; without it, each record that a producer sends
+    alone would be a fetch. With `_GATHERED_BYTES` the broker answers at once. `on_reset` is called from within `poll`
+    when a partition resumes at its start because its offset was not there.
     """
     own: Settings = {
         "group_id": group,
@@ -306,7 +312,7 @@ def group_reader(
         "fetch_max_bytes": 4_000_000,
         "logger": _ResetListener(on_reset),
     }
-    if config.group_protocol == "classic":  # KIP-848 has the broker decide on these and refuses them
+    if config.group_protocol == "classic":  # under KIP-848 the broker decides on these, and librdkafka refuses them
         session = int(config.session_timeout * 1000)
         own |= {
             "group_instance_id": name,
@@ -314,7 +320,7 @@ def group_reader(
             "session_timeout_ms": session,
             "heartbeat_interval_ms": round(heartbeat_seconds(config) * 1000),
         }
-    return _reader(config, _reading(config, **own) | {"log_level": 6})  # `_ResetListener` has to hear
+    return _reader(config, _reading(config, **own) | {"log_level": 6})  # `_ResetListener` needs the log lines
 
 
 def _assigned(config: Config, isolation: str) -> Settings:
@@ -329,15 +335,16 @@ def _assigned(config: Config, isolation: str) -> Settings:
 
 
 def assigned_consumer(config: Config, isolation: Literal["read_committed", "read_uncommitted"] = COMMITTED) -> Consumer:
-    """Return a consumer that reads by `assign()` and never joins its group nor commits.
+    """Return a consumer that reads by `assign()`, and neither joins its group nor commits.
 
-    It has to name a group all the same, whose coordinator librdkafka looks for: one that its user may know of.
+    It has to name a group all the same, since librdkafka looks for the group's coordinator: here the reducers' group,
+    to which the user has the right.
     """
     return _make(config, Consumer, _assigned(config, isolation))
 
 
 def peeking_consumer(config: Config) -> Consumer:
-    """Return a consumer like an assigned one for the next committed record of each partition, and little behind it."""
+    """Return an assigned consumer that fetches little more than the next committed record of each partition."""
     return _make(
         config,
         Consumer,
@@ -353,14 +360,15 @@ def peeking_consumer(config: Config) -> Consumer:
 
 
 def assigned_reader(config: Config) -> Reader:
-    """Return a reader that is assigned what it reads, committed records alone."""
+    """Return a reader of committed records by `assign()`."""
     return _reader(config, _assigned(config, COMMITTED))
 
 
 def restoring_reader(config: Config) -> Reader:
-    """Return a reader like an assigned one, for partitions that are added and taken away while others are read.
+    """Return an assigned reader whose partitions are added and removed one by one.
 
-    Fetches are small, for they are made while the records before are worked on, and memory grows with them.
+    Its fetches are small, since the next fetch is made while the records of the last one are worked on: larger fetches
+    would take more memory.
     """
     return _reader(
         config,
@@ -381,19 +389,18 @@ def offsets_reader(
 ) -> Consumer:
     """Return a consumer to ask for the committed offsets of a group that it never joins.
 
-    `read_committed` waits for transactions that have yet to change them. An admin client could be asked, too, but its
-    requests to a coordinator abort the whole process when they run into their time-out, as they do while the broker is
-    down (librdkafka#3663, #4605), and one for offsets is a segmentation fault when the coordinator has just moved.
+    With `read_committed` it waits for pending transactions. An admin client is not used: its requests to a coordinator
+    abort the whole process when they time out, as they do while the broker is down (librdkafka#3663, #4605), and its
+    request for offsets is a segmentation fault when the coordinator has just moved.
     """
     own = settings(config, group_id=group, enable_auto_commit=False, isolation_level=isolation)
     return _make(config, Consumer, own)
 
 
 def check_reachable(config: Config) -> None:
-    """Raise an error that says why, where no broker answers.
+    """Raise an error that says why no broker answers, unless one does.
 
-    That is a `BrokerUnreachableError` after `REACH_SECONDS`, and a `RefusedError`, sooner, where brokers are there and
-    do not let this client in.
+    Raises `BrokerUnreachableError` after `REACH_SECONDS`, or sooner a `RefusedError` where brokers refuse this client.
     """
     began, sought = time.monotonic(), False
     CAUSES.told = True
@@ -411,12 +418,12 @@ def check_reachable(config: Config) -> None:
 
 
 def _answers(config: Config, seconds: float) -> bool:
-    """Return whether a broker answers within so long."""
+    """Return whether a broker answers within `seconds`."""
     client = admin(config)
     try:
         client.list_topics(timeout=seconds)
     except KafkaException as failed:
-        client.poll(0)  # which is when it tells why
+        client.poll(0)  # librdkafka reports the cause during a poll
         if not failures.meaning(failures.of(failed)).passes:
             raise
         time.sleep(_AGAIN_SECONDS)
@@ -425,21 +432,21 @@ def _answers(config: Config, seconds: float) -> bool:
 
 
 def lets_in(config: Config, seconds: float) -> bool:
-    """Return whether a broker answers a new client within so long."""
+    """Return whether a broker answers a new client within `seconds`."""
     client = _make(config, AdminClient, settings(config))
     try:
         client.list_topics(timeout=seconds)
     except KafkaException:
-        client.poll(0)  # which is when it tells why
+        client.poll(0)  # librdkafka reports the cause during a poll
         return False
     return True
 
 
 def unreachable(config: Config, ask: Callable[[], Answer]) -> Answer:
-    """Return what `ask` returns, asking again for `REACH_SECONDS` where it fails with what passes by itself.
+    """Return what `ask` returns; retry for `REACH_SECONDS` after errors that pass by themselves.
 
-    Then it raises what `check_reachable` does where no broker answered, and a `RetryError` where they did and could not
-    say. Any other `KafkaException` goes through.
+    Then raises what `check_reachable` raises if no broker answered, and a `RetryError` if brokers answered with such
+    errors. Any other `KafkaException` is raised as it is.
     """
     began = time.monotonic()
     while True:

@@ -1,7 +1,7 @@
-"""A connection to a broker of one's own, for requests that librdkafka has no call for.
+"""wcsup's own connection to a broker, for requests that librdkafka has no call for.
 
-Where and how is taken from librdkafka's settings, the user's `--kafka-config` included: plain text or TLS, and SASL's
-PLAIN and SCRAM. What only librdkafka can do (Kerberos, OAUTHBEARER, key stores) is refused by name.
+It follows librdkafka's settings, the user's `--kafka-config` included: plain text or TLS, and SASL's PLAIN and SCRAM.
+Settings that only librdkafka supports (Kerberos, OAUTHBEARER, key stores) are refused by name.
 """
 
 import base64
@@ -35,14 +35,14 @@ _ONLY_LIBRDKAFKA = ("ssl.keystore.location", "ssl.engine.location", "ssl.certifi
 
 
 def unsupported(what: str) -> KafkaException:
-    """Return the error of what is left to librdkafka."""
+    """Return the error for something that only librdkafka supports."""
     return KafkaException(KafkaError(KafkaError._UNSUPPORTED_FEATURE, what))
 
 
 def break_all() -> None:
-    """Break all connections of this process, which is not one that serves any: its Kafka clients connect again."""
+    """Break all network connections of this process; its Kafka clients reconnect. Not for a process with a server."""
     for path in Path("/dev/fd").iterdir():
-        with suppress(OSError):  # it was closed meanwhile, is no socket or is not connected
+        with suppress(OSError):  # the descriptor was closed meanwhile, is no socket or is not connected
             shared = os.dup(int(path.name))
             try:
                 connected = socket.socket(fileno=shared)
@@ -56,10 +56,10 @@ def break_all() -> None:
 
 
 class Connection:
-    """Asks one broker, one request after the other.
+    """Sends requests to one broker, one after the other.
 
     Raises `KafkaException`: with `_TRANSPORT` where the connection fails, with `_AUTHENTICATION` where the broker
-    refuses the user, and with `_UNSUPPORTED_FEATURE` for settings that are left to librdkafka.
+    refuses the user, and with `_UNSUPPORTED_FEATURE` for settings that only librdkafka supports.
     """
 
     def __init__(self, host: str, port: int, given: Given, answer_seconds: float = ANSWER_SECONDS) -> None:
@@ -87,7 +87,7 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         with suppress(OSError):
             self._socket.close()
 
@@ -104,7 +104,7 @@ class Connection:
             answer = self._receive(size)
         except OSError as error:
             raise self._failed(error) from error
-        return answer[5:] if flexible else answer[4:]  # behind the request's number, and its tags
+        return answer[5:] if flexible else answer[4:]  # the body is behind the correlation id and the tagged fields
 
     def _receive(self, size: int) -> bytes:
         data = bytearray()
@@ -134,7 +134,7 @@ class Connection:
         scram.check(self._say(final))
 
     def _say(self, text: bytes) -> bytes:
-        """Send a step of the log-in and return the answer's."""
+        """Send one step of the login; return the broker's reply."""
         answer = self.ask(_SASL_AUTHENTICATE, 0, struct.pack(">i", len(text)) + text)
         code, length = struct.unpack_from(">hh", answer)
         at = 4 + max(0, length)
@@ -145,7 +145,7 @@ class Connection:
 
 
 class Scram:
-    """The client's half of a SCRAM log-in (RFC 5802), without channel binding, as Kafka has it."""
+    """The client's side of a SCRAM login (RFC 5802), without channel binding, as Kafka has it."""
 
     def __init__(self, algorithm: str, user: str, password: str, nonce: str | None = None) -> None:
         self._algorithm = algorithm
@@ -173,7 +173,7 @@ class Scram:
         return f"{bare},p={base64.b64encode(proof).decode()}".encode()
 
     def check(self, final: bytes) -> None:
-        """Raise where the server does not know the password itself."""
+        """Raise where the server can't prove that it knows the password."""
         if not hmac.compare_digest(base64.b64decode(_fields(final).get("v", "")), self._signature):
             raise KafkaException(KafkaError(KafkaError._AUTHENTICATION, "the broker could not prove who it is"))
 
@@ -193,7 +193,7 @@ def _mechanism(given: Given) -> str:
 
 
 def _tls(given: Given) -> "ssl.SSLContext":
-    import ssl  # noqa: PLC0415 - costs a start some milliseconds, and most have none
+    import ssl  # noqa: PLC0415 - costs a start some milliseconds, and most starts have no TLS
 
     for name in _ONLY_LIBRDKAFKA:
         if given.get(name):

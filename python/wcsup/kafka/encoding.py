@@ -6,13 +6,13 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 
 NO_TAGS = b"\0"
-"""What ends a structure to which later versions added nothing."""
+"""The end of a structure without tagged fields."""
 
 
 class Answer:
     """Reads an answer, or a record, from its start to its end.
 
-    Raises `KafkaException` with `_BAD_MSG` where it is shorter than it says.
+    Raises `KafkaException` with `_BAD_MSG` where the answer is shorter than its length fields say.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -37,25 +37,25 @@ class Answer:
         return self._text(self.number("h"))
 
     def compact_string(self) -> str:
-        """Return a text of the compact form."""
+        """Return a text in the compact form."""
         return self._text(self._varint() - 1)
 
     def data(self) -> bytes:
-        """Return bytes that come with their number."""
+        """Return bytes with a length before them."""
         length = max(0, self.number("i"))
         (found,) = self.take(f"{length}s")
         return bytes(found)
 
     def items(self) -> range:
-        """Return a range of as many items as an array has, whose items are to be read then."""
+        """Read the length of an array and return a range of it. The caller reads the items."""
         return range(self.number("i"))
 
     def compact_items(self) -> range:
-        """Return the like for an array of the compact form."""
+        """Read the length of an array in the compact form and return a range of it."""
         return range(self._varint() - 1)
 
     def tags(self) -> None:
-        """Pass over what later versions added to the end of a structure."""
+        """Skip the tagged fields at the end of a structure."""
         for _ in range(self._varint()):
             self._varint()
             size = self._varint()

@@ -1,8 +1,8 @@
 """The one table of Kafka's errors: what each means, and what is to be done about it.
 
-librdkafka flags errors of transactional calls as retriable, abortable or fatal. That says how the client goes on, not
-whether it helps: it has a transaction without the right to write aborted, and so every one after it. So the table's
-meaning goes first, and the flags decide where the table says that trying again may help.
+librdkafka flags errors of transactional calls as retriable, abortable or fatal. A flag says how the client can go on,
+not whether that helps: without the right to write, librdkafka wants the transaction aborted, and every later one, too.
+So a refusal in the table goes before the flags; for all other errors of transactional calls the flags decide.
 """
 
 from enum import Enum
@@ -16,28 +16,28 @@ class Failure(Enum):
     """What to do about an error."""
 
     NONE = "none"
-    """Nothing: it tells of something that is no failure."""
+    """Nothing: it is no failure."""
     RETRY = "retry"
     """It passes by itself: make the same call again."""
     SILENT = "silent"
-    """No broker was there, or none answered in time: the same, and where nobody does, say so."""
+    """No broker was there, or none answered in time: make the same call again; after a while, say so."""
     ABORT = "abort"
     """Abort the transaction, drop the batch, go on from the committed offsets."""
     REFUSED = "refused"
-    """The brokers refuse for good, until somebody changes something: try for a while, then end and say what."""
+    """The brokers refuse until somebody changes a right or a setting: retry for a while, then end and say which."""
     FENCED = "fenced"
-    """Another instance has this one's name: end, and stay away."""
+    """Another process has this one's name: end, and do not start again."""
     UNKNOWN = "unknown"
-    """The client is of no more use, or the outcome is unknown: end; a new process settles it."""
+    """The client can't be used any more, or the outcome is unknown: end; a new process settles it."""
 
     @property
     def passes(self) -> bool:
-        """Whether it may be over when the same is asked again."""
+        """Whether the same request may succeed later."""
         return self in {Failure.RETRY, Failure.SILENT}
 
     @property
     def status(self) -> ExitStatus:
-        """What a process ends with that can't go on for it."""
+        """The exit status of a process that can't go on for this failure."""
         return _STATUS[self]
 
 
@@ -57,7 +57,7 @@ _NAMES: dict[Failure, str] = {
         _PURGE_QUEUE _PURGE_INFLIGHT DUPLICATE_SEQUENCE_NUMBER
         ELECTION_NOT_NEEDED NO_REASSIGNMENT_IN_PROGRESS UNKNOWN_SUBSCRIPTION_ID TELEMETRY_TOO_LARGE
     """,
-    # Leaders, coordinators and controllers move, topics were made a moment before, copies lag.
+    # Leaders, coordinators and controllers move; topics were made a moment ago; replicas lag.
     Failure.RETRY: """
         _DESTROY_BROKER _UNKNOWN_BROKER _RETRY _INTR _OUTDATED _QUEUE_FULL _ISR_INSUFF
         _WAIT_COORD _WAIT_CACHE _IN_PROGRESS _PREV_IN_PROGRESS _UNKNOWN_TOPIC _UNKNOWN_PARTITION _LOG_TRUNCATION
@@ -72,7 +72,7 @@ _NAMES: dict[Failure, str] = {
         THROTTLING_QUOTA_EXCEEDED MEMBER_ID_REQUIRED REBOOTSTRAP_REQUIRED
     """,
     Failure.SILENT: "_TRANSPORT _FAIL _RESOLVE _ALL_BROKERS_DOWN _TIMED_OUT _TIMED_OUT_QUEUE _MSG_TIMED_OUT",
-    # What a batch was read by is no more, or what was sent of it did not arrive whole.
+    # The member that read the batch is no longer valid, or the records of the batch were not all written.
     Failure.ABORT: """
         ILLEGAL_GENERATION UNKNOWN_MEMBER_ID REBALANCE_IN_PROGRESS FENCED_MEMBER_EPOCH STALE_MEMBER_EPOCH
         _ASSIGNMENT_LOST UNKNOWN_PRODUCER_ID INVALID_PRODUCER_ID_MAPPING OUT_OF_ORDER_SEQUENCE_NUMBER
@@ -94,7 +94,7 @@ _NAMES: dict[Failure, str] = {
         RESOURCE_NOT_FOUND DUPLICATE_RESOURCE UNSUPPORTED_VERSION _UNSUPPORTED_FEATURE
     """,
     Failure.FENCED: "_FENCED FENCED_INSTANCE_ID PRODUCER_FENCED INVALID_PRODUCER_EPOCH",
-    # Misuse of the client, its end, and what only other kinds of clients and brokers meet.
+    # Misuse of the client, a closed client, and errors that only other kinds of clients and brokers meet.
     Failure.UNKNOWN: """
         UNKNOWN _FATAL _STATE _CONFLICT _AUTO_OFFSET_RESET _DESTROY _CRIT_SYS_RESOURCE _FS _INVALID_ARG
         _GAPLESS_GUARANTEE _EXISTING_SUBSCRIPTION _UNKNOWN_GROUP _UNKNOWN_PROTOCOL _NOT_IMPLEMENTED _NOT_CONFIGURED
@@ -111,20 +111,20 @@ _NAMES: dict[Failure, str] = {
 TABLE: dict[int, Failure] = {
     getattr(KafkaError, name): failure for failure, names in _NAMES.items() for name in names.split()
 }
-"""By code."""
+"""The meaning of each error, by code."""
 
 NO_SUCH_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
-"""What is answered for a topic that was made a moment before, and passes then, and for one that is gone."""
+"""Answers for a topic that is gone, and, for a moment, for a topic that was just made."""
 
 OF_A_LOGIN = {KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED}
-"""How a connection fails whose broker does not let the client in, or is not let in by it."""
+"""Errors of a connection whose login failed: the broker refused the client, or the client refused the broker."""
 
 
 def cause(error: KafkaError) -> int:
-    """Return the code that says why.
+    """Return the code of an error's cause.
 
-    A consumer gives its fatal error as a message whose code is always _FATAL; the cause is in librdkafka's text alone,
-    so it is compared with librdkafka's own texts.
+    A consumer gives its fatal error as a message whose code is always _FATAL. The cause is only in the text, so the
+    text is searched for librdkafka's texts of all codes.
     """
     if error.code() != KafkaError._FATAL:
         return error.code()
@@ -133,12 +133,12 @@ def cause(error: KafkaError) -> int:
 
 
 def meaning(error: KafkaError) -> Failure:
-    """Return what an error of a consumer, of an administrative request or of a record asks for."""
+    """Return what to do about an error of a consumer, of an admin request or of a record."""
     return TABLE.get(cause(error), Failure.UNKNOWN)
 
 
 def classify(error: KafkaError) -> Failure:
-    """Return what an error of a producer's transactional call asks for.
+    """Return what to do about an error of a producer's transactional call.
 
     An error with none of librdkafka's three flags has an unknown outcome, unless it is a refusal
     (librdkafka, INTRODUCTION.md, "Transactional producer error handling").
@@ -148,8 +148,8 @@ def classify(error: KafkaError) -> Failure:
         return found
     if error.fatal() or error.code() == KafkaError._FATAL:
         return found if found is Failure.FENCED else Failure.UNKNOWN
-    # The flag stands before the code: FENCED_INSTANCE_ID from send_offsets is abortable there, and the
-    # consumer, whose name it is, reports it as fatal on its own.
+    # The flag goes before the code: FENCED_INSTANCE_ID from send_offsets_to_transaction is only abortable here. The
+    # consumer, which has that instance id, reports it as fatal itself.
     if error.txn_requires_abort():
         return Failure.ABORT
     if error.retriable():
@@ -164,8 +164,8 @@ def of(failed: KafkaException) -> KafkaError:
 
 
 def of_a_group(error: KafkaError) -> bool:
-    """Return whether an error is of the group that an assigned consumer has to name, and never joins.
+    """Return whether an error concerns the group that an assigned consumer has to name, though it never joins it.
 
-    librdkafka looks for the group's coordinator all the same, for which a user may lack the right.
+    librdkafka looks for the group's coordinator all the same, and the user may lack the right to that group.
     """
     return error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED

@@ -14,7 +14,7 @@ from wcsup.kafka.topics import patiently
 def offsets(config: Config, group: str, topic: str, partitions: int) -> list[TopicPartition]:
     """Return the offset that a group has for each partition, with its metadata; negative where it has none.
 
-    Those that a transaction has yet to commit are not among them.
+    Offsets of pending transactions are not included.
     """
     wanted = [TopicPartition(topic, p) for p in range(partitions)]
 

@@ -1,29 +1,29 @@
-"""Transactions that were decided, and whose decision never got to a partition: they hang, and all behind them waits.
+"""Hanging transactions: decided by the coordinator, but a partition never got the marker, and holds readers back.
 
-A coordinator decides a transaction, then sends a marker of the decision to each partition of it. Kafka 4.4 takes a
+A coordinator decides a transaction, then sends a marker of the decision to each of its partitions. Kafka 4.4 takes a
 partition that has no leader at that moment for a deleted one and drops its marker (`TransactionMarkerChannelManager`,
-with `KRaftMetadataCache.getPartitionLeaderEndpoint`): the transaction is complete for the coordinator, and in that
-partition it stays open for ever. A broker that is killed and has the only copy of partitions, or the last one in sync,
-leaves them without a leader until it is back; a single node, for a moment of its return. Commits hang so, and aborts of
-transactions that ran into their time-out meanwhile.
+with `KRaftMetadataCache.getPartitionLeaderEndpoint`). The transaction is complete for the coordinator, and stays open
+in that partition for ever. Partitions are without a leader while the broker with their only copy, or their last in-sync
+one, is down; on a single node, for a moment of its restart. Commits hang that way, and aborts of transactions that
+timed out meanwhile.
 
-What it does to an application: a group's coordinator has no stable offset to give (`UNSTABLE_OFFSET_COMMIT`), so that
-workers restore without end; readers of committed records get to the first record that hangs. And worse: the producer's
-next marker in that partition, be it of another epoch, ends what hangs along with its own transaction, whatever had been
-decided. A commit would have an aborted batch counted twice; an abort, as the one of a question (`Transactions._ask`),
-would take back offsets that were committed.
+An application is affected in three ways. Its groups' coordinators have no stable offset (`UNSTABLE_OFFSET_COMMIT`), so
+workers never finish opening partitions. The last stable offset stands still, so readers of committed records stop
+there. Worst, the producer's next marker in that partition, even of another epoch, also ends the hanging transaction,
+whatever had been decided. If that marker is a commit, an aborted batch is counted twice. If it is an abort, such as
+that of `Transactions._ask`, committed offsets are taken back.
 
-So a worker looks for what hangs of its own name before its first transaction, and again when a connection broke since
-the last one (`settle`); that takes some milliseconds. What hangs is what a partition has open of a producer whose
-coordinator has no such transaction any more, where the partition says so again after the coordinator did. It is ended
-by the marker that it lacks (`WriteTxnMarkers`); which one that is, `__transaction_state` alone says
-(`wcsup.kafka.outcomes`). Kafka's own tool, `kafka-transactions.sh abort`, writes an abort whatever was decided. What
-hangs of names that nobody has any more is ended by a worker that waits for it (`wcsup.pipeline.holdup`) or by
-`wcsup txn settle`.
+So a worker looks for hanging transactions of its own name before its first transaction, and after each broken
+connection (`settle`); a look takes some milliseconds. A transaction hangs if a partition has it open, its coordinator
+does not have it any more, and the partition, asked again, still has it open. It is ended by writing the missing marker
+(`WriteTxnMarkers`). Only `__transaction_state` says whether that is a commit or an abort (`wcsup.kafka.outcomes`);
+Kafka's own tool, `kafka-transactions.sh abort`, always writes an abort. Abandoned names, which no process has any more,
+are settled by a worker that their transactions hold up (`wcsup.pipeline.holdup`) or by `wcsup txn settle`.
 
-What is left: a broker that is killed within the milliseconds between the answer to a commit and its markers, while the
-same producer has begun its next transaction already and has yet to hear of the broken connection. If that one is
-aborted, so is what hangs. And a user who may not read `__consumer_offsets` does not see what hangs there.
+Two gaps are left. First: a broker is killed in the milliseconds between the answer to a commit and its markers, when
+the same producer has already begun its next transaction and does not know of the broken connection yet. If the next
+transaction is aborted, so is the hanging one. Second: a user who may not read `__consumer_offsets` does not see hanging
+transactions there.
 """
 
 import logging
@@ -46,13 +46,13 @@ log = logging.getLogger("wcsup.hanging")
 OFFSETS = "__consumer_offsets"
 _WRITTEN = [name for name in topics.NAMES if name != "lines"]
 _RELIED_ON = [name for name in _WRITTEN if name not in {"top", "dead-letters"}]
-"""Those of which no partition may go unseen: a record that comes twice or not at all there is a wrong total."""
+"""Topics of which every partition has to be examined: a record there twice or not at all makes a total wrong."""
 FORGOTTEN_SECONDS = 1000.0
-"""After so long no transaction of a producer can be running that is not seen: `transaction.max.timeout.ms` is 900 s."""
+"""A transaction open for longer than this can't be a running one: `transaction.max.timeout.ms` is 900 s."""
 _FIRST_SECONDS = 5.0
 _PAUSE_SECONDS = 0.1
 _OVER = {"Empty", "CompleteCommit", "CompleteAbort", "Dead"}
-"""States of a coordinator that has written, or dropped, all markers."""
+"""States of a transaction whose markers the coordinator has written, or dropped."""
 PASSING = {
     KafkaError.BROKER_NOT_AVAILABLE,
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -62,28 +62,28 @@ PASSING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
-"""What brokers answer while leaders and coordinators move."""
+"""Errors that brokers answer while leaders and coordinators move."""
 _REFUSED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
 RIGHTS = "it takes READ on __transaction_state and __consumer_offsets, and ALTER on the cluster"
 
 
 @dataclass(frozen=True, slots=True)
 class Hanging:
-    """What hangs in one partition."""
+    """A transaction that hangs in one partition."""
 
     name: str | None
-    """The `transactional.id` that it is of; none where no coordinator knows the producer any more."""
+    """Its `transactional.id`; none where no coordinator knows the producer any more."""
     open: Open
     since: float | None
     """When its first record was written, in seconds since 1970; none where that can't be read."""
     commit: bool | None
-    """How it was decided; none where that can't be known."""
+    """Whether it was decided to commit or to abort; none where that can't be known."""
     replaced: bool
-    """Whether another process has started under the name since: what began it can write nothing any more."""
+    """Whether another process has started under the name since, so that the transaction's producer is fenced."""
 
 
 def told(found: Iterable[Hanging]) -> list[str]:
-    """Return a sentence about each transaction that hangs."""
+    """Return a sentence about each hanging transaction."""
     transactions: dict[tuple[int, int, bool | None], list[Hanging]] = {}
     for one in found:
         transactions.setdefault((one.open.producer, one.open.epoch, one.commit), []).append(one)
@@ -107,25 +107,25 @@ def _sentence(of: list[Hanging]) -> str:
 
 
 class Examination:
-    """One look at what hangs of an application, and its end.
+    """One search for an application's hanging transactions, and their end.
 
     Raises `KafkaException` where brokers don't answer, or refuse to.
     """
 
     def __init__(self, config: Config, alive: Callable[[], None] = lambda: None) -> None:
-        """`alive` is called where it takes long."""
+        """`alive` is called during long waits."""
         self._config, self._alive = config, alive
         self._brokers = Brokers(config)
         self._layout = Layout({}, {})
         self.going_on: list[Transaction] = []
-        """Transactions with records in a partition, at the last look, that are to end by themselves."""
+        """Running transactions with records in a partition at the last look; these end by themselves."""
 
     def close(self) -> None:
         """Close the connections."""
         self._brokers.close()
 
     def find(self, name: str | None = None) -> list[Hanging]:
-        """Return what hangs, of one `transactional.id` or of all that are the application's."""
+        """Return the hanging transactions of one `transactional.id`, or of all that the application has."""
         self._layout = self._brokers.layout([*map(self._config.topic, _WRITTEN), OFFSETS, outcomes.STATES])
         found = self._brokers.open(self._layout, self._places(self._config.topic(one) for one in _WRITTEN))
         if not found:
@@ -144,12 +144,12 @@ class Examination:
         return self._judged(lasting, transactions)
 
     def unseen(self) -> list[Place]:
-        """Return partitions that the last look could not see because they have no leader."""
+        """Return partitions that the last look could not examine, since they have no leader."""
         relied_on = self._places(self._config.topic(one) for one in _RELIED_ON)
         return [place for place in relied_on if self._layout.leaders[place] < 0]
 
     def held(self) -> list[tuple[str, str, list[int]]]:
-        """Return the groups that wait for committed offsets, with the topic and its partitions."""
+        """Return the groups whose offsets are held up by a transaction, with the topic and its partitions."""
         inputs = [(self._config.map_group, "lines"), (self._config.reduce_group, "words")]
         layout = self._brokers.layout([self._config.topic(name) for _, name in inputs])
         found = [(group, self._config.topic(name)) for group, name in inputs]
@@ -163,9 +163,9 @@ class Examination:
         return found is None or found.state in _OVER
 
     def end(self, found: Iterable[Hanging]) -> None:
-        """Write the markers that are missing.
+        """Write the missing markers.
 
-        Raises `ConfigurationError` where one can't be known, or may not be written.
+        Raises `ConfigurationError` where the decision can't be known, or the marker may not be written.
         """
         found = list(found)
         if unknown := [one for one in found if one.commit is None]:
@@ -185,11 +185,11 @@ class Examination:
                 log.warning("%s; that was made good for", sentence)
 
     def replace(self, name: str) -> None:
-        """Start under a name for a moment, so that what has it can write nothing any more."""
+        """Fence the producer of a name, by starting a producer under that name for a moment."""
         clients.transactional_producer(self._config, name).init_transactions(clients.REACH_SECONDS)
 
     def _places(self, names: Iterable[str]) -> list[Place]:
-        """Return the partitions of topics, and those that the groups' offsets are in."""
+        """Return the partitions of topics, and the partitions of `__consumer_offsets` that have the groups' offsets."""
         wanted = set(names)
         places = [place for place in self._layout.leaders if place[0] in wanted]
         if count := self._count(OFFSETS):
@@ -200,17 +200,17 @@ class Examination:
         return sum(place[0] == topic for place in self._layout.leaders)
 
     def _transactions(self, names: Iterable[str]) -> dict[int, Transaction]:
-        """Return what coordinators say of these names, by producer."""
+        """Return the transactions of these names as coordinators describe them, by producer id."""
         said = [self._brokers.transaction(self._layout, one) for one in names]
         return {one.producer: one for one in said if one is not None}
 
     def _own(self, names: dict[int, str]) -> list[str]:
-        """Return the names that are of this application, as `StateDirectory.name` makes them."""
+        """Return the names that belong to this application (see `StateDirectory.name`)."""
         own = re.compile(rf"{re.escape(self._config.app_id)}-[0-9a-f]{{8}}-(map|reduce)-.+")
         return [name for name in names.values() if own.fullmatch(name)]
 
     def _judged(self, lasting: list[Open], transactions: dict[int, Transaction]) -> list[Hanging]:
-        """Return what hangs of what lasts, with how it was decided."""
+        """Return which of the lasting open transactions hang, each with its decision."""
         if not lasting:
             return []
         firsts = self._firsts(lasting)
@@ -231,9 +231,10 @@ class Examination:
         return judged
 
     def _is_forgotten(self, one: Open, first: "_First | None") -> bool:
-        """Return whether a producer that no coordinator shows us is forgotten, and the records are the application's.
+        """Return whether no coordinator knows a producer any more, and its records belong to the application.
 
-        A coordinator does not show what a user has no right to see: so it is told from a running one by its age.
+        A coordinator also hides transactions that the user has no right to see. So a forgotten producer is told from a
+        running one by the age of its first record.
         """
         if first is None or time.time() - first.written / 1000 < FORGOTTEN_SECONDS:
             return False
@@ -251,7 +252,7 @@ class Examination:
             return []
 
     def _firsts(self, lasting: list[Open]) -> "dict[Place, _First]":
-        """Return the first records of what is open, as far as they come in a moment."""
+        """Return the first records of open transactions, as far as they can be read within `_FIRST_SECONDS`."""
         found: dict[Place, _First] = {}
         wanted = {one.place: one.offset for one in lasting}
         with closing(clients.assigned_consumer(self._config, "read_uncommitted")) as consumer:
@@ -270,16 +271,16 @@ class Examination:
 
 
 def _is_over(one: Open, of: Transaction | None) -> bool:
-    """Return whether a coordinator has no transaction with records there."""
+    """Return whether the coordinator has no running transaction with records in that partition."""
     return of is not None and (of.state in _OVER or one.place not in of.places)
 
 
 def settle(config: Config, name: str, alive: Callable[[], None]) -> bool:
-    """End what hangs of a `transactional.id` that is the caller's, who has no transaction open.
+    """Finish hanging transactions of the caller's own `transactional.id`. Call it while no transaction is open.
 
-    Returns false where it is to be called again, since the last transaction is not over yet or a partition has no
-    leader and can't be looked at. Raises `KafkaException` where brokers don't answer, and `ConfigurationError` where
-    something hangs that can't be ended.
+    Returns false where it has to be called again: the last transaction is not over yet, or a partition without a leader
+    can't be examined. Raises `KafkaException` where brokers don't answer, and `ConfigurationError` for a hanging
+    transaction that can't be ended.
     """
     with closing(Examination(config, alive)) as examination:
         if not examination.decided(name):
@@ -292,14 +293,14 @@ def settle(config: Config, name: str, alive: Callable[[], None]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _First:
-    """The first record of something that is open."""
+    """The first record of an open transaction."""
 
     written: int
-    """When, in milliseconds since 1970."""
+    """When it was written, in milliseconds since 1970."""
     key: bytes
 
     @property
     def group(self) -> str | None:
-        """The group whose offset it is, where it is a record of `__consumer_offsets` (`OffsetCommitKey` of Kafka)."""
+        """The group of the offset, if it is a record of `__consumer_offsets` (`OffsetCommitKey` of Kafka)."""
         key = Answer(self.key)
         return key.string() if key.number("h") <= 1 else None

@@ -1,7 +1,8 @@
-"""The native libraries that wcsup works with, and whether they are those that it was tested with.
+"""The native libraries that wcsup works with, and whether wcsup was tested with their versions.
 
-The Rust core calls librdkafka by itself, and takes records out of its queues (`rust/boundary/librdkafka/`). Its
-interface is stable, but what wcsup relies on beside it is known of the tested versions alone.
+The Rust core calls librdkafka directly, and takes records out of librdkafka's queues (`rust/boundary/librdkafka/`).
+librdkafka's interface is stable. wcsup also relies on behaviour that is not part of the interface, and that is known
+only of the tested versions.
 """
 
 import logging
@@ -28,9 +29,9 @@ def librdkafka() -> str:
 
 @cache
 def plugin() -> str:
-    """Return what a client's `plugin.library.paths` has to name, so that the Rust core has its records.
+    """Return the path for a client's `plugin.library.paths` that gives the Rust core access to the client's records.
 
-    Raises `ConfigurationError` for a librdkafka that wcsup was not tested with, or that lacks what is needed.
+    Raises `ConfigurationError` for a librdkafka that wcsup was not tested with, or that lacks a function.
     """
     found = f"librdkafka {librdkafka()}, of confluent-kafka {confluent_kafka.version()},"
     if tuple(map(int, librdkafka().split(".")[:2])) != TESTED:
@@ -42,7 +43,7 @@ def plugin() -> str:
 
 
 def separate_heap() -> None:
-    """Give librdkafka a heap of its own, before the first client is made; log where it goes on with what it has.
+    """Give librdkafka a heap of its own, before the first client is made; log where that is not possible.
 
     Raises as `plugin` does.
     """
@@ -53,11 +54,11 @@ def separate_heap() -> None:
 
 def told() -> str:
     """Return the libraries with their versions, and which heap librdkafka has in a worker."""
-    # Not for the start of each worker.
+    # Imported here, to keep it out of each worker's start.
     import subprocess  # noqa: PLC0415
     from importlib import metadata  # noqa: PLC0415
 
-    # In a process of its own: a heap is given before the first client is made, and for good.
+    # In a separate process: the heap has to be set before the first client is made, and can't be set back.
     asked = "from wcsup import _core; print(_core.separate_heap())"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
     heap = "a heap of its own" if done.stdout == "True\n" else "the heap of the C library: records take longer"

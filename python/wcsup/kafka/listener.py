@@ -1,7 +1,7 @@
-"""What a broker's listener speaks, and why a client's settings do not fit it.
+"""Which protocol a broker's listener speaks, and why a client's settings do not fit it.
 
-librdkafka says of a listener that wants something else no more than that it hung up, and of a certificate that it could
-not be verified. So the listener is asked: by a TLS handshake, and by two requests that brokers answer to anybody.
+If the protocol does not fit, librdkafka only says that the listener hung up; for a certificate it only says that it
+could not be verified. So the listener is probed: by a TLS handshake, and by two requests that need no login.
 """
 
 import socket
@@ -13,36 +13,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SECONDS = 2.0
-"""How long each question may take; it is asked where no broker answered for longer."""
+"""How long each probe may take. The listener is probed only after no broker has answered for longer than that."""
 _API_VERSIONS, _SASL_HANDSHAKE = (18, 0), (17, 1)
 """Number and version of the requests. Layouts are from the Kafka protocol guide."""
 _ILLEGAL_STATE = 34
-"""What a listener without logins answers to a `SaslHandshake`."""
+"""A listener without logins answers this to a `SaslHandshake`."""
 _LONGEST = 1 << 20
 
 _OUT_OF_TIME = {9, 10}
 _OF_ANOTHER = {62, 64}
-"""Why a certificate is refused: not yet or no longer valid; of another host or address (OpenSSL, `X509_V_ERR_…`)."""
+"""Why a certificate is refused: not yet or no longer valid; for another host or address (OpenSSL, `X509_V_ERR_…`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What was found out."""
+    """What was found out about a listener."""
 
     tls: bool
     mechanisms: tuple[str, ...] | None
-    """The mechanisms of SASL that it has; none where it wants no login."""
+    """The SASL mechanisms that it offers; none where it wants no login."""
 
     @property
     def protocol(self) -> str:
-        """Return the `security.protocol` of its clients."""
+        """The `security.protocol` that its clients need."""
         if self.mechanisms is None:
             return "SSL" if self.tls else "PLAINTEXT"
         return "SASL_SSL" if self.tls else "SASL_PLAINTEXT"
 
 
 def misfit(address: str, settings: Mapping[str, object]) -> str | None:
-    """Return why a client with such settings can't talk to a listener, and what to do; none where that isn't known."""
+    """Return why a client with these settings can't talk to a listener, and what to do; none where that isn't known."""
     host, port = _parts(address)
     found = _ask(host, port)
     if found is None:
@@ -69,7 +69,7 @@ def _parts(address: str) -> tuple[str, int]:
 
 
 def _ask(host: str, port: int) -> Listener | None:
-    """Ask a listener what it speaks; none where it is no Kafka that can be understood."""
+    """Probe a listener; return none where it does not answer like a Kafka broker."""
     anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
     for context in (anyone, None):
@@ -94,7 +94,7 @@ def _mechanisms(host: str, port: int, context: ssl.SSLContext | None) -> tuple[s
 
 
 def _distrust(host: str, port: int, settings: Mapping[str, object]) -> str | None:
-    """Return why a certificate is refused, and what to do about it; none where it is not."""
+    """Return why the broker's certificate is refused, and what to do about it; none where it is accepted."""
     if str(settings.get("enable.ssl.certificate.verification", "true")).lower() == "false":
         return None
     whose = f"the certificate of {host}:{port}"
@@ -116,7 +116,7 @@ def _distrust(host: str, port: int, settings: Mapping[str, object]) -> str | Non
 
 
 def _as_librdkafka(settings: Mapping[str, object]) -> ssl.SSLContext:
-    """Return what judges certificates as librdkafka does."""
+    """Return a TLS context that judges certificates as librdkafka does."""
     place, text = settings.get("ssl.ca.location"), settings.get("ssl.ca.pem")
     folder = place is not None and Path(str(place)).is_dir()
     context = ssl.create_default_context(

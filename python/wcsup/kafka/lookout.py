@@ -1,10 +1,10 @@
-"""Looks at an application from outside, once a second: which topics it has, and who owns its groups' partitions.
+"""Watches an application's topics and groups: asks Kafka once a second which topics exist and who owns partitions.
 
-A supervisor looks for all of its workers. A worker that nobody tells what is seen looks by itself.
+A supervisor's lookout serves all of its workers. A worker without a supervisor has its own lookout.
 
-The questions are put over connections of one's own, to one broker and to the two groups' coordinators: librdkafka's
-call for a group asks every broker for all of its groups, and each answer to confluent-kafka's question about topics
-leaves 100 bytes behind for good. Where only librdkafka can log in (Kerberos, OAUTHBEARER, key stores), it is asked.
+The lookout has connections of its own, to one broker and to the two groups' coordinators. librdkafka's call for a group
+would ask every broker for all groups, and confluent-kafka's call for topics leaks 100 bytes with each answer. Where
+only librdkafka can log in (Kerberos, OAUTHBEARER, key stores), librdkafka's calls are used all the same.
 """
 
 import logging
@@ -26,42 +26,42 @@ from wcsup.kafka.sighting import Sighting
 log = logging.getLogger("wcsup.lookout")
 
 LOOK_SECONDS = 1.0
-"""How often it looks."""
+"""How often it asks."""
 _AGAIN_SECONDS = 0.25
 """How soon it asks again when no broker answered."""
 _ANSWER_SECONDS = 2.0
 _REST_SECONDS = 5.0
-"""How long a coordinator that did not answer is left alone: meanwhile topics are looked at in time."""
+"""How long a coordinator that did not answer is not asked again, so that the requests for topics stay in time."""
 
 
 class Lookout:
-    """Looks in a thread of its own, which ends with the block or the process."""
+    """Asks in a thread of its own, which ends with the `with` block or the process."""
 
     def __init__(self, config: Config, see: Callable[[Sighting], None]) -> None:
-        """`see` is given each sighting, by the thread."""
+        """`see` is called with each sighting, in that thread."""
         self._config, self._see = config, see
         self._groups = {config.map_group: config.topic("lines"), config.reduce_group: config.topic("words")}
         self._addresses = random_order(clients.settings(config))
         self._brokers: Brokers | None = None
         self._alone = True
-        """Whether connections of one's own will do."""
+        """Whether wcsup's own connections can be used, without librdkafka."""
         self._owners_at = 0.0
-        """When the groups are asked for next, at the earliest."""
+        """The earliest time of the next request for the groups."""
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="lookout", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to look."""
+        """Start the thread."""
         self.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Look no more."""
+        """End the thread."""
         self._end.set()
         self._thread.join(_ANSWER_SECONDS)
 
     def start(self) -> None:
-        """Begin to look, for as long as the process lives."""
+        """Start the thread, for as long as the process lives."""
         self._thread.start()
 
     def _work(self) -> None:
@@ -71,7 +71,8 @@ class Lookout:
             asked = time.monotonic()
             try:
                 seen, hidden = self._topics()
-                # The topics are told at once: a coordinator that stands still holds up what is said of owners alone.
+                # The topics are passed on before the groups are asked for: a stalled coordinator delays only the
+                # owners.
                 self._see(Sighting(asked, seen, hidden, owners_asked, owners))
                 owners_asked = time.monotonic()
                 owners = {group: self._members(group) for group in self._groups}
@@ -89,7 +90,7 @@ class Lookout:
         self._addresses = [*self._addresses[1:], *self._addresses[:1]]
         if error.code() == KafkaError._UNSUPPORTED_FEATURE:
             self._alone = False
-        # A broker is not to be asked all the time by somebody whom it does not let in.
+        # A broker that refuses this user is asked less often.
         return _AGAIN_SECONDS if failures.meaning(error).passes else LOOK_SECONDS
 
     def _topics(self) -> tuple[Mapping[str, Topic | None], list[str]]:
@@ -99,7 +100,7 @@ class Lookout:
         if self._brokers is None:
             self._brokers = Brokers(self._config, self._addresses, _ANSWER_SECONDS)
         seen = self._brokers.topics(names)
-        # The broker that answered stays the first one; those that the answer names are asked when it is gone.
+        # The broker that answered stays the first address; the brokers in its answer are asked when it is gone.
         known = [*self._addresses, *(one for one in self._brokers.addresses if one not in self._addresses)]
         self._addresses = known
         return seen
@@ -137,7 +138,7 @@ class Lookout:
             log.debug("a look at group %s failed: %s", group, error.str())
             if failures.meaning(error) is Failure.SILENT:
                 self._owners_at = time.monotonic() + _REST_SECONDS
-                self._close()  # an answer may be yet to come
+                self._close()  # a late answer would be taken for that of the next request
             return {}
         except (struct.error, UnicodeDecodeError) as error:
             log.debug("group %s has a member that shares out something else: %s", group, error)

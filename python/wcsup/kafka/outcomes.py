@@ -1,7 +1,7 @@
 """How transactions were decided: what their coordinators wrote to `__transaction_state`.
 
-That topic is the only truth about it. It is compacted, so old decisions are forgotten; a segment has 100 MB, and what
-was decided lately is there.
+Only that topic has the decisions. It is compacted, so old decisions are gone; recent ones are there, since the active
+segment, of up to 100 MB, is not compacted.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ _WAIT_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The end of one transaction, as it was decided."""
+    """The coordinator's decision about one transaction."""
 
     producer: int
     epoch: int
@@ -31,13 +31,13 @@ class Decision:
     places: frozenset[Place]
     """The partitions that were to get its marker."""
     at: int
-    """When, by the coordinator's clock, in milliseconds since 1970."""
+    """When it was decided, by the coordinator's clock, in milliseconds since 1970."""
 
 
 def read(config: Config, name: str, partitions: int, alive: Callable[[], None] = lambda: None) -> list[Decision]:
     """Return all decisions about a `transactional.id` that are still known, in their order.
 
-    `partitions` is how many the topic has. `alive` is called while it reads. Raises `KafkaException`.
+    `partitions` is how many `__transaction_state` has. `alive` is called during the read. Raises `KafkaException`.
     """
     found: list[Decision] = []
     with closing(clients.assigned_consumer(config, "read_uncommitted")) as consumer:
@@ -59,15 +59,16 @@ def read(config: Config, name: str, partitions: int, alive: Callable[[], None] =
 
 
 def decide(one: Open, first: int | None, decisions: Iterable[Decision], *, verified: bool = True) -> bool | None:
-    """Return whether what is open in a partition was committed; none where that can't be known.
+    """Return whether an open transaction of a partition was decided to commit; none where that can't be known.
 
-    `first` is when its first record was written, in milliseconds since 1970. Between two markers a partition may have
-    got records of several transactions of one producer: a single marker ends them all, so they have to agree.
-    An abort that fences the producer has the next epoch (`TransactionMetadata.prepareFenceProducerEpoch`).
+    `first` is when its first record was written, in milliseconds since 1970. Without markers in between, a partition
+    may have records of several transactions of one producer. A single marker ends them all, so their decisions have to
+    agree. An abort that fences the producer has the next epoch (`TransactionMetadata.prepareFenceProducerEpoch`).
 
-    Where brokers don't verify, what a client sent twice may come when the transaction is over, and hang: offsets that
-    were committed already, and that the group has gone on from. So a decision has to come after the record there. Else
-    it is the last one that is meant, should the clocks of two brokers differ.
+    Where brokers don't verify (KIP-890), a retried record may arrive after the end of its transaction, and hang: such
+    as offsets that were committed already, and that the group has passed since. So without verification a decision has
+    to be later than the first record. With verification, if no decision is later, the clocks of two brokers may differ,
+    and the last decision is the right one.
     """
     about = [
         decision
@@ -84,7 +85,7 @@ def decide(one: Open, first: int | None, decisions: Iterable[Decision], *, verif
 
 
 def partition_of(name: str, partitions: int) -> int:
-    """Return which partition a group or a `transactional.id` has in the topic of its coordinators."""
+    """Return the partition of a group in `__consumer_offsets`, or of a `transactional.id` in `__transaction_state`."""
     number = 0
     units = name.encode("utf-16-be")
     for high, low in zip(units[::2], units[1::2], strict=True):
@@ -93,7 +94,7 @@ def partition_of(name: str, partitions: int) -> int:
 
 
 def _decision(name: str, key: bytes | None, value: bytes | None) -> Decision | None:
-    """Read a record (`TransactionLogKey` and `TransactionLogValue` of Kafka); none where it is no decision about it."""
+    """Read a record (`TransactionLogKey`, `TransactionLogValue` of Kafka); none where it is no decision on `name`."""
     if key is None or value is None:
         return None
     answer = Answer(key)

@@ -1,11 +1,11 @@
-"""Who owns the partitions of a group's topic, and whether each has an owner.
+"""Who owns the partitions of a group's topic, and whether each partition has an owner.
 
-A cooperative rebalance has two rounds (KIP-429): in the first a member gives partitions up, in the second, which this
-very member asks for, others are given them. A static member that dies in between and is started again is given what it
-had after the first round, and for the broker the group is stable (KIP-345;
-`updateStaticMemberThenRebalanceOrCompleteJoin` in its GroupMetadataManager). Nobody asks for the second round then, and
-those partitions would have no owner until somebody joins or leaves. So members look at the whole group now and then,
-and one of them joins anew where a partition has no owner for long.
+A cooperative rebalance has two rounds (KIP-429). In the first, a member gives partitions up. It then asks for the
+second round, in which these partitions are assigned to other members. A static member that dies between the rounds and
+is started again gets the assignment of the first round, and for the broker the group is stable (KIP-345;
+`updateStaticMemberThenRebalanceOrCompleteJoin` in Kafka's GroupMetadataManager). Then no member asks for the second
+round, and the partitions that were given up have no owner until a member joins or leaves. So members check the whole
+group now and then, and one of them rejoins if a partition has no owner for long.
 """
 
 import struct
@@ -14,21 +14,21 @@ from collections.abc import Callable, Mapping
 from wcsup.kafka.sighting import Sight
 
 LOOK_SECONDS = 2.0
-"""How long lies between two looks at the group; what lacks an owner at both is for long."""
+"""The time between two looks at the group. A partition without an owner at both has had none for long."""
 
 
 class Owners:
-    """Looks at a group, by what is seen of it."""
+    """The owners of a group's partitions, from the sightings of the group."""
 
     def __init__(self, sight: Sight, group: str) -> None:
         self._sight, self._group = sight, group
         self._last = 0.0
-        """When what was seen at the last look was asked for."""
+        """When the sighting of the last look was requested."""
 
     def look(self) -> Mapping[str, set[int]] | None:
-        """Return the partitions of each member, once for each look; none in between.
+        """Return the partitions of each member; none where it is not time for the next look.
 
-        They are nobody's where the group is between two assignments or not known.
+        The result is empty where the group is between two assignments or not known.
         """
         newest = self._sight.newest
         if newest is None or newest.owners_asked < self._last + LOOK_SECONDS:
@@ -38,20 +38,20 @@ class Owners:
 
 
 class Orphans:
-    """Partitions without an owner, and who is to join anew for them."""
+    """Partitions without an owner, and the member that is to rejoin for them."""
 
     def __init__(self, owners: Owners, partitions: int) -> None:
         """`partitions` is how many the topic has."""
         self._owners = owners
         self._all = set(range(partitions))
         self._last: set[int] = set()
-        """What had no owner at the last look."""
+        """The partitions without an owner at the last look."""
 
     def found(self, member: Callable[[], str]) -> set[int]:
-        """Return the partitions that have had no owner for two looks, if the member is to join anew for them.
+        """Return the partitions that had no owner at two looks, if the caller is the member that is to rejoin for them.
 
-        That is the one with the fewest partitions; another one is told of none. `member` returns the caller's id in the
-        group. Never waits.
+        The member with the fewest partitions is to rejoin; for all other members the result is empty. `member` returns
+        the caller's id in the group. Never waits.
         """
         owners = self._owners.look()
         if owners is None:
@@ -63,9 +63,9 @@ class Orphans:
 
 
 class Homes:
-    """For each partition of a topic the first one that its owner has.
+    """For each partition of a topic its home: the first partition of the same owner.
 
-    What is written there is read by the owner of both, as far as is known: owners change.
+    A mixed record is written to the home of its words' partitions. Their owner reads it, unless owners have changed.
     """
 
     def __init__(self, owners: Owners, partitions: int) -> None:
@@ -75,7 +75,7 @@ class Homes:
         self._last = self._alone
 
     def now(self) -> list[int] | None:
-        """Return the homes by partition; none where no two are known to have one owner. Never waits."""
+        """Return the homes by partition; none where no two partitions are known to have the same owner. Never waits."""
         owners = self._owners.look()
         if owners is not None:
             first = {partition: min(owned) for owned in owners.values() for partition in owned}

@@ -1,7 +1,7 @@
 """Positions: up to which offset each partition of `lines` and `words` is counted, kept for as long as the totals are.
 
 Kafka deletes a group's offsets when the group has been empty for `offsets.retention.minutes`, a week by default
-(KIP-211). A group without offsets begins at the start of its topic, and everything would be counted a second time. So
+(KIP-211). A group without offsets begins at the start of its topic, and every line would be counted a second time. So
 each commit also writes its offsets to the compacted topic `positions`, in the same transaction:
 
 | key | value |
@@ -11,11 +11,13 @@ each commit also writes its offsets to the compacted topic `positions`, in the s
 | `application` | whose topics these are (see `wcsup.kafka.application`) |
 
 A value is a `Position` as JSON. The metadata of the group's offset is the same text, with the offset in it. So a worker
-sees that an offset is its application's own, and reads the topic only where the group has no offset, or one that
-somebody else set. The group's offsets remain what fences: Kafka refuses those of a member of an earlier generation.
+sees whether its own application committed an offset, and reads the topic only where the group has no offset, or one
+that somebody else set. Fencing still rests on the group's offsets: Kafka refuses offsets from a member of an earlier
+generation.
 
-A worker writes all of its positions to one partition of the topic, for each partition of a transaction costs a request
-and a marker. A position may therefore stand in several partitions of the topic, and the highest one is the newest.
+A worker writes all of its positions to one partition of the topic, since each partition of a transaction costs a
+request and a marker. So several partitions of the topic may have a position of the same key; the highest offset is the
+newest.
 """
 
 import json
@@ -53,28 +55,28 @@ _PATIENCE_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Up to where a partition is counted, and what that is true of."""
+    """Up to which offset a partition is counted, and for which topics and word rule that holds."""
 
     words: str
     """The word rule that the application counts by."""
     input: str
-    """Topic id of the input that the offset is of."""
+    """Topic id of the input topic."""
     counts: str | None = None
-    """Reducers: topic id of `counts`, which has the totals of what is below the offset."""
+    """Reducers: topic id of `counts`, which has the totals of all records below the offset."""
     offset: int | None = None
-    """The first offset that is not counted; none in the metadata that wcsup wrote before there was this topic."""
+    """The first uncounted offset; none in metadata that an older wcsup wrote, before the topic `positions` existed."""
 
     def at(self, offset: int) -> Self:
         """Return the same position at an offset."""
         return replace(self, offset=offset)
 
     def text(self, offset: int) -> str:
-        """Return the position at an offset as it is written: 200 characters, the offset behind all else."""
+        """Return the position at an offset as it is written: some 200 characters, with the offset last."""
         return f"{_head(self.words, self.input, self.counts)}{offset}}}"
 
     @classmethod
     def read(cls, text: str | bytes) -> Self | None:
-        """Return the position that a text says; none where wcsup did not write it."""
+        """Return the position in a text; none where wcsup did not write the text."""
         try:
             return cls(**json.loads(text))
         except (TypeError, ValueError):
@@ -98,17 +100,17 @@ def group(config: Config, stage: str) -> str:
 
 
 def now(config: Config, identity: topics.Identity, stage: str) -> Position:
-    """Return what positions of a stage are true of now, without an offset."""
+    """Return a stage's position for the topics and word rule of now, without an offset."""
     counts = identity.topics["counts"] if stage == "words" else None
     return Position(config.words, identity.topics[stage], counts)
 
 
 class Recorded:
-    """What the topic says."""
+    """The content of the topic."""
 
     def __init__(self, *, complete: bool = False) -> None:
         self.complete = complete
-        """Whether a partition without a position was never counted: the record of the application says so."""
+        """Whether a partition without a position was never counted; true if there is a record of the application."""
         self._last: dict[bytes, dict[int, Position]] = {}
         """By key, the last position in each partition of the topic."""
 
@@ -116,29 +118,29 @@ class Recorded:
         return len(self._last)
 
     def take(self, partition: int, name: bytes | None, value: bytes | None) -> None:
-        """Take in a record of a partition of the topic, in the order in which the partition has them."""
+        """Add a record of a partition of the topic; call it in the order of the partition."""
         if name == APPLICATION:
             self.complete = True
         elif name is not None and value is not None and (position := Position.read(value)):
             self._last.setdefault(name, {})[partition] = position
 
     def of(self, stage: str, partition: int, input_id: str) -> Position | None:
-        """Return how far a partition is counted: in the input of that id, else in an earlier one of its name."""
+        """Return a partition's newest position in the input of that topic id, else in an earlier topic of its name."""
         found = self._last.get(key(stage, partition), {}).values()
         same = [position for position in found if position.input == input_id]
         return max(same or found, key=lambda position: position.offset or 0, default=None)
 
     def offset(self, stage: str, partition: int, input_id: str) -> int:
-        """Return the first offset that is not counted in the input of that id; 0 where nothing was."""
+        """Return the first uncounted offset in the input of that topic id; 0 where nothing was counted."""
         position = self.of(stage, partition, input_id)
         return (position.offset or 0) if position is not None and position.input == input_id else 0
 
 
 class Reading:
-    """Reads the topic up to where it ended at first, a piece at each call."""
+    """Reads the topic up to its end as of the beginning, a part in each call."""
 
     def __init__(self, config: Config, admin: AdminClient) -> None:
-        """Ask for the end: of open transactions, too, since a group may have the offsets of one already."""
+        """Ask for the high watermark: a group may already have the offsets of a transaction that is open here."""
         self._config = config
         wanted = [TopicPartition(config.topic("positions"), p) for p in range(config.partitions)]
         self._left = {p: end for (_, p), end in topics.ends(admin, wanted).items() if end}
@@ -152,7 +154,7 @@ class Reading:
             self._consumer.assign([TopicPartition(config.topic("positions"), p, 0) for p in self._left])
 
     def step(self) -> Recorded | None:
-        """Read for a moment; return what the topic says once all of it was read.
+        """Read for a moment; return the topic's content once all of it is read, none before.
 
         Raises `RetryError` where that takes longer than a transaction may be open.
         """
@@ -174,13 +176,13 @@ class Reading:
         return None if self._left else self._recorded
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the client."""
         if self._consumer is not None:
             self._consumer.close()
 
 
 def recorded(config: Config, admin: AdminClient) -> Recorded:
-    """Return what the topic says. Waits for open transactions; raises `RetryError` where one does not end."""
+    """Return the topic's content. Waits for open transactions; raises `RetryError` where one does not end."""
     with closing(Reading(config, admin)) as reading:
         while (found := reading.step()) is None:
             pass
@@ -189,15 +191,15 @@ def recorded(config: Config, admin: AdminClient) -> Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a partition goes on."""
+    """Where a partition resumes."""
 
     offset: int
     owed: bool = False
-    """Whether the group, or the topic `positions`, has yet to be told."""
+    """Whether the offset is missing in the group or in the topic `positions`."""
 
 
 def is_own(found: TopicPartition) -> bool:
-    """Return whether a group's offset is one that this application committed; nobody set it since."""
+    """Return whether wcsup committed this group's offset, and nobody has set it since."""
     if found.offset < 0 or not found.metadata:
         return False
     then = Position.read(found.metadata)
@@ -205,13 +207,13 @@ def is_own(found: TopicPartition) -> bool:
 
 
 def judge(config: Config, stage: str, now: Position, found: TopicPartition, said: Position | None) -> Start:
-    """Return where a partition goes on.
+    """Return where a partition resumes.
 
-    `found` is the group's offset with its metadata, negative where the group has none. `said` is what the topic
-    `positions` says of the partition; it is only looked at where the group's offset is not the application's own.
+    `found` is the group's offset with its metadata, negative where the group has none. `said` is the partition's
+    position in the topic `positions`; it matters only where the application did not commit the group's offset.
 
-    Raises `ConfigurationError` where counting on would be wrong: another word rule, lost totals, and an offset that is
-    not what was counted.
+    Raises `ConfigurationError` where counting on would be wrong: with another word rule, with lost totals, or at an
+    offset at which counting did not stop.
     """
     own = Position.read(found.metadata) if is_own(found) and found.metadata else None
     if own is None and found.offset >= 0 and said is None:
@@ -248,9 +250,9 @@ def _set_by_hand(config: Config, stage: str, found: TopicPartition, said: int | 
 
 
 def resolve(config: Config, admin: AdminClient, stage: str, found: list[TopicPartition]) -> Mapping[int, int]:
-    """Return the first offset that is not counted, by partition of a stage's topic; 0 where nothing was.
+    """Return the first uncounted offset of each partition of a stage's topic; 0 where nothing was counted.
 
-    `found` are the group's offsets. Where Kafka has forgotten one, the recorded position says it.
+    `found` are the group's offsets. Where Kafka has deleted one, the recorded position is used.
     """
     topic = config.topic(stage)
     absent = [TopicPartition(topic, p.partition) for p in found if p.offset < 0]

@@ -1,4 +1,4 @@
-"""How far the stages are, and how much is left."""
+"""How far the stages have counted, and their lag."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from wcsup.kafka import groups, positions, topics
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Records that are not yet counted."""
+    """How many records are not yet counted."""
 
     lines: int
     words: int
@@ -23,18 +23,18 @@ class PartitionProgress:
     """How far a partition is counted."""
 
     offset: int
-    """Where counting goes on: at the first offset that is not counted, or at the partition's start."""
+    """Where counting resumes: at the first uncounted offset, or at the start of the log if that is later."""
     lag: int
     """How many offsets are not counted."""
 
 
 def of_group(admin: AdminClient, config: Config, group: str, topic: str) -> list[PartitionProgress]:
-    """Return for each partition of `topic` how far any group is by its offsets alone."""
+    """Return for each partition of `topic` the progress of `group`, by the group's committed offsets alone."""
     return _progress(admin, config, topic, groups.committed(config, group, topic, config.partitions))
 
 
 def of_stage(admin: AdminClient, config: Config, stage: str) -> list[PartitionProgress]:
-    """Return for each partition of `lines` or `words` how far it is counted, also where Kafka forgot the offsets."""
+    """Return the progress of each partition of `lines` or `words`, also where Kafka has deleted the group's offsets."""
     topic = config.topic(stage)
     found = groups.offsets(config, positions.group(config, stage), topic, config.partitions)
     return _progress(admin, config, topic, positions.resolve(config, admin, stage, found))

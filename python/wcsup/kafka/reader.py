@@ -1,4 +1,4 @@
-"""Reading partitions: Python serves the consumer's rebalances and errors, and Rust takes its records."""
+"""Reading partitions: Python handles the consumer's rebalances and errors, Rust takes its records."""
 
 import time
 
@@ -10,21 +10,23 @@ from wcsup.kafka import failures
 
 POLL_RECORDS = 20_000
 POLL_BYTES = 512 << 10
-"""What one `read` takes at most: a batch is seen to be full in time, and what was read is still in a cache."""
+"""The most that one `read` takes: a full batch is noticed in time, and records are counted while they are in a CPU
+cache."""
 
 DIVERT_SECONDS = 0.1
-"""How often assigned partitions are diverted again. librdkafka undoes it when a partition's former fetcher has stopped
-(`rd_kafka_toppar_fetch_stop`), which may be after it was assigned again; its records wait in its own queue then."""
+"""How often assigned partitions are diverted to the inbox again. librdkafka undoes the diversion when a partition's
+former fetcher has stopped (`rd_kafka_toppar_fetch_stop`), which may be after a new assignment; the partition's records
+then wait in its own queue."""
 
 Notice = tuple[KafkaError, int]
-"""An error, or that a partition's end was reached, and the partition; -1 where it is of none."""
+"""An error, or the end of a partition, and the partition; -1 where the error is not of one partition."""
 
 
 def messages(consumer: Consumer, most: int, seconds: float) -> list[Message]:
-    """Return what an assigned consumer has by now, errors and ends of partitions among it; wait so long for the first.
+    """Return the messages that an assigned consumer has now, with errors and ends of partitions.
 
-    `consume` waits for all of its messages or its whole time-out. What concerns the group, which is none of its own, is
-    left out.
+    Waits up to `seconds` for the first one; `consume` alone would wait for all messages or its whole time-out. Errors
+    of the group are left out, since an assigned consumer never joins it.
     """
     first = consumer.poll(seconds)
     found = [] if first is None else [first, *consumer.consume(most, 0)]
@@ -32,64 +34,65 @@ def messages(consumer: Consumer, most: int, seconds: float) -> list[Message]:
 
 
 def reads_on(error: KafkaError) -> bool:
-    """Return whether an assigned consumer goes on by itself after an error that it tells."""
+    """Return whether an assigned consumer goes on by itself after it has reported this error."""
     if failures.of_a_group(error):
         return True
     return failures.meaning(error).passes and error.code() not in failures.NO_SUCH_TOPIC
 
 
 class Reader:
-    """A consumer whose records go to a batch in Rust by way of its inbox, none of them as a Python object."""
+    """A consumer whose records go through an inbox to a batch in Rust, without a Python object for each."""
 
     def __init__(self, consumer: Consumer) -> None:
-        """`consumer` is the one that this thread made last, with `_core.plugin()` among its settings."""
+        """`consumer` has to be the last one that this thread made, with `_core.plugin()` among its settings."""
         self.consumer = consumer
         self.inbox = _core.Inbox.of_newest_consumer()
         self._assigned: set[tuple[str, int]] = set()
         self._divert_again = 0.0
 
     def assign(self, partitions: list[TopicPartition]) -> None:
-        """Assign more partitions, whose records come to the inbox."""
+        """Assign more partitions; their records come to the inbox."""
         self._take_on(partitions)
         self.consumer.incremental_assign(partitions)
 
     def assign_paused(self, partitions: list[TopicPartition]) -> None:
-        """Assign more partitions, of which nothing is read until they were sought and resumed.
+        """Assign more partitions, which are not read until the caller has sought and resumed them.
 
-        An offset of their own spares librdkafka two requests, for the committed offset (again after 500 ms where a
-        transaction holds it) and for the topic's start, and until both are answered it would refuse to seek.
+        They are assigned with offset 0. Without an offset librdkafka would request the committed offset (again after
+        500 ms where a transaction holds it) and the start of the log, and refuse to seek until both are answered.
 
-        Partitions that were assigned before are read on at once: librdkafka pauses and resumes them for a rebalance.
+        librdkafka pauses and resumes the partitions that were assigned before, for the rebalance; they are read on at
+        once.
         """
         kept = self._assigned.copy()
         for partition in partitions:
             partition.offset = 0
-        self._take_on(partitions)  # this makes them known, so that they can be paused before they are assigned
+        self._take_on(partitions)  # this makes librdkafka know them, so that they can be paused before the assignment
         self.consumer.pause(partitions)
         self.consumer.incremental_assign(partitions)
         self._wake(kept)
 
     def resume(self, partitions: list[TopicPartition]) -> None:
-        """Read paused partitions from where they were sought."""
+        """Read paused partitions from the offsets that they were sought to."""
         self.consumer.resume(partitions)
         self._wake({(p.topic, p.partition) for p in partitions})
 
     def _wake(self, resumed: set[tuple[str, int]]) -> None:
-        """Have partitions fetched that were resumed.
+        """Have resumed partitions fetched at once.
 
-        librdkafka does not tell the thread that fetches, which sleeps for up to a second while it has nothing to fetch
+        librdkafka does not wake its fetching thread, which sleeps for up to a second while it has nothing to fetch
         (`rd_kafka_max_block_ms`).
         """
         if resumed:
             self.inbox.wake(sorted(resumed))
 
     def unassign(self, partitions: list[TopicPartition]) -> None:
-        """Take assigned partitions away."""
+        """Unassign partitions."""
         self._assigned -= {(p.topic, p.partition) for p in partitions}
         self.consumer.incremental_unassign(partitions)
 
     def _take_on(self, partitions: list[TopicPartition]) -> None:
-        """Divert partitions before they are assigned, so that no record comes elsewhere."""
+        """Divert partitions before they are assigned, so that all of their records come to the inbox."""
         self._assigned |= {(p.topic, p.partition) for p in partitions}
         self._divert()
 
@@ -99,11 +102,10 @@ class Reader:
         self._divert_again = time.monotonic() + DIVERT_SECONDS
 
     def read(self, seconds: float, records: int = POLL_RECORDS, size: int = POLL_BYTES) -> list[Notice]:
-        """Serve the consumer's callbacks and fill the inbox; wait so long for the first of either.
+        """Run the consumer's callbacks and fill the inbox; wait up to `seconds` for the first of either.
 
-        It takes so many records, and about so many bytes, at most.
-
-        It returns for a rebalance as well as for records. Whoever calls it adds the inbox to a batch before the next.
+        Takes at most `records` records and about `size` bytes. Returns for a rebalance as well as for records. The
+        caller has to add the inbox to a batch before the next `read`.
         """
         self.inbox.wait(seconds)
         notices = []
@@ -119,5 +121,5 @@ class Reader:
         return notices
 
     def close(self) -> None:
-        """Close the consumer; what the inbox still holds is gone."""
+        """Close the consumer and drop the inbox."""
         self.consumer.close()

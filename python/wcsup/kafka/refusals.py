@@ -1,4 +1,4 @@
-"""What a refusal of the brokers means to a user: what is refused, and what has to be changed."""
+"""Messages for refusals of the brokers: what is refused, and what the user has to change."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,24 +18,24 @@ from wcsup.kafka.rights import Right
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a request was about, as far as it is known."""
+    """The objects of a request, as far as they are known."""
 
     topic: str | None = None
     group: str | None = None
     transactional_id: str | None = None
     rights: Sequence[Right] = ()
-    """What the requests of this kind need; those that are lacking are looked for where a topic is refused."""
+    """The rights that such requests need. Where a topic is refused, the missing ones of these are looked for."""
 
 
 def of_role(config: Config, role: Literal["map", "reduce"]) -> About:
-    """Return what is known of a worker's requests: its group, and the rights that it needs."""
+    """Return the objects of a worker's requests: its group, and the rights that it needs."""
     group = config.map_group if role == "map" else config.reduce_group
     return About(group=group, rights=rights.of_role(config, role))
 
 
 @contextmanager
 def told(config: Config, about: About) -> Iterator[None]:
-    """Make a refusal in the block a `RefusedError` that says what it is about."""
+    """Turn a refusal in the `with` block into a `RefusedError` that names what is refused."""
     try:
         yield
     except KafkaException as failed:
@@ -46,20 +46,20 @@ def told(config: Config, about: About) -> Iterator[None]:
 
 
 def refused(config: Config, error: KafkaError, about: About) -> RefusedError:
-    """Return what an error says that means a refusal."""
+    """Return the `RefusedError` for an error of Kafka."""
     code = failures.cause(error)
     say = _SAYS.get(code, _anything)
     return RefusedError(say(config, error, about), code)
 
 
 def lacking(config: Config, wanted: Sequence[Right]) -> RefusedError | None:
-    """Return what there is to say of rights to topics that are wanted and lacking; none where nothing lacks."""
+    """Return the error for the missing ones of the wanted rights to topics; none where no right is missing."""
     found = rights.lacking(clients.admin(config), wanted)
     return forbidden(config, found) if found else None
 
 
 def forbidden(config: Config, found: Sequence[Right]) -> RefusedError:
-    """Return what there is to say of rights that are lacking."""
+    """Return the error for missing rights."""
     return RefusedError(_forbidden(config, found), KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 

@@ -1,6 +1,6 @@
-"""How many copies of a topic the cluster keeps, and what is worth a word about it.
+"""How many copies of each topic the cluster keeps, and when a start warns of too few.
 
-Kafka gives a topic its copies when it is made: a broker that is added or comes back later gets none by itself.
+Kafka places a topic's copies when the topic is made: a broker that is added or comes back later gets none by itself.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,20 +11,20 @@ from wcsup.config import Config
 from wcsup.errors import ConfigurationError
 
 MOST = 3
-"""Copies where nothing else is asked for: one can be away for maintenance while another one is lost."""
+"""Copies by default, where there are enough brokers: one can be down for maintenance while another one is lost."""
 
 INSYNC = "min.insync.replicas"
 LEAST_INSYNC = 2
-"""Copies that a commit waits for where there are three: with one alone, its broker's loss could undo the commit."""
+"""Copies that a commit waits for where there are three. With one, the loss of its broker could undo the commit."""
 
 
 def wanted(config: Config, live: int) -> int:
-    """Return how many copies topics are to have on a cluster of so many live brokers."""
+    """Return how many copies topics are to have on a cluster with `live` running brokers."""
     return config.replication or min(MOST, live)
 
 
 def for_new(config: Config, live: int) -> int:
-    """Return with how many copies to make topics; raise `ConfigurationError` where there are not that many brokers."""
+    """Return how many copies new topics get; raise `ConfigurationError` where there are not that many brokers."""
     copies = wanted(config, live)
     if copies > live:
         raise ConfigurationError(
@@ -35,9 +35,9 @@ def for_new(config: Config, live: int) -> int:
 
 
 def settings(copies: int) -> dict[str, str]:
-    """Return what is set for a topic with so many copies; with two the cluster's own setting stands.
+    """Return the settings of a topic with so many copies; with two copies the cluster's own setting stands.
 
-    A single copy is enough for itself: with a higher number Kafka before 3.7 takes no record at all.
+    A single copy needs 1: with a higher number Kafka before 3.7 accepts no record at all.
     """
     if copies == 1:
         return {INSYNC: "1"}
@@ -45,12 +45,12 @@ def settings(copies: int) -> dict[str, str]:
 
 
 def copies(topic: TopicMetadata) -> int:
-    """Return how many copies a topic has; of its partitions' numbers the least."""
+    """Return how many copies a topic has: the lowest number among its partitions."""
     return min(len(partition.replicas) for partition in topic.partitions.values())
 
 
 def remarks(config: Config, live: int, made: Collection[str], there: Mapping[str, TopicMetadata]) -> list[str]:
-    """Return what a start says of the copies: of topics that it `made`, and of those that were `there` before.
+    """Return the warnings of a start about copies: of topics that it `made`, and of topics that were `there` before.
 
     Topics go by their plain names; `live` is the number of brokers that are up.
     """
@@ -73,7 +73,7 @@ def remarks(config: Config, live: int, made: Collection[str], there: Mapping[str
 
 
 def fewer(there: Mapping[str, TopicMetadata], than: int) -> dict[str, int]:
-    """Return the topics that have fewer copies, with how many they have."""
+    """Return the topics that have fewer copies `than` a number, with the number of their copies."""
     return {name: count for name, topic in there.items() if (count := copies(topic)) < than}
 
 

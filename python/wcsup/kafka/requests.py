@@ -1,9 +1,10 @@
-"""Requests that librdkafka has no call for: what is open in a partition, whose it is, and how it is ended (KIP-664).
+"""Requests that librdkafka has no call for: a partition's open transactions, their owners, and their end (KIP-664).
 
-Two others it has calls for, that cost too much to be made all the time: the ids of topics, and who is in a group.
+Two more requests, for topic ids and for the members of a group, are here since librdkafka's calls for them cost too
+much to be made once a second.
 
-Layouts are from the Kafka protocol guide. Versions are the lowest that Kafka 4 takes; those of KIP-664 are there since
-Kafka 3.0, and a broker that is older is said to be.
+Layouts are from the Kafka protocol guide. Versions are the lowest that Kafka 4 takes. The requests of KIP-664 exist
+since Kafka 3.0; an older broker is refused with an error that says so.
 """
 
 import base64
@@ -27,7 +28,7 @@ _GROUP, _TRANSACTION = b"\x00", b"\x01"
 _STABLE = b"\x01"
 _NO = b"\0"
 _ANY_ID = bytes(16)
-"""Of a topic that is asked for by its name."""
+"""The topic id in a request that asks by name."""
 _TRANSACTIONAL_ID_NOT_FOUND = 105
 _PORT = 9092
 
@@ -37,28 +38,28 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Records of a transaction in a partition that has no marker of it yet."""
+    """A transaction that is open in a partition: it has records there, and no marker yet."""
 
     topic: str
     partition: int
     offset: int
-    """Of the first one."""
+    """Offset of its first record."""
     producer: int
     """The producer's id."""
     epoch: int
     """The producer's epoch, as of the last record."""
     coordinator_epoch: int
-    """Of the producer's last marker in the partition; -1 where there was none."""
+    """The coordinator's epoch in the producer's last marker in the partition; -1 where there was no marker."""
 
     @property
     def place(self) -> Place:
-        """Where it is."""
+        """Topic and partition."""
         return self.topic, self.partition
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What its coordinator says of a `transactional.id`."""
+    """The transaction of a `transactional.id`, as its coordinator describes it."""
 
     name: str
     state: str
@@ -66,30 +67,30 @@ class Transaction:
     producer: int
     epoch: int
     places: frozenset[Place]
-    """The partitions that are to get a marker when it ends, or still are."""
+    """The partitions that have yet to get its marker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What tells a topic from another one of the same name."""
+    """A topic's id, which tells it from another topic of the same name, and its number of partitions."""
 
     id: str
-    """As confluent-kafka's `Uuid` is written."""
+    """In the form of confluent-kafka's `Uuid`."""
     partitions: int
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which brokers there are, and what they lead."""
+    """The brokers, and the leader of each partition."""
 
     brokers: Mapping[int, tuple[str, int]]
     """Host and port by node."""
     leaders: Mapping[Place, int]
-    """-1 where a partition has no leader."""
+    """The leading node of each partition; -1 where a partition has no leader."""
 
 
 class Brokers:
-    """Asks brokers over connections of its own, which stay open until `close`.
+    """Sends requests to brokers over its own connections, which stay open until `close`.
 
     Raises `KafkaException`, as librdkafka's calls do.
     """
@@ -97,7 +98,7 @@ class Brokers:
     def __init__(
         self, config: Config, addresses: Sequence[str] | None = None, answer_seconds: float = ANSWER_SECONDS
     ) -> None:
-        """`addresses` are those to begin with, in their order; without, those of `bootstrap.servers` in any order.
+        """`addresses` are tried in their order; by default, the addresses of `bootstrap.servers` in random order.
 
         `answer_seconds` is how long an answer may take.
         """
@@ -107,9 +108,9 @@ class Brokers:
         self._connections: dict[int, Connection] = {}
         self._first: Connection | None = None
         self.verify = False
-        """Whether brokers take records of open transactions alone (KIP-890, Kafka 3.6); known once one was asked."""
+        """Whether brokers verify that a record's transaction is open (KIP-890, Kafka 3.6); set by the first answer."""
         self.addresses: list[str] = []
-        """Those of the brokers, as of the last answer about topics."""
+        """The brokers' addresses in the last answer about topics."""
 
     def close(self) -> None:
         """Close all connections."""
@@ -118,7 +119,7 @@ class Brokers:
         self._connections, self._first = {}, None
 
     def layout(self, topics: Collection[str]) -> Layout:
-        """Return the brokers, and the leaders of all partitions of topics; a topic that is not there has none."""
+        """Return the brokers, and the leaders of all partitions of topics; a missing topic has no partitions."""
         answer = Answer(self._any().ask(_METADATA, 4, array([string(name) for name in topics]) + _NO))
         answer.take("i")
         brokers: dict[int, tuple[str, int]] = {}
@@ -141,12 +142,13 @@ class Brokers:
         return Layout(brokers, leaders)
 
     def topics(self, names: Collection[str]) -> tuple[dict[str, Topic | None], list[str]]:
-        """Return what the topics are, and which of them this user may not see.
+        """Return the topics by name, and the names of those that this user may not see.
 
-        None stands for one that is not there. One that the broker can't tell of is left out.
+        The value is none for a topic that does not exist. A topic for which the broker answers another error is left
+        out.
         """
         wanted = compact_array([_ANY_ID + compact_string(name) + NO_TAGS for name in names])
-        body = wanted + 3 * _NO + NO_TAGS  # it makes none, and says nothing of rights
+        body = wanted + 3 * _NO + NO_TAGS  # no auto-creation of topics, no authorized operations
         answer = Answer(self._any().ask(_METADATA, 10, body, flexible=True))
         answer.take("i")
         self.addresses = []
@@ -180,7 +182,7 @@ class Brokers:
         return found, hidden
 
     def members(self, group: str) -> dict[str, bytes]:
-        """Return the assignment of each member of a group; nobody's while it is between two assignments."""
+        """Return the assignment of each member of a group; empty while the group is between two assignments."""
         node, host, port = self._find_coordinator(group, _GROUP)
         layout = Layout({node: (host, port)}, {})
         answer = Answer(self._at(layout, node).ask(_DESCRIBE_GROUPS, 0, array([string(group)])))
@@ -202,7 +204,7 @@ class Brokers:
         return found
 
     def transaction(self, layout: Layout, name: str) -> Transaction | None:
-        """Return what its coordinator says of a `transactional.id`; none where it does not know the name."""
+        """Return the transaction of a `transactional.id`; none where its coordinator does not know the name."""
         body = compact_array([compact_string(name)]) + NO_TAGS
         at = self._at(layout, self._coordinator(name, _TRANSACTION))
         answer = Answer(at.ask(_DESCRIBE_TRANSACTIONS, 0, body, flexible=True))
@@ -223,7 +225,7 @@ class Brokers:
         return Transaction(name, state, producer, epoch, frozenset(places))
 
     def names(self, layout: Layout, producers: Collection[int]) -> dict[int, str]:
-        """Return the `transactional.id` of each of these producers that a coordinator knows and shows us."""
+        """Return the `transactional.id` of each of these producers that a coordinator knows and this user may see."""
         ids = [struct.pack(">q", producer) for producer in producers]
         body = compact_array([]) + compact_array(ids) + NO_TAGS
         found: dict[int, str] = {}
@@ -241,7 +243,7 @@ class Brokers:
         return found
 
     def open(self, layout: Layout, places: Iterable[Place]) -> list[Open]:
-        """Return what is open in partitions, without those that have no leader or that are not ours to see."""
+        """Return the open transactions of partitions. Partitions that have no leader or are hidden are left out."""
         found: list[Open] = []
         for node, wanted in _by_leader(layout, places).items():
             body = compact_array([compact_string(topic) + _partitions(numbers) for topic, numbers in wanted.items()])
@@ -255,7 +257,7 @@ class Brokers:
         return found
 
     def end(self, layout: Layout, ended: Iterable[Open], *, commit: bool) -> None:
-        """Write the marker of a commit or an abort where something is open; raise where a partition refuses it."""
+        """Write commit or abort markers for open transactions; raise where a partition refuses its marker."""
         by_place = {one.place: one for one in ended}
         for node, wanted in _by_leader(layout, by_place).items():
             markers = [
@@ -275,7 +277,7 @@ class Brokers:
                 answer.tags()
 
     def unstable(self, layout: Layout, group: str, topic: str) -> list[int]:
-        """Return the partitions whose offset of a group a transaction is about to change (KIP-447)."""
+        """Return the partitions for which a pending transaction has an offset of the group (KIP-447)."""
         numbers = [place[1] for place in layout.leaders if place[0] == topic]
         wanted = compact_array([compact_string(topic) + _partitions(numbers)])
         at = self._at(layout, self._coordinator(group, _GROUP))
@@ -296,11 +298,11 @@ class Brokers:
         return sorted(found)
 
     def _coordinator(self, name: str, kind: bytes) -> int:
-        """Return the node that coordinates a group or the transactions of a `transactional.id`."""
+        """Return the coordinator's node for a group or a `transactional.id`."""
         return self._find_coordinator(name, kind)[0]
 
     def _find_coordinator(self, name: str, kind: bytes) -> tuple[int, str, int]:
-        """Return that node with its host and port."""
+        """Return the coordinator's node with its host and port."""
         answer = Answer(self._any().ask(_FIND_COORDINATOR, 1, string(name) + kind))
         answer.take("i")
         code, said = answer.number("h"), answer.string()
@@ -321,7 +323,7 @@ class Brokers:
         return self._first
 
     def _learn(self, broker: Connection) -> None:
-        """Find out what brokers can do."""
+        """Find out which requests brokers support."""
         answer = Answer(broker.ask(_API_VERSIONS, 0, b""))
         _check(answer.number("h"), "the broker's versions")
         highest = {api: version for api, _, version in (answer.take("hhh") for _ in answer.items())}
@@ -341,7 +343,7 @@ class Brokers:
 
 
 def random_order(given: Given) -> list[str]:
-    """Return the addresses of `bootstrap.servers` in any order."""
+    """Return the addresses of `bootstrap.servers` in random order."""
     addresses = str(given["bootstrap.servers"]).split(",")
     random.shuffle(addresses)
     return addresses
@@ -357,7 +359,7 @@ def _by_leader(layout: Layout, places: Iterable[Place]) -> dict[int, dict[str, l
 
 
 def _open(answer: Answer, topic: str) -> list[Open]:
-    """Read the producers of one partition; return those that have something open."""
+    """Read the producers of one partition; return the open transactions."""
     partition, code = answer.take("ih")
     said = answer.compact_string()
     found: list[Open] = []
@@ -373,8 +375,8 @@ def _open(answer: Answer, topic: str) -> list[Open]:
 
 
 def _marker(one: Open, commit: bool) -> bytes:
-    # The coordinator's epoch is the one that the partition heard last, as in Kafka's own tool (`TransactionsCommand`):
-    # a lower one is refused, and after a higher one the coordinator's own markers would be.
+    # The coordinator's epoch is that of the last marker in the partition, as in Kafka's own tool
+    # (`TransactionsCommand`): a lower epoch is refused, and after a higher one the coordinator's markers would be.
     return (
         struct.pack(">qh?", one.producer, one.epoch, commit)
         + compact_array([compact_string(one.topic) + _partitions([one.partition])])
@@ -384,7 +386,7 @@ def _marker(one: Open, commit: bool) -> bytes:
 
 
 def _partitions(numbers: list[int]) -> bytes:
-    """Write the partitions of a topic, which end the topic."""
+    """Write the partitions of a topic and the end of its structure."""
     return compact_array([struct.pack(">i", number) for number in numbers]) + NO_TAGS
 
 
@@ -394,7 +396,7 @@ def _check(code: int, what: str) -> None:
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
-    """Return the parts of an address of `bootstrap.servers`, which may have a protocol, and no port."""
+    """Return host and port of an address of `bootstrap.servers`, which may have a protocol and lack the port."""
     rest = address.strip().rpartition("://")[2]
     host, _, port = rest.rpartition(":")
     return (host.strip("[]"), int(port)) if host and port.isdigit() else (rest.strip("[]"), _PORT)

@@ -1,9 +1,9 @@
-"""When Kafka may delete the lines that nobody has counted yet.
+"""When Kafka may delete lines that are not counted yet.
 
 A broker deletes whole segments, oldest first, once a segment's newest record is older than `retention.ms`
 (`UnifiedLog.deleteRetentionMsBreachedSegments`). A segment's newest record is no older than any other record in it,
 so a record's own time plus `retention.ms` is the soonest moment at which it can be deleted. The brokers' clocks decide;
-this machine's clock and theirs are taken to agree.
+they are assumed to agree with this machine's clock.
 """
 
 import time
@@ -18,7 +18,7 @@ from wcsup.kafka import clients, topics
 from wcsup.kafka.reader import messages
 
 PATIENCE_SECONDS = 5.0
-"""How long one look reads for: what was not there by then is not known."""
+"""How long one look reads: a line that has not arrived by then is not known."""
 
 _WAIT_SECONDS = 0.2
 _LEAST_WARNING_SECONDS = 3600.0
@@ -29,13 +29,13 @@ class Retention:
     """How long a topic's records are kept."""
 
     seconds: float | None
-    """After their time; none where age deletes nothing."""
+    """How long after a record's time it is kept; none where records are not deleted by age."""
     by_size: bool
-    """Whether a partition's size deletes records, too: when that will be can't be told."""
+    """Whether records are also deleted by the partition's size: when can't be told."""
 
     @classmethod
     def of(cls, entries: Mapping[str, str | None]) -> "Retention":
-        """Return what a topic's configuration says."""
+        """Return the retention in a topic's configuration."""
         if "delete" not in (entries["cleanup.policy"] or "").replace(" ", "").split(","):
             return cls(None, by_size=False)
         milliseconds = int(entries["retention.ms"] or -1)
@@ -43,12 +43,12 @@ class Retention:
         return cls(milliseconds / 1000 if milliseconds >= 0 else None, by_size)
 
     def deleted_at(self, made: float) -> float | None:
-        """Return the soonest time at which a record of that time is deleted; none where that is never or not known."""
+        """Return the soonest time at which a record of time `made` is deleted; none where never or not known."""
         return None if self.seconds is None or self.by_size else made + self.seconds
 
     @property
     def little(self) -> float:
-        """Seconds left that are worth a warning: an hour or a tenth of the whole, but never more than a half of it."""
+        """The seconds left below which to warn: an hour or a tenth of the retention, but at most half of it."""
         whole = self.seconds or 0.0
         return min(max(_LEAST_WARNING_SECONDS, whole / 10), whole / 2)
 
@@ -62,7 +62,7 @@ class Waiting:
     """The soonest time (seconds since 1970) at which a partition's oldest uncounted line is deleted, where known."""
 
     def left(self, now: float) -> dict[int, float]:
-        """Return the seconds until then, by partition; 0 where it may have happened already."""
+        """Return the seconds until `deleted_at`, by partition; 0 where the line may have been deleted already."""
         return {partition: max(0.0, at - now) for partition, at in self.deleted_at.items()}
 
 
@@ -74,15 +74,15 @@ class Uncounted:
         self._consumer: Consumer | None = None
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the client."""
         if self._consumer is not None:
             self._consumer.close()
 
     def look(self, nexts: Mapping[int, int]) -> Waiting:
-        """Return how soon Kafka may delete the lines at `nexts`: by partition, the offset that the group goes on at.
+        """Return how soon Kafka may delete the lines at `nexts`: for each partition, the first uncounted offset.
 
-        Where the line there can't be read yet (its transaction is open), has no time or does not come within
-        `PATIENCE_SECONDS`, nothing is known. Raises `KafkaException` where the topic's configuration can't be had.
+        Nothing is known of a line that can't be read yet (its transaction is open), has no time or does not arrive
+        within `PATIENCE_SECONDS`. Raises `KafkaException` where the topic's configuration can't be read.
         """
         retention = Retention.of(topics.configs(self._admin, self._config, ["lines"])["lines"])
         times = {} if retention.deleted_at(0.0) is None else self._times(nexts)
@@ -103,7 +103,7 @@ class Uncounted:
             for message in messages(self._consumer, len(waiting), _WAIT_SECONDS):
                 partition, error = message.partition(), message.error()
                 if partition not in waiting or (error is not None and error.code() != KafkaError._PARTITION_EOF):
-                    continue  # what is behind the first line, or a broker that is away for a moment
+                    continue  # a line behind the first one, or a broker that is away for a moment
                 waiting.discard(partition)
                 self._consumer.incremental_unassign([TopicPartition(topic, partition)])
                 if error is None and (made := _time(message)) is not None:
@@ -113,6 +113,6 @@ class Uncounted:
 
 
 def _time(message: Message) -> float | None:
-    """Return when a line was made, or appended where its topic says so; none where it has no time."""
+    """Return a line's creation time, or its append time if the topic says so; none where it has no time."""
     kind, milliseconds = message.timestamp()
     return None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000

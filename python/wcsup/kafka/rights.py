@@ -1,4 +1,4 @@
-"""What a user has to be allowed to do on a cluster with an authorizer, what it lacks of that, and what gives it."""
+"""The rights (ACLs) that a user needs on a cluster with an authorizer, which are missing, and how to give them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ _REDUCE = {
 }
 _FEED = {"lines": "WRITE DESCRIBE_CONFIGS", "positions": "READ"}
 _CHECKED = "DESCRIBE_CONFIGS"
-"""What the check of the topics at a start needs of each."""
+"""The right to each topic that the check at a start needs."""
 _NAMES = {
     "READ": "Read",
     "WRITE": "Write",
@@ -32,43 +32,43 @@ _NAMES = {
     "DESCRIBE": "Describe",
     "DESCRIBE_CONFIGS": "DescribeConfigs",
 }
-"""Operations as kafka-acls.sh has them."""
+"""Operations as kafka-acls.sh spells them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Right:
-    """What may be done with something."""
+    """An operation on a resource."""
 
     kind: str
-    """As kafka-acls.sh names the option: `topic`, `group`, `transactional-id`, or `cluster`."""
+    """The kind of resource, as kafka-acls.sh names it: `topic`, `group`, `transactional-id`, or `cluster`."""
     name: str
     operation: str
     prefix: bool = False
-    """Whether it is for everything whose name begins so."""
+    """Whether the right is for all names that begin with `name`."""
 
 
 def of_role(config: Config, role: Literal["map", "reduce"]) -> list[Right]:
-    """Return what a worker needs of topics."""
+    """Return a worker's rights to topics."""
     return _of_topics(config, _MAP if role == "map" else _REDUCE)
 
 
 def of_run(config: Config) -> list[Right]:
-    """Return what `wcsup run` and its workers need of topics."""
+    """Return the rights to topics of `wcsup run` and its workers."""
     return sorted({*of_role(config, "map"), *of_role(config, "reduce")})
 
 
 def of_feed(config: Config) -> list[Right]:
-    """Return what it takes to write lines."""
+    """Return the rights for writing lines."""
     return _of_topics(config, _FEED)
 
 
 def checked(config: Config, names: Iterable[str]) -> list[Right]:
-    """Return what the check of topics at a start needs; `names` are plain ones."""
+    """Return the rights for the check of topics at a start; `names` are plain names."""
     return [Right("topic", config.topic(name), _CHECKED) for name in names]
 
 
 def to_make(config: Config, names: Iterable[str]) -> list[Right]:
-    """Return what it takes to make topics: with a prefix one right is enough for all of them."""
+    """Return the rights for making topics: with a topic prefix, one right is enough for all of them."""
     if config.topic_prefix:
         return [Right("topic", config.topic_prefix, "CREATE", prefix=True)]
     return [Right("topic", config.topic(name), "CREATE") for name in names]
@@ -116,10 +116,10 @@ def _of_topics(config: Config, needed: dict[str, str]) -> list[Right]:
 
 
 def lacking(admin: AdminClient, wanted: Iterable[Right]) -> list[Right]:
-    """Return the rights to topics among those wanted that the brokers don't see (KIP-430).
+    """Return the wanted rights to topics that the user does not have (KIP-430).
 
-    A topic that does not exist lacks nothing, unless not even that may be known. Raises `KafkaException` where the
-    brokers do not answer.
+    For a topic that does not exist no right is missing, unless the user may not even know that. Raises `KafkaException`
+    where the brokers do not answer.
     """
     topics = [right for right in wanted if right.kind == "topic" and not right.prefix]
     if not topics:
@@ -133,7 +133,7 @@ def lacking(admin: AdminClient, wanted: Iterable[Right]) -> list[Right]:
 
 
 def _operations(answer: Any) -> set[str] | None:
-    """Return what may be done with a topic; none where that is not known."""
+    """Return the allowed operations on a topic; none where they are not known."""
     try:
         operations = answer.result().authorized_operations
     except KafkaException as failed:

@@ -1,7 +1,7 @@
-"""What is to be seen of an application from outside: its topics, and who owns the partitions of its groups.
+"""What Kafka says of an application's topics, and of the owners of its groups' partitions.
 
-One process of a host looks (`wcsup.kafka.lookout`), and tells its workers in lines of JSON. Times are those of
-`time.monotonic`, which all processes of a host share.
+One process of a host asks Kafka (`wcsup.kafka.lookout`), and passes the answers to its workers in lines of JSON. Times
+are those of `time.monotonic`, which all processes of a host share.
 """
 
 import json
@@ -13,26 +13,26 @@ from wcsup.kafka.causes import SAID
 from wcsup.kafka.requests import Topic
 
 OUTAGE_SECONDS = 5.0
-"""How long no broker may answer without its being an outage."""
+"""How long no broker may answer before it is an outage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What a look saw."""
+    """The answers of one look."""
 
     asked: float
-    """When the topics were asked for: the answer is no older."""
+    """When the topics were requested: the answer is no older."""
     topics: Mapping[str, Topic | None]
-    """By full name; none for one that is not there. One of which the broker could not tell is left out."""
+    """By full name; none for a topic that does not exist. A topic that the broker could not describe is left out."""
     hidden: Collection[str] = ()
-    """Those that this user may not see."""
+    """Names of topics that this user may not see."""
     owners_asked: float = 0.0
-    """When the groups were asked for."""
+    """When the groups were requested."""
     owners: Mapping[str, Mapping[str, set[int]]] = field(default_factory=dict)
-    """By group the partitions of each member; nobody's while a group is between two assignments or not known."""
+    """For each group the partitions of each member; empty while a group is between two assignments or not known."""
 
     def to_json(self) -> str:
-        """Return it in one line."""
+        """Return the sighting in one line."""
         owners = {
             group: {member: sorted(partitions) for member, partitions in members.items()}
             for group, members in self.owners.items()
@@ -58,13 +58,13 @@ class Sight:
         self.newest: Sighting | None = None
 
     def fresh(self) -> bool:
-        """Return whether a broker answered of late, as far as is known."""
+        """Return whether a broker answered lately; true also where no sighting is known."""
         return self.newest is None or time.monotonic() - self.newest.asked <= OUTAGE_SECONDS
 
     def see(self, sighting: Sighting) -> None:
-        """Take note of a sighting; an older one than the last changes nothing."""
+        """Take a new sighting; one that is older than the newest is ignored."""
         last = self.newest
         if last is None or sighting.asked >= last.asked:
             self.newest = sighting
         if last is not None and sighting.asked > last.asked + OUTAGE_SECONDS:
-            SAID.forget()  # of the next outage it is said again who is not connected
+            SAID.forget()  # so that the next outage is logged again

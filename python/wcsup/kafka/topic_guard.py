@@ -1,11 +1,11 @@
-"""Whether the topics are still those that a worker began with.
+"""Whether the topics are still the same ones, by topic id, that a worker began with.
 
-A consumer whose topic is deleted and made again goes on at its offset as if nothing had happened, and what stands
-below is never read. So nothing is committed that was read of topics that nobody saw to be the same for `FRESH_SECONDS`:
-the commit waits, before its transaction begins, until they were seen again.
+If its topic is deleted and made again, a consumer goes on at its old offset, and never reads the new records below it.
+So before its transaction begins, each commit waits until the topics were seen to be the same within the last
+`FRESH_SECONDS`.
 
-A consumer that runs meets the deletion itself within a fetch's wait, so what is left is a topic that is made again
-within that moment: what is committed of it before it is seen next may be counted twice or not.
+A running consumer notices a deletion itself within one fetch. One gap is left, a topic that is made again faster than
+that: records of it that are committed before the next look may be counted twice or not at all.
 """
 
 import time
@@ -23,7 +23,7 @@ from wcsup.kafka.rights import Right
 from wcsup.kafka.sighting import Sight, Sighting
 
 FRESH_SECONDS = 3.0
-"""How old what was seen of the topics may be where something is committed."""
+"""How old the last sighting of the topics may be at a commit."""
 
 _PAUSE_SECONDS = 0.02
 
@@ -34,7 +34,7 @@ COUNTS_LOST = (
 
 
 class TopicGuard:
-    """Judges what is seen of the topics; has them looked at where nobody tells what is seen."""
+    """Compares sightings of the topics with their first ids; starts its own lookout where no sightings come."""
 
     def __init__(
         self,
@@ -44,9 +44,9 @@ class TopicGuard:
         sight: Sight,
         lookout: Callable[[Config, Callable[[Sighting], None]], Lookout] = Lookout,
     ) -> None:
-        """`relied_on` are the plain names of the topics that have to be the same.
+        """`relied_on` are the plain names of the topics that have to stay the same.
 
-        A `lookout` is made where nothing was seen for `FRESH_SECONDS`.
+        A `lookout` is made where there was no sighting for `FRESH_SECONDS`.
         """
         self._config = config
         self._ids = {name: identity.topics[name] for name in relied_on}
@@ -54,10 +54,10 @@ class TopicGuard:
         self._make_lookout = lookout
         self._lookout: Lookout | None = None
         self._judged_at = self._same_at = time.monotonic()
-        """When the topics were last seen, and seen to be the same; `identity` was asked for a moment ago."""
+        """When the topics were last seen, and last seen to be the same. At first, now: `identity` is a moment old."""
 
     def look(self) -> None:
-        """Raise what a new sighting means; never waits.
+        """Raise the error that a new sighting calls for; never waits.
 
         Raises `ConfigurationError` for a topic that is gone, has other partitions or has lost the totals,
         `RefusedError` for one that this user may not see, and `RetryError` where a new process reads the new topic from
@@ -73,9 +73,9 @@ class TopicGuard:
             self._lookout.start()
 
     def confirm(self, alive: Callable[[], None]) -> None:
-        """Wait until the topics were seen to be the same of late; raises as `look` does. `alive` is called meanwhile.
+        """Wait until the topics were seen to be the same lately; raises as `look` does. `alive` is called meanwhile.
 
-        To be called while no transaction is open.
+        Call it while no transaction is open.
         """
         self.look()
         while time.monotonic() - self._same_at > FRESH_SECONDS:
@@ -94,7 +94,7 @@ class TopicGuard:
         found = seen.topics[topic]
         if found is not None:
             self._compare(name, found)
-        elif seen.asked - self._same_at > FRESH_SECONDS:  # of several brokers one may be behind
+        elif seen.asked - self._same_at > FRESH_SECONDS:  # for a moment, the broker's metadata may be out of date
             raise gone(self._config, name)
         return found is not None
 

@@ -33,20 +33,20 @@ Answer = TypeVar("Answer")
 NAMES = ("lines", "words", "counts", "top", "dead-letters", "positions")
 
 _BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
-"""For what workers write: by default a broker refuses records of a host whose clock is an hour ahead, and retention
-takes those of a clock that is days behind before they are read."""
+"""For topics that workers write. With the producer's time, a broker refuses records of a host whose clock is an hour
+ahead, and retention deletes records of a host whose clock is days behind before they are read."""
 
 KEPT = {"retention.ms": "-1", "retention.bytes": "-1"}
-"""For `words`: between two commits of a reducer it has the only copy, so no age or size takes records away. Reducers
-delete what they have counted (`wcsup.pipeline.trim`). Kafka Streams does the same with its repartition topics."""
+"""For `words`: it has the only copy of uncounted words, so records are not deleted by age or size. Reducers delete
+counted records (`wcsup.pipeline.trim`). Kafka Streams does the same with its repartition topics."""
 
 _CONFIGS: dict[str, dict[str, str]] = {
-    # A line of 1 MiB is more than the default takes once it has a record's overhead.
+    # With a record's overhead, a line of 1 MiB is larger than the default allows.
     "lines": {"max.message.bytes": "2097152"},
     "words": {"cleanup.policy": "delete", "segment.bytes": "52428800", **KEPT, **_BROKERS_TIME},
     "counts": {"cleanup.policy": "compact", **_BROKERS_TIME},
     "top": {"cleanup.policy": "compact", **_BROKERS_TIME},
-    # A rejected line comes with headers: it may be larger than what the broker took for `lines`.
+    # A dead letter has headers: it may be larger than the record of `lines` that it is made of.
     "dead-letters": {"cleanup.policy": "delete", "max.message.bytes": "3145728", **_BROKERS_TIME},
     # Each commit replaces a dozen short records. Small segments and an eager cleaner keep the topic at some megabytes;
     # control records stay for `delete.retention.ms`, a day by default, which is longer than any reader takes.
@@ -62,12 +62,12 @@ _CONFIGS: dict[str, dict[str, str]] = {
 NEEDED_RECORD_BYTES = 1_001_024
 """A word of `_core.MAX_WORD_BYTES` with its value and the batch's overhead."""
 NEEDING_BYTES = ("words", "counts")
-"""Topics that have to take such a record."""
+"""Topics that have to take a record of `NEEDED_RECORD_BYTES`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells a topic from another one of the same name, and a cluster from another at the same address."""
+    """Ids that tell a topic from another of the same name, and a cluster from another at the same address."""
 
     cluster: str
     topics: dict[str, str]
@@ -75,11 +75,11 @@ class Identity:
 
 
 def ensure(config: Config, *, fixed: bool = False, needed: Sequence[Right] = ()) -> list[str]:
-    """Make the topics that are missing, and return the plain names of those that this call made.
+    """Make missing topics; return the plain names of the topics that this call made.
 
-    `fixed`: the number of partitions is the application's for good. `needed` is what the caller will do with the
-    topics. It warns of copies that are fewer than they could be. Raises `ConfigurationError` for a topic that does not
-    fit or can't have the copies that are asked for, and for rights that are lacking.
+    `fixed`: the application's number of partitions can't change any more. `needed` are the rights that the caller
+    needs. Logs a warning for topics with fewer copies than they could have. Raises `ConfigurationError` for a topic
+    that does not fit or can't have the wanted copies, and for missing rights.
     """
     admin = clients.admin(config)
     existing = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS))
@@ -97,9 +97,9 @@ def ensure(config: Config, *, fixed: bool = False, needed: Sequence[Right] = ())
 
 
 def _create(admin: AdminClient, config: Config, names: list[str], replicas: int, wanted: Sequence[Right]) -> list[str]:
-    """Make topics, of which none can be seen, and return those that were not there.
+    """Make topics that the broker does not list; return those that did not exist.
 
-    One that is there all the same is one that the broker has yet to hear of, or lacks rights of those that are wanted.
+    A topic may exist all the same: the broker's metadata is out of date, or the user may not see the topic.
     """
     durable = replication.settings(replicas)
     made: set[str] = set()
@@ -132,11 +132,11 @@ def _create(admin: AdminClient, config: Config, names: list[str], replicas: int,
 
 
 def _judge_making(config: Config, topic: str, error: KafkaError, names: Sequence[str], wanted: Sequence[Right]) -> None:
-    """Raise what it means that a topic was not made; nothing where it may be there, or be made the next time."""
+    """Raise the error of a topic that was not made, unless it may exist already, or the next try may succeed."""
     forbidden = error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
     if forbidden or error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
-        # Somebody else was faster, or a deletion of the same name has not ended: only the latter leaves the topic
-        # missing, and then it is made again. Or it is there, and may not be seen.
+        # Another process has made the topic, or its deletion has not ended, or the topic exists and the user may not
+        # see it. Only in the second case it stays missing, and the next try makes it.
         lacking = rights.lacking(clients.admin(config), wanted)
         hidden = {right.name for right in lacking}
         if forbidden and (len(names) == len(NAMES) or not {config.topic(name) for name in names} <= hidden):
@@ -148,7 +148,7 @@ def _judge_making(config: Config, topic: str, error: KafkaError, names: Sequence
 
 
 def _check(admin: AdminClient, config: Config, *, fixed: bool) -> None:
-    # Of several brokers the one that is asked may be behind the one that said that the topics are there.
+    # With several brokers, the metadata of the broker that answers now may be out of date.
     counts = patiently(lambda: _partitions(admin, config))
     found = patiently(lambda: configs(admin, config, NAMES))
     for name, entries in found.items():
@@ -160,7 +160,7 @@ def _check(admin: AdminClient, config: Config, *, fixed: bool) -> None:
 
 
 def _keep(admin: AdminClient, config: Config, entries: Mapping[str, str | None]) -> None:
-    """Have `words` kept until it is counted."""
+    """Set the retention of `words` to unlimited, so that its records are kept until they are counted."""
     topic = config.topic("words")
     was = ", ".join(f"{key}={entries[key]}" for key in KEPT)
     change = [ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET) for key, value in KEPT.items()]
@@ -203,7 +203,7 @@ def configs(admin: AdminClient, config: Config, names: Iterable[str]) -> dict[st
 def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str | None], *, fixed: bool) -> str | None:
     """Return why a topic does not fit the application and what to do about it; none where it does.
 
-    `fixed`: the number of partitions is the application's for good.
+    `fixed`: the application's number of partitions can't change any more.
     """
     if reason := miscount(config, name, partitions, fixed=fixed):
         return reason
@@ -283,20 +283,20 @@ def identity(admin: AdminClient, config: Config) -> Identity:
 
 
 def starts(admin: AdminClient, partitions: list[TopicPartition]) -> dict[tuple[str, int], int]:
-    """Return the first offset that is still there, by topic and partition."""
+    """Return the start of the log, by topic and partition."""
     return _offsets(admin, partitions, OffsetSpec.earliest())
 
 
 def ends(admin: AdminClient, partitions: list[TopicPartition]) -> dict[tuple[str, int], int]:
-    """Return the end by topic and partition, behind committed and uncommitted records alike.
+    """Return the high watermark, by topic and partition: it is behind records of open transactions, too.
 
-    A read_committed consumer's watermark is the last stable offset; this is the real end (KAFKA-10167).
+    The end that a read_committed consumer is told is the last stable offset instead (KAFKA-10167).
     """
     return _offsets(admin, partitions, OffsetSpec.latest())
 
 
 def stable_ends(admin: AdminClient, partitions: list[TopicPartition]) -> dict[tuple[str, int], int]:
-    """Return the last stable offset by topic and partition: the first one of the oldest open transaction."""
+    """Return the last stable offset, by topic and partition: where the oldest open transaction begins, or the end."""
     return _offsets(admin, partitions, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)
 
 
@@ -313,7 +313,7 @@ def _list_offsets(
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[tuple[str, int], ListOffsetsResultInfo]:
     wanted = {TopicPartition(p.topic, p.partition): spec for p in partitions}
-    # The default is 60 s, and a work loop waits for the answer.
+    # The default time-out is 60 s, and a work loop waits for the answer.
     futures: dict[TopicPartition, Future[Any]] = admin.list_offsets(
         wanted, isolation_level=isolation, request_timeout=clients.REACH_SECONDS
     )
@@ -324,7 +324,7 @@ def _list_offsets(
         except KafkaException as failed:
             error = failures.of(failed)
             if error.code() == KafkaError.FENCED_LEADER_EPOCH:
-                # The client goes on sending the epoch from before a broker's restart until it learns of the new one.
+                # After a broker's restart the client sends the old leader epoch until it refreshes its metadata.
                 admin.list_topics(timeout=clients.REACH_SECONDS)
             where = f"partition {p.partition} of {p.topic}"
             raise KafkaException(KafkaError(error.code(), f"{where}: {error.str()}")) from failed
@@ -341,8 +341,8 @@ def _offsets(
         listed = _list_offsets(admin, partitions, spec, isolation)
         found = {where: partition.offset for where, partition in listed.items()}
         if any(offset < 0 for offset in found.values()):
-            # Where the connection breaks under the request, librdkafka gives OFFSET_INVALID and no error. Taken for the
-            # end of `counts`, it would have a store restored from nothing.
+            # If the connection breaks during the request, librdkafka returns OFFSET_INVALID and no error. Taken for the
+            # end of `counts`, it would make a restore read nothing.
             raise KafkaException(KafkaError(KafkaError._TRANSPORT, "the connection broke under a request for offsets"))
         return found
 
@@ -351,11 +351,11 @@ def _offsets(
 
 _PASSING_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.05
-"""A start asks for topics that were made a moment before, and waits for nothing else then."""
+"""The pauses are short since a start waits for nothing but the metadata of topics that it has just made."""
 
 
 def patiently(ask: Callable[[], Answer]) -> Answer:
-    """Return what `ask` returns, asking again for a while after errors that pass by themselves."""
+    """Return what `ask` returns; retry for a while after errors that pass by themselves."""
     deadline = time.monotonic() + _PASSING_SECONDS
     pause = _FIRST_PAUSE
     while True:
@@ -369,7 +369,7 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
 
 
 def delete(admin: AdminClient, config: Config) -> list[str]:
-    """Delete the application's topics; return the names of those that were there, once they are gone."""
+    """Delete the application's topics; once they are gone, return the names of those that existed."""
     there = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
     names = [config.topic(name) for name in NAMES if config.topic(name) in there]
     if names:

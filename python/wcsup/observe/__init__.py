@@ -1,1 +1,1 @@
-"""What people and other programs see of a running application."""
+"""How people and other programs observe a running application: live view, HTTP, metrics, reading of totals."""

@@ -1,4 +1,4 @@
-"""Figures for people: speeds made from one snapshot after the other, and how numbers are written."""
+"""Figures for people: rates from consecutive snapshots, and the formatting of numbers."""
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from wcsup.supervisor import Snapshot
 
 WINDOW_SECONDS = 3.0
-"""Workers commit once a second at least: a window of three evens that out."""
+"""In a backlog workers may commit only once a second: a window of three seconds evens the rate out."""
 HISTORY = 60
-"""Half seconds that the sparkline can show."""
+"""How many half seconds the sparkline can show."""
 
 _WIDEST = 48
-"""A longer word pushes its own row's columns to the right, and no other row's."""
+"""The widest column. A longer word pushes only the columns of its own row to the right."""
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -25,12 +25,12 @@ class Rate:
         self._seen: deque[tuple[float, int]] = deque()
 
     def take(self, at: float, count: int) -> float:
-        """Take in the counter's value; return its rise a second."""
+        """Take the counter's value; return how much it rises in a second."""
         self._seen.append((at, count))
         while len(self._seen) > 2 and self._seen[1][0] <= at - WINDOW_SECONDS:
             self._seen.popleft()
         first_at, first = self._seen[0]
-        # A worker that was killed takes what it had not yet reported with it: no reason to count backwards.
+        # A killed worker's unreported counts are lost, so the counter may fall: a rate is never negative.
         return max(0.0, (count - first) / (at - first_at)) if at > first_at else 0.0
 
 
@@ -47,7 +47,7 @@ class Rates:
     _rates: dict[str, Rate] = field(default_factory=dict)
 
     def take(self, snapshot: "Snapshot") -> None:
-        """Take in the next snapshot."""
+        """Take the next snapshot."""
         at = snapshot.uptime
         names = {worker.slot for worker in snapshot.workers} | {"", " "}
         self._rates = {name: self._rates.get(name) or Rate() for name in names}
@@ -60,7 +60,7 @@ class Rates:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Return the last values as bars, the highest of them full."""
+    """Return the last values as bars; the highest value is a full bar."""
     shown = list(values)[-width:]
     highest = max(shown, default=0.0)
     if highest <= 0:
@@ -69,7 +69,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def top_words(snapshot: "Snapshot", limit: int) -> list[tuple[str, int]]:
-    """Return the most frequent words of all reducers here; each word is in one partition, so in one list."""
+    """Return the most frequent words of all reducers here. A word is in one partition, so in one reducer's list."""
     words = [word for worker in snapshot.workers for word in worker.top]
     return sorted(words, key=lambda word: (-word[1], word[0]))[:limit]
 
@@ -91,7 +91,7 @@ def partition_list(partitions: Iterable[int]) -> str:
 
 
 def restored(restoring: Mapping[Any, Sequence[int]], seconds: float | None, what: str = "") -> str:
-    """Return how far the opening of stores is, such as ` 37 %, 12 s left`; nothing before that is known."""
+    """Return the progress of opening stores, such as ` 37 %, 12 s left`; an empty text before it is known."""
     todo = sum(todo for _, todo in restoring.values())
     if not todo:
         return ""

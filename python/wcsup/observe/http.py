@@ -1,7 +1,7 @@
-"""HTTP beside a run: health, metrics and a dashboard, all made from the newest snapshot.
+"""The HTTP server of a run: health, metrics and a dashboard, all made from the newest snapshot.
 
-Threads answer. A snapshot is never changed once it is made, so they need no lock, and no client, however slow,
-holds the supervisor's loop.
+Threads answer the requests. A snapshot never changes, so the threads need no lock, and a slow client does not hold up
+the supervisor's loop.
 """
 
 import errno
@@ -29,25 +29,25 @@ from wcsup.supervisor import Snapshot, WorkerView
 log = logging.getLogger("wcsup.http")
 
 STALL_SECONDS = 10.0
-"""Without a turn of the supervisor's loop for so long it is stuck: it turns twice a second."""
+"""The supervisor's loop turns twice a second; after this long without a turn it counts as stuck."""
 START_SECONDS = 300.0
-"""How long it may take until the loop turns for the first time: an embedded broker may have to be fetched."""
+"""How long the loop may take to its first turn, since an embedded broker may have to be fetched."""
 
 _CLIENT_SECONDS = 10.0
-"""How long a client may take to send a bit of its request or to take a bit of the answer."""
+"""How long a client may take for each part of its request or of the answer."""
 _MOST_CLIENTS = 32
 _POLL_SECONDS = 0.2
-"""How long the end of the run may have to wait for the listener."""
+"""The longest time that the end of the run waits for the listener."""
 _DASHBOARD, _GRAFANA = "dashboard.html", "grafana.json"
 _TITLE = "APPLICATION"
-"""What stands in the dashboard for the application's name."""
+"""The placeholder for the application's name in the dashboard."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'"
-"""The page has all that it needs in itself and asks nobody but this server."""
+"""The page is self-contained and sends requests only to this server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a client is sent."""
+    """The answer to a client."""
 
     status: HTTPStatus
     kind: str
@@ -61,7 +61,7 @@ class Response:
 
 
 class Site:
-    """What is answered under each path."""
+    """The answers by path."""
 
     def __init__(self, application: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -83,7 +83,7 @@ class Site:
         self._newest = self._clock(), snapshot
 
     def answer(self, path: str, accept: str = "") -> Response:
-        """Return what is under a path, in the form that the client accepts."""
+        """Return the answer for a path, in a form that the client accepts."""
         page = self._pages.get(path.partition("?")[0])
         if page is None:
             return Response.text(f"nothing is here; there are {' '.join(self._pages)}", HTTPStatus.NOT_FOUND)
@@ -102,7 +102,7 @@ class Site:
         return Response.text("alive" if snapshot else "starting")
 
     def _ready(self, accept: str) -> Response:
-        """Say what is not ready, a line each."""
+        """Answer with a line for each thing that is not ready."""
         snapshot = self._newest[1]
         alive = self._live(accept)
         if alive.status is not HTTPStatus.OK:
@@ -121,7 +121,7 @@ class Site:
     def _scrape(self, accept: str) -> Response:
         try:
             encode, kind = choose_encoder(accept)
-        except TypeError:  # the client library trips over a version that is no number
+        except TypeError:  # prometheus_client fails on a version that is no number
             encode, kind = choose_encoder("")
         return Response(HTTPStatus.OK, kind, encode(self._metrics))
 
@@ -149,7 +149,7 @@ class Server:
     """Listens at one address and answers from a `Site`, in threads that end with the process."""
 
     def __init__(self, host: str, port: int, application: str) -> None:
-        """Listen at once: an address that can't be had is found here, and raises `ConfigurationError`."""
+        """Listen at once; raise `ConfigurationError` for an address that can't be used."""
         self._site = Site(application)
         self.show = self._site.show
         try:
@@ -165,13 +165,13 @@ class Server:
         )
 
     def __enter__(self) -> Self:
-        """Begin to answer."""
+        """Start to answer."""
         self._thread.start()
         log.info("the dashboard is at %s, metrics at %smetrics", self.url, self.url)
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._listener.shutdown()
         self._listener.server_close()
 
@@ -181,7 +181,7 @@ def _joined(host: str, port: int) -> str:
 
 
 class _Server(ThreadingHTTPServer):
-    """Takes a bounded number of connections: each costs a thread and a descriptor that workers may need."""
+    """Accepts a bounded number of connections, since each takes a thread and a descriptor."""
 
     request_queue_size = _MOST_CLIENTS
 
@@ -193,11 +193,11 @@ class _Server(ThreadingHTTPServer):
         super().__init__((str(address[0]), port), _Handler)
 
     def server_bind(self) -> None:
-        """Bind, without asking DNS for this host's full name as `HTTPServer` does."""
+        """Bind without the DNS request for this host's full name that `HTTPServer` makes."""
         TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Answer in a thread, or hang up where all are busy."""
+        """Answer in a thread, or close the connection if all threads are busy."""
         if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
             return
@@ -208,14 +208,14 @@ class _Server(ThreadingHTTPServer):
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, and make room."""
+        """Answer, and free the thread's place."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as the library has it
-        """Note what went wrong; most often a client went away."""
+        """Log the error; most often the client is gone."""
         log.debug("no answer to %s", client_address, exc_info=True)
 
 

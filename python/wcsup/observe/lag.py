@@ -1,4 +1,4 @@
-"""How far the consumer groups are behind, asked from Kafka by a thread: a supervisor's loop never waits for it."""
+"""The lag of the consumer groups. A thread asks Kafka for it, so the supervisor's loop never waits."""
 
 import logging
 import threading
@@ -19,44 +19,44 @@ log = logging.getLogger("wcsup.lag")
 INTERVAL_SECONDS = 0.5
 PATIENCE_SECONDS = 20.0
 KNOWN_SECONDS = 5.0
-"""How old an answer may be that is shown: what is left to count is not known, then."""
+"""How old an answer may be; after that the lag is shown as unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What Kafka said."""
+    """One answer of Kafka."""
 
     asked: float
-    """When the question was put, in seconds of `time.monotonic`: the answer is no older."""
+    """When the request was made, in seconds of `time.monotonic`: the answer is no older."""
     lag: LagView
     lines: int
-    """How many lines the mappers have behind them, ever."""
+    """How many lines the mappers have counted since the beginning of the topic."""
 
 
 class LagWatch:
-    """Asks twice a second, in a thread that ends with the block or the process."""
+    """Asks twice a second, in a thread that ends with the `with` block or the process."""
 
     def __init__(self, config: Config) -> None:
         self.last: Sample | None = None
         self._config = config
         self._admin = clients.admin(config)
         for group in (config.map_group, config.reduce_group):
-            clients.offsets_reader(config, group)  # they connect while the caller does something else
+            clients.offsets_reader(config, group)  # these clients connect while the caller does something else
         self._answered = threading.Condition()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._work, name="lag", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to ask."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Ask no more."""
+        """End the thread."""
         self._end.set()
 
     def lag(self) -> LagView | None:
-        """Return the latest answer; none where there is none of late."""
+        """Return the latest answer; none where it is older than `KNOWN_SECONDS`."""
         fresh = self.last is not None and time.monotonic() - self.last.asked <= KNOWN_SECONDS
         return self.last.lag if self.last is not None and fresh else None
 
@@ -69,9 +69,9 @@ class LagWatch:
         return self.last
 
     def refresh(self) -> Sample | None:
-        """Wait a moment for the answer to a question that is put from now on; return the latest that there is.
+        """Wait a moment for the answer to a request that is made after this call; return the latest answer.
 
-        In an outage it does not wait.
+        Does not wait during an outage.
         """
         now = time.monotonic()
         if self.lag() is None:
@@ -86,7 +86,7 @@ class LagWatch:
             try:
                 sample = self._sample(asked)
             except (KafkaException, WcsupError) as error:
-                # A topic that was made this moment, a broker that restarts: it is asked again anyway.
+                # Such as for a topic that was just made, or while a broker restarts: the next request follows anyway.
                 log.debug("the lag is not known for now: %s", error)
             else:
                 with self._answered:
@@ -95,7 +95,7 @@ class LagWatch:
             self._end.wait(INTERVAL_SECONDS)
 
     def _sample(self, asked: float) -> Sample:
-        """Ask for the progress of both groups, first for that in lines: where none are left, all `words` are there."""
+        """Ask for the progress of both groups, `lines` first: if no line is left, `words` already has all records."""
         config = self._config
         progress = of_stage(self._admin, config, "lines")
         lines = [one.lag for one in progress]

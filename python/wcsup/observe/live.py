@@ -1,4 +1,4 @@
-"""What a run looks like on a terminal while it works; logs scroll by above it."""
+"""The live view of a run on a terminal; log lines scroll by above it."""
 
 import sys
 from typing import Self
@@ -15,7 +15,7 @@ from wcsup.supervisor import Snapshot, TaskView, WorkerView
 REFRESH_PER_SECOND = 4
 _SPARK_WIDTH = 24
 _NARROW = 78
-"""Columns of a terminal below which the less important ones of the view are left out."""
+"""On a terminal with fewer columns, the less important columns of the view are left out."""
 _TOP_WORDS = 10
 _STYLES = {
     "starting": "yellow",
@@ -30,7 +30,7 @@ _STYLES = {
 class LiveView:
     """Draws the latest snapshot.
 
-    A thread of `rich` does the drawing: a terminal that is held (Ctrl-S) holds that thread and nothing else.
+    A thread of `rich` draws, so a paused terminal (Ctrl-S) holds up only that thread.
     """
 
     def __init__(self, title: str, console: Console | None = None) -> None:
@@ -39,35 +39,35 @@ class LiveView:
         self._snapshot: Snapshot | None = None
         self._console = console or Console()
         self._width = 0
-        """Of the terminal when the view was last drawn."""
+        """The terminal's width when the view was last drawn."""
         self._live = Live(
             get_renderable=self._draw,
             console=self._console,
             refresh_per_second=REFRESH_PER_SECOND,
             transient=True,
             redirect_stdout=False,
-            # Logs go to standard error: where that is this terminal, too, they are put above the view.
+            # Logs go to standard error; if that is this terminal, too, they are written above the view.
             redirect_stderr=sys.stderr.isatty(),
         )
 
     def __enter__(self) -> Self:
-        """Begin to draw."""
+        """Start to draw."""
         self._live.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Take the view away."""
+        """Remove the view."""
         self._live.stop()
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw this from now on."""
+        """Draw this snapshot from now on."""
         self._rates.take(snapshot)
         self._snapshot = snapshot
 
     def _draw(self) -> RenderableType:
         width = self._console.width
         if width < self._width:
-            # The terminal broke the lines of the last view, so what rich takes away would be a part of it.
+            # The narrower terminal has broken the lines of the last view, so rich would remove only a part of it.
             self._console.clear()
         self._width = width
         if self._snapshot is None:
@@ -76,7 +76,7 @@ class LiveView:
 
 
 def draw(title: str, snapshot: Snapshot, rates: Rates, *, narrow: bool = False) -> RenderableType:
-    """Return the view of a snapshot: what concerns the whole first, should the terminal be low."""
+    """Return the view of a snapshot. The figures of the whole run come first, in case the terminal has few lines."""
     bars = _SPARK_WIDTH // 3 if narrow else _SPARK_WIDTH
     return Group(
         Text(""),
@@ -151,7 +151,7 @@ def _workers(snapshot: Snapshot, rates: Rates, narrow: bool) -> Table:
         names = ["slot", "state", "records/s", "cpu", "partitions"]
     for name in names:
         left = name in {"slot", "state", "partitions"}
-        # The last column gives way first, and is cut.
+        # If the table is too wide, the last column is cut first.
         table.add_column(name, justify="left" if left else "right", no_wrap=name != "partitions", overflow="ellipsis")
     for worker in snapshot.workers:
         cells: dict[str, str | Text] = {
@@ -169,7 +169,7 @@ def _workers(snapshot: Snapshot, rates: Rates, narrow: bool) -> Table:
 
 
 def _state(worker: WorkerView) -> str:
-    """Return the state; while stores are opened, how much of them is read and how long the rest will take."""
+    """Return the state; while stores are opened, also the share that is read and the time left."""
     if worker.state != "restoring":
         return worker.state
     return worker.state + restored(worker.restoring, worker.restore_seconds)

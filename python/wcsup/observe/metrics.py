@@ -1,7 +1,7 @@
-"""What Prometheus is told of a run: one scrape for all workers, made from the supervisor's newest snapshot.
+"""The metrics of a run for Prometheus: one scrape for all workers, made from the supervisor's newest snapshot.
 
-Counters are those of every process that there ever was, so they outlive workers. Series are few: they are
-told apart by role, slot, partition, and by reasons and states of which there is a fixed handful.
+Counters are sums over all processes that the run has had, so they outlive workers. There are few series: their labels
+are role, slot, partition, and reasons and states with a few fixed values.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -31,14 +31,14 @@ RESTART_REASONS = (
     *(status.name.lower() for status in (ExitStatus.STORE_BROKEN, ExitStatus.BROKER_UNREACHABLE, ExitStatus.RETRY)),
     ExitStatus.DISK.name.lower(),
 )
-"""Reasons that are told of from the start, at 0: a counter that appears with its first event hides it from `rate`."""
+"""Reasons that are exported from the start, at 0: `rate` misses the first event of a counter that begins with it."""
 
 Series = dict[tuple[str, ...], float]
-"""Values by what their labels say."""
+"""Values by label values."""
 
 
 def registry(application: str, newest: Callable[[], Snapshot | None]) -> CollectorRegistry:
-    """Return what is to be encoded for a scrape: the run, and the supervisor's own process (`process_…`)."""
+    """Return the registry for a scrape: the run, and the supervisor's own process (`process_…`)."""
     found = CollectorRegistry()
     found.register(RunCollector(application, newest))
     ProcessCollector(registry=found)
@@ -46,13 +46,13 @@ def registry(application: str, newest: Callable[[], Snapshot | None]) -> Collect
 
 
 class RunCollector(Collector):
-    """Makes metrics of the newest snapshot, in whatever thread asks."""
+    """Makes metrics from the newest snapshot, in any thread."""
 
     def __init__(self, application: str, newest: Callable[[], Snapshot | None]) -> None:
         self._application, self._newest = application, newest
 
     def describe(self) -> Iterable[Metric]:
-        """Name no metrics ahead of the first scrape: there is no snapshot to make them from."""
+        """Describe no metrics before the first scrape, since there is no snapshot yet."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
@@ -162,7 +162,7 @@ def _restored(worker: WorkerView) -> float:
     todo = sum(todo for _, todo in worker.restoring.values())
     if todo:
         return sum(done for done, _ in worker.restoring.values()) / todo
-    return 0.0 if worker.restoring else 1.0  # how much it will be is not known before the store is compared
+    return 0.0 if worker.restoring else 1.0  # before a store's stamp is checked, the records to read are not known
 
 
 _OF_WORKERS: tuple[tuple[str, str, Callable[[WorkerView], float | None]], ...] = (
@@ -234,7 +234,7 @@ def _unit(name: str) -> Literal["", "seconds", "bytes", "ratio"]:
 
 
 def _observe(family: HistogramMetricFamily, labels: list[str], histogram: Histogram) -> None:
-    """Add a histogram; Prometheus' buckets have everything below their bound, ours what lies between two."""
+    """Add a histogram. Prometheus' buckets are cumulative; a `Histogram` has the counts between two bounds."""
     bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
     below = list(accumulate(histogram.counts))
     family.add_metric(labels, list(zip(bounds, below, strict=True)), histogram.sum)

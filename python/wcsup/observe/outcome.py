@@ -1,4 +1,4 @@
-"""When a run's input is wholly counted, and what came of it."""
+"""When a run's input is completely counted, and the summary of the run."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,20 +13,20 @@ from wcsup.supervisor import Snapshot, WorkerView
 
 _TOP_WORDS = 10
 _SETTLE_SECONDS = 5.0
-"""How long partitions that no reducer here has may be on their way between two of them; after that they are
-taken for those of other machines."""
+"""How long a partition without a reducer here may be moving between two reducers; after that it is taken for one of
+another machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a run counted."""
+    """The result of a run."""
 
     lines: int
     words: int
     distinct: int
-    """Different words, of all that was ever counted."""
+    """Distinct words that were ever counted, with earlier runs."""
     total: int
-    """Words, of all that was ever counted."""
+    """Words that were ever counted, with earlier runs."""
     seconds: float
     top: list[tuple[str, int]]
 
@@ -44,7 +44,7 @@ class Summary:
 
 
 class Outcome:
-    """Follows a run's snapshots until everything is counted, and keeps the one that says so."""
+    """Follows a run's snapshots until everything is counted, and keeps the final one."""
 
     def __init__(
         self, config: Config, last_sample: Callable[[], Sample | None], clock: Callable[[], float] = time.monotonic
@@ -60,10 +60,10 @@ class Outcome:
         self._total_before: int | None = None
 
     def done(self, snapshot: Snapshot) -> bool:
-        """Tell whether all is counted: the feeder has ended, and after that Kafka said that nothing is left.
+        """Tell whether all is counted: the feeder has ended, and after that Kafka says that the lag is 0.
 
-        Reports are behind Kafka by a moment: every worker has to have made one since, and it tells of nothing
-        new, so that the snapshot has the final numbers.
+        Workers' reports are a moment behind Kafka. So every worker must have sent another report since, without new
+        counts: then the snapshot has the final numbers.
         """
         self._note_beginning(snapshot)
         if any(task.running for task in snapshot.tasks):
@@ -79,40 +79,40 @@ class Outcome:
         if not before:
             self._ended = self._clock()
         elif len(before) == len(workers) and all(map(_is_quiet, before, workers)):
-            # A reducer that ends between two owners of a partition could not publish its top words.
+            # Wait until every partition has a reducer: one that ended during a rebalance would not publish top words.
             settled = self._stores(snapshot) is not None or self._clock() - self._ended > _SETTLE_SECONDS
             self.final = snapshot if settled else None
         return self.final is not None
 
     def summary(self, lines: int) -> Summary:
-        """Return what was counted, where the run came so far; `lines` the number of them."""
+        """Return the summary of a run that has counted everything; `lines` is the number of its lines."""
         if self.final is None:
             raise ValueError("the run ended before everything was counted")
         here = self._stores(self.final)
-        if here is None:  # other machines have some of the words, or partitions are moving
+        if here is None:  # other machines own some partitions, or partitions are moving
             distinct, total, top = self._read()
         else:
             distinct, total = sum(worker.distinct for worker in here), sum(worker.total for worker in here)
             top = top_words(self.final, _TOP_WORDS)
         words = self.final.totals["reduce"].words
-        if self._total_before is not None:  # a worker that died in between took what it had not reported with it
+        if self._total_before is not None:  # better than counters: a dead worker's unreported counts are lost
             words = total - self._total_before
         return Summary(lines, words, distinct, total, self._ended - self._began, top)
 
     def _note_beginning(self, snapshot: Snapshot) -> None:
-        """Keep the sum of all totals from before the run, once every store is open somewhere here."""
+        """Keep the sum of all totals from before the run, once every partition's store is open on this machine."""
         here = self._stores(snapshot)
         if self._total_before is None and here is not None and snapshot.ready:
             self._total_before = sum(worker.total - worker.counters.words for worker in here)
 
     def _stores(self, snapshot: Snapshot) -> list[WorkerView] | None:
-        """Return the reducers, where they have every partition between them."""
+        """Return the reducers, if they own all partitions together; else none."""
         reducers = [worker for worker in snapshot.workers if worker.role == "reduce"]
         owned = {partition for worker in reducers for partition in worker.partitions}
         return reducers if len(owned) == self._config.partitions else None
 
     def _read(self) -> tuple[int, int, list[tuple[str, int]]]:
-        """Return the number of different words, the sum of their totals, and the highest of these."""
+        """Return the number of distinct words, the sum of their totals, and the words with the highest totals."""
         distinct = total = 0
 
         def counted(pairs: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
@@ -128,7 +128,7 @@ class Outcome:
 
 
 def _is_quiet(before: WorkerView, now: WorkerView) -> bool:
-    """Tell whether a worker has reported anew and nothing new."""
+    """Tell whether a worker has sent another report without new counts."""
     return (
         (before.slot, before.pid, before.counters.records, before.total)
         == (now.slot, now.pid, now.counters.records, now.total)

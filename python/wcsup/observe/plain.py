@@ -1,4 +1,4 @@
-"""What a run looks like where its output is no terminal: a line of its log now and then."""
+"""The view of a run whose output is no terminal: a log line now and then."""
 
 import logging
 from typing import Self
@@ -26,7 +26,7 @@ class PlainView:
         """End; there is nothing to do."""
 
     def show(self, snapshot: Snapshot) -> None:
-        """Take in a snapshot; log it where it is time to."""
+        """Take a snapshot; log it when it is time."""
         self._rates.take(snapshot)
         if snapshot.uptime < self._due:
             return

@@ -1,4 +1,4 @@
-"""How long it takes until Kafka may delete lines that nobody has counted yet: looked at now and then by a thread."""
+"""A thread that checks now and then how soon Kafka may delete lines that are not counted yet."""
 
 import logging
 import threading
@@ -23,15 +23,15 @@ log = logging.getLogger("wcsup.retention")
 LOOK_SECONDS = 30.0
 _END_SECONDS = 1.0
 _OVERDUE_SECONDS = 600.0
-"""How often it is said that lines may be gone already."""
+"""How often it warns when lines may be deleted already."""
 
 
 class RetentionWatch:
-    """Looks every half minute, in a thread that ends with the block or the process, and warns in time."""
+    """Checks every half minute, in a thread that ends with the `with` block or the process, and warns in time."""
 
     def __init__(self, config: Config, seconds: float = LOOK_SECONDS, clock: Callable[[], float] = time.time) -> None:
         self.last: Waiting | None = None
-        """What the newest look that was answered found."""
+        """The result of the last successful check."""
         self._config = config
         self._seconds = seconds
         self._clock = clock
@@ -41,17 +41,17 @@ class RetentionWatch:
         self._thread = threading.Thread(target=self._work, name="retention", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        """Look no more, and give the thread a moment to close its client."""
+        """End the thread, and give it a moment to close its client."""
         self._end.set()
         self._thread.join(_END_SECONDS)
 
     def added(self, lag: LagView | None) -> LagView | None:
-        """Return what is left to count with the seconds until lines of it may be deleted, where they are known."""
+        """Return the lag with the seconds until uncounted lines may be deleted, where known."""
         if lag is None or self.last is None:
             return lag
         left = self.last.left(self._clock())
@@ -64,7 +64,7 @@ class RetentionWatch:
                 try:
                     self._look(uncounted)
                 except (KafkaException, WcsupError) as error:
-                    # The oldest line is the same as before, or a newer one, which is kept longer.
+                    # The last result stays valid: the oldest line is the same, or a newer one, which is kept longer.
                     log.debug("what retention takes is not known for now: %s", error)
                 if self._end.wait(self._seconds):
                     return
@@ -81,13 +81,13 @@ class RetentionWatch:
 
 
 class Alarm:
-    """When to warn: as soon as little is left, and again each time that half of the rest is gone."""
+    """When to warn: as soon as little time is left, and again whenever half of the remaining time is over."""
 
     def __init__(self) -> None:
         self._again = 0.0
 
     def due(self, left: float | None, little: float, now: float) -> bool:
-        """Tell whether to warn at the time `now`, with so many seconds `left`; none where that is not known."""
+        """Tell whether to warn at the time `now`, with `left` seconds left; `left` is none where it is not known."""
         if left is None or left > little:
             self._again = 0.0
             return False
@@ -98,7 +98,7 @@ class Alarm:
 
 
 def warning(topic: str, left: dict[int, float]) -> str:
-    """Return what is said of lines that Kafka may delete before they are counted: partition, time and what to do."""
+    """Return the warning about lines that Kafka may delete before they are counted: partition, time and what to do."""
     partition, seconds = min(left.items(), key=lambda item: item[1])
     when = f"in {span(seconds)}" if seconds else "now"
     return (

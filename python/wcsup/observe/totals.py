@@ -1,4 +1,4 @@
-"""Reading what was counted: the topics `counts` and `top`, by anyone, without a worker's help."""
+"""Reading totals from the topics `counts` and `top`; no worker has to run."""
 
 import heapq
 import json
@@ -17,18 +17,18 @@ from wcsup.kafka.reader import Notice, messages, reads_on
 from wcsup.pipeline.records import readable
 
 KEPT_WORDS = 100
-"""How many of its words a partition has in the topic `top`; more are found in `counts` alone."""
+"""How many of a partition's words are in the topic `top`; more are only in `counts`."""
 _BATCH_RECORDS = 50_000
 _WAIT_SECONDS = 0.2
 _SILENT_TURNS = 150
-"""Turns of waiting without any message after which the brokers count as gone: 30 s."""
+"""After so many turns of waiting without a message, 30 s, the brokers count as gone."""
 
 Total = tuple[str, int]
 Batch = TypeVar("Batch", list[Message], _core.Inbox)
 
 
 class TotalsReader:
-    """Reads whole partitions of a topic up to their present ends, committed records alone."""
+    """Reads the committed records of whole partitions of a topic, up to their present ends."""
 
     def __init__(self, config: Config, name: str) -> None:
         """Find the topic; raise `ConfigurationError` where nothing was counted yet."""
@@ -48,7 +48,7 @@ class TotalsReader:
         self.partitions = sorted(found.partitions)
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the client."""
         self._reader.close()
 
     def read(self, partitions: Collection[int]) -> Iterator[list[Message]]:
@@ -57,7 +57,7 @@ class TotalsReader:
         yield from self._to_the_end(partitions, self._messages)
 
     def take(self, partitions: Collection[int]) -> Iterator[_core.Inbox]:
-        """Yield the same as an inbox, again and again."""
+        """Yield an inbox with the next part of the same records, again and again."""
         wanted = self._from_start(partitions)
         self._reader.assign(wanted)
         try:
@@ -66,7 +66,7 @@ class TotalsReader:
             self._reader.unassign(wanted)
 
     def follow(self) -> Iterator[list[Message]]:
-        """Yield what comes after `read`, without end; an empty list where nothing came for a moment."""
+        """Yield new messages after `read`, without end; an empty list where none came for a moment."""
         while True:
             came, notices = self._messages()
             _ended(notices)
@@ -128,7 +128,7 @@ def totals(reader: TotalsReader, partitions: Collection[int]) -> Iterator[tuple[
 
 
 def count(config: Config, words: Sequence[bytes]) -> list[int]:
-    """Return the total of each word, which is folded already; 0 for one that never came."""
+    """Return the total of each word, 0 for a word that was never counted. The words are folded already (`fold`)."""
     with closing(TotalsReader(config, "counts")) as reader:
         partitions = sorted({_core.partition(word, len(reader.partitions)) for word in words})
         wanted = set(words)
@@ -137,9 +137,9 @@ def count(config: Config, words: Sequence[bytes]) -> list[int]:
 
 
 def fold(config: Config, word: str) -> tuple[bytes, list[bytes]]:
-    """Return the key under which a word is counted, and the words that it is by the application's rule.
+    """Return the key under which a word is counted, and the words into which the application's rule splits it.
 
-    A word of the command line may be any bytes: Python keeps those that are no text as surrogates.
+    A word on the command line may have any bytes: Python keeps bytes that are no text as surrogates.
     """
     raw = os.fsencode(word)
     parts = _core.tokenize(raw, config.words)
@@ -153,10 +153,10 @@ def highest(pairs: Iterable[tuple[bytes, int]], limit: int) -> list[Total]:
 
 
 class Top:
-    """The most frequent words of the application, kept up with the topic `top`."""
+    """The most frequent words of the application, kept up to date from the topic `top`."""
 
     def __init__(self, config: Config, limit: int) -> None:
-        """Read what there is; a limit above `KEPT_WORDS` has all of `counts` read, at each call of `words`."""
+        """Read the topic. With a limit above `KEPT_WORDS`, each call of `words` reads all of `counts`."""
         self._config = config
         self._limit = limit
         self._reader = TotalsReader(config, "counts" if limit > KEPT_WORDS else "top")
@@ -168,11 +168,11 @@ class Top:
         self._news = self._reader.follow()
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the client."""
         self._reader.close()
 
     def refresh(self) -> None:
-        """Take in what came meanwhile, waiting a moment for it."""
+        """Read new messages, waiting a moment for them."""
         if self._limit <= KEPT_WORDS:
             self._take(next(self._news))
 
@@ -191,7 +191,7 @@ class Top:
                 self._words[int(key)] = [(word, total) for word, total in words]
 
     def _take_unpublished(self) -> None:
-        """Read what `top` does not have: partitions whose reducer was killed before it published any."""
+        """Read from `counts` the partitions that `top` lacks: their reducer was killed before it published any."""
         with closing(TotalsReader(self._config, "counts")) as reader:
             for partition in reader.nonempty():
                 if partition not in self._words:

@@ -1,4 +1,4 @@
-"""A supervised worker: everything is imported first, then it waits for its job, so that a spare starts at once."""
+"""A supervised worker: it imports everything and then waits for its job, so that a spare process starts at once."""
 
 import ctypes
 import faulthandler
@@ -27,7 +27,7 @@ def main() -> NoReturn:
     """Read the job, work, and end with its status."""
     parent = os.getppid()
     _die_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until it drains the worker it ends the process, as SIGTERM does
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `work` sets its handlers, SIGINT kills, as SIGTERM does
     collect_rarely()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
@@ -43,7 +43,7 @@ def main() -> NoReturn:
         log.error("%s", error)  # noqa: TRY400 - see below
         end(ExitStatus.DISK)
     except WcsupError as error:
-        log.error("%s", error)  # noqa: TRY400 - the message says it all; a traceback is for defects
+        log.error("%s", error)  # noqa: TRY400 - the message is enough; a traceback is for defects
         end(error.status)
     except Exception:
         log.exception("a defect of wcsup; please report it")
@@ -51,15 +51,15 @@ def main() -> NoReturn:
 
 
 def _die_with_parent(parent: int) -> None:
-    """Have Linux kill this process with its parent; elsewhere the end of standard input tells."""
+    """Have Linux kill this process with its parent; on other systems the end of standard input ends it."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the call
+        if os.getppid() != parent:  # the parent died before the call
             os._exit(ExitStatus.ORPHANED)
 
 
 def _lines() -> Iterator[bytes]:
-    """Yield what the supervisor says; end the process where it is gone: its end of the pipe closes however it dies."""
+    """Yield the supervisor's lines; exit when the supervisor is gone: its end of the pipe closes however it dies."""
     rest = b""
     while data := os.read(0, 1 << 16):
         *lines, rest = (rest + data).split(b"\n")
@@ -68,13 +68,13 @@ def _lines() -> Iterator[bytes]:
 
 
 def _listen(lines: Iterator[bytes], sight: Sight) -> None:
-    """Take note of what the supervisor sees."""
+    """Take note of what the supervisor saw of topics and groups."""
     for line in lines:
         sight.see(Sighting.from_json(line))
 
 
 def _sender(descriptor: int | None) -> Callable[[Report], None]:
-    """Return a function that sends reports and never blocks: while the supervisor is busy, reports are left out."""
+    """Return a function that sends reports and never blocks: while the supervisor is busy, reports are dropped."""
     if descriptor is None:
         return lambda _: None
     os.set_blocking(descriptor, False)
@@ -82,7 +82,7 @@ def _sender(descriptor: int | None) -> Callable[[Report], None]:
 
     def send(report: Report) -> None:
         nonlocal unsent
-        # A pipe may take a part of what is longer than PIPE_BUF; the rest has to follow before the next line.
+        # A pipe may take only a part of a line longer than PIPE_BUF; the rest has to be sent before the next line.
         line = unsent or report.to_json().encode() + b"\n"
         try:
             unsent = line[os.write(descriptor, line) :]

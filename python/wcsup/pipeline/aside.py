@@ -1,7 +1,7 @@
-"""A call that takes no bound, made in a thread of its own, so that the work loop says meanwhile that it is alive.
+"""A call without a time-out, made in its own thread, so that the work loop goes on reporting that it is alive.
 
-`send_offsets_to_transaction` waits for the group's coordinator however long that takes. All other calls of a work loop
-take a second at most, and are made again.
+`send_offsets_to_transaction` waits for the group's coordinator without bound. All other calls of the work loop have a
+time-out of a second at most, and are repeated.
 """
 
 import threading
@@ -9,22 +9,22 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 _SLICE_SECONDS = 0.5
-"""How long the caller waits before it says that it is alive."""
+"""How often the waiting caller reports that it is alive."""
 
 _Call = Callable[[], object]
 
 
 class Aside:
-    """Makes one call at a time; costs it 30 µs."""
+    """Makes one call at a time, at a cost of 30 µs a call."""
 
     def __init__(self) -> None:
         self._thread: _Thread | None = None
 
     def make(self, call: _Call, alive: Callable[[float], None]) -> None:
-        """Return when the call has returned; raise what it raises.
+        """Return when `call` has returned; raise what it raises.
 
-        `alive` is called meanwhile with the seconds since it was called last. Where it raises, the call is left to
-        itself, and what comes of it is heard by nobody.
+        `alive` is called meanwhile with the seconds since its last call. If `alive` raises, `call` is abandoned: its
+        outcome is ignored.
         """
         thread, self._thread = self._thread or _Thread(), None
         thread.calls.put(call)
@@ -39,7 +39,7 @@ class Aside:
 
 
 class _Thread:
-    """Makes the calls that it is given, and says how each ended; none ends it."""
+    """Makes the calls in its queue, and passes on what each raised."""
 
     def __init__(self) -> None:
         self.calls: SimpleQueue[_Call | None] = SimpleQueue()
@@ -47,7 +47,7 @@ class _Thread:
         threading.Thread(target=self._work, name="aside", daemon=True).start()
 
     def wait(self, alive: Callable[[float], None]) -> Exception | None:
-        """Return how a call ended."""
+        """Wait for a call to end; return what it raised, or none."""
         while True:
             try:
                 return self._ends.get(timeout=_SLICE_SECONDS)

@@ -1,9 +1,10 @@
-"""Whether a process that was fenced has a successor: another process that was started under its name since.
+"""Whether a fenced process has a successor: another process that was started under its name since.
 
-A process that takes over fences both the producer, by its `init_transactions`, and the member of the group, by joining
-as the same static member (KIP-345). One of the two alone may be fenced by nobody else: by a late request of the process
-itself, by Kafka's own time-out of a transaction, or by a broker's restart. So each verdict is held against the other.
-Where a transaction was overdue both may be fenced for that, and the state directory tells.
+A successor fences both the old producer, by its `init_transactions`, and the old group member, by joining as the same
+static member (KIP-345). Without a successor, one of the two may be fenced alone: by a late request of the process
+itself, by Kafka's time-out of a transaction, or by a broker's restart. So when one of the two is fenced, the other one
+is checked. After an overdue transaction both may be fenced without a successor; then the claim in the state directory
+decides.
 """
 
 from collections.abc import Callable
@@ -15,13 +16,13 @@ class Fenced:
     """What a fenced process knows."""
 
     joined: bool
-    """Whether it was ever a member of its group."""
+    """Whether the process was ever a member of its group."""
     member: bool
-    """Whether its member is fenced; else its producer is."""
+    """Whether the group member is fenced; if not, the producer is."""
     overdue: bool
     """Whether a transaction was open beyond its time-out."""
     static: bool
-    """Whether members of its group are static. Under KIP-848 it is the new one that is refused."""
+    """Whether the group has static members. Under KIP-848 the broker refuses the new member, not the old one."""
 
 
 def has_successor(
@@ -33,8 +34,9 @@ def has_successor(
 ) -> bool:
     """Return whether another process has the name, as far as can be known.
 
-    Asked only where it matters: `claimed`, whether no other process of the state directory was started under the name;
-    `superseded`, whether the producer is fenced, too; `member_is_fenced`, whether the member is, within some seconds.
+    Each question is a function, called only if its answer decides. `claimed`: was no other process of the state
+    directory started under the name? `superseded`: is the producer fenced, too? `member_is_fenced`: is the group member
+    fenced, too? This last one takes some seconds.
     """
     if not fenced.joined:
         return True

@@ -1,10 +1,10 @@
-"""What a worker waits for that stands still: said in its log with the time, and ended where nobody else will.
+"""What holds a worker up: it is logged with the time so far, and ended if it is an abandoned hanging transaction.
 
-A worker waits for a stable offset of its group, for the end of `counts` while it restores, or for records that it knows
-to be there. All three stand still behind a transaction that is open. Most of those end by themselves, at the latest by
-their time-out. One that hangs (`wcsup.kafka.hanging`) does not, and whose process comes again ends it at its start; so
-what still hangs after a while is of a name that nobody has any more: of a host that is gone, or a slot that was scaled
-away.
+A worker waits for a stable offset of its group, for the last stable offset of `counts` while it restores, or for
+records below the high watermark. All three stand still behind an open transaction. Most open transactions end by
+themselves, at the latest by their time-out. A hanging one (`wcsup.kafka.hanging`) does not; the next process of its
+`transactional.id` finishes it at its start. So a transaction that still hangs after a while is abandoned: its name is
+that of a host that is gone, or of a slot that was scaled away.
 """
 
 import logging
@@ -20,13 +20,13 @@ from wcsup.kafka.hanging import Examination, Hanging, told
 log = logging.getLogger("wcsup.holdup")
 
 STILL_SECONDS = 5.0
-"""How long nothing may move before it is asked why."""
+"""How long a worker's progress may stand still before it looks for the transaction that holds it up."""
 AGAIN_SECONDS = 10.0
-"""How often it is asked and said. What hangs at two questions is nobody's."""
+"""How often it looks again. A transaction that hangs at two such looks is abandoned."""
 
 
 class Holdup:
-    """Asks why nothing moves."""
+    """Finds out why a worker makes no progress."""
 
     def __init__(
         self,
@@ -37,18 +37,18 @@ class Holdup:
         clock: Callable[[], float] = time.monotonic,
         examine: Callable[[Config, Callable[[], None]], Examination] = Examination,
     ) -> None:
-        """`name` is the caller's own `transactional.id`; `alive` is called where it takes long."""
+        """`name` is the caller's own `transactional.id`; `alive` is called during long waits."""
         self._config, self._name, self._alive = config, name, alive
         self._clock, self._examine = clock, examine
         self._waiting: object = None
         self._since = self._ask_at = 0.0
         self._seen: set[tuple[str, int, int]] = set()
-        """What hung at the last question: topic, partition and offset."""
+        """What hung at the last look: topic, partition and offset."""
 
     def look(self, waiting: object) -> None:
-        """Hear what is waited for; none where nothing is. What is equal to the last one stands still.
+        """Take what the worker waits for, none where it waits for nothing; the same value again means no progress.
 
-        To be called while no transaction is open. Raises `ConfigurationError` for what hangs and can't be ended.
+        Call it while no transaction is open. Raises `ConfigurationError` for a hanging transaction that can't be ended.
         """
         now = self._clock()
         if waiting is None or waiting != self._waiting:
@@ -58,7 +58,7 @@ class Holdup:
             try:
                 self._ask(now - self._since)
             except KafkaException as error:
-                silent = error.args[0].code() == KafkaError._TRANSPORT  # which is said elsewhere
+                silent = error.args[0].code() == KafkaError._TRANSPORT  # which is logged elsewhere
                 log.log(logging.DEBUG if silent else logging.INFO, "why nothing moves can't be asked: %s", error)
             self._ask_at = self._clock() + AGAIN_SECONDS
 

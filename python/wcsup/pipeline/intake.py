@@ -1,4 +1,4 @@
-"""How a worker reads its input: how long it waits, and what it makes of what the consumer is told."""
+"""How a worker reads its input: how long a read waits, and what an error of the consumer means."""
 
 import logging
 import time
@@ -26,9 +26,9 @@ log = logging.getLogger("wcsup.intake")
 IDLE_SECONDS = 0.1
 """How long a read waits for input."""
 SHORT_SECONDS = 0.005
-"""How long it waits where something else is to be done soon."""
+"""How long a read waits where the loop has something else to do soon."""
 GROUP_SECONDS = 5.0
-"""How long a group has to be silent until it is asked whether it refuses its offsets still."""
+"""How long after a refusal by the group's coordinator the coordinator is asked whether it still refuses."""
 
 
 class Intake:
@@ -46,24 +46,24 @@ class Intake:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`about` has the group, and the rights that reading takes."""
+        """`about` has the group, and the rights that reading needs."""
         self._config, self._stage, self._membership = config, stage, membership
         self._pacing, self._patience, self._clock, self._sleep = pacing, patience, clock, sleep
         self._topic = config.topic(stage.input)
         self._about = replace(about, topic=self._topic)
         self._group_refused_at = 0.0
-        """When the group told of a refusal last."""
+        """When the group's coordinator last refused something."""
 
     def read(self) -> bool:
-        """Hand what the consumer has to the stage; return whether it had nothing.
+        """Hand the consumer's records to the stage; return whether there were none.
 
-        Raises what a rebalance raised, and what an error of the consumer means.
+        Raises the exception of a rebalance callback, and the error that an error of the consumer stands for.
         """
         self._membership.wake()
         wait = SHORT_SECONDS if self._membership.opening or self._stage.taken else IDLE_SECONDS
         first = not self._stage.taken
         if not first and is_light(self._stage):
-            # The consumer gathers what comes until the commit: one wake-up for all of it instead of one for each.
+            # The consumer gathers records until the commit is due: one wake-up for all of them instead of one for each.
             self._sleep(self._pacing.until_light())
             wait = 0
         if not self._take(max(0.0, min(wait, self._membership.until_heartbeat()))):
@@ -74,7 +74,7 @@ class Intake:
         return False
 
     def _take(self, seconds: float) -> bool:
-        """Hand what the consumer has within so long to the stage; return whether there were records."""
+        """Hand the records that the consumer has within `seconds` to the stage; return whether there were any."""
         reader = self._membership.reader
         notices = reader.read(seconds, size=self._pacing.bytes_to_read)
         self._membership.raise_deferred()
@@ -89,7 +89,7 @@ class Intake:
         return True
 
     def _judge(self, error: KafkaError) -> None:
-        """Raise what an error of the consumer means, or take note of it."""
+        """Raise the error that an error of the consumer stands for, or take note of it."""
         if error.code() == KafkaError._PARTITION_EOF:
             return
         match classify(error):
@@ -106,13 +106,13 @@ class Intake:
         log.warning("consumer: %s", error.str())
 
     def _hear_refusal(self, error: KafkaError) -> None:
-        """Take note of what the consumer is refused; raise it where the consumer does not go on trying."""
+        """Take note of a refusal; raise it where the consumer does not retry."""
         if failures.cause(error) in failures.OF_A_LOGIN:
             CAUSES.hear(error)  # for `Login`
             return
         fatal = error.code() == KafkaError._FATAL
         doing = Doing.INPUT if failures.cause(error) == KafkaError.TOPIC_AUTHORIZATION_FAILED else Doing.GROUP
-        # Each partition tells, and what to say of it takes a request.
+        # Each partition reports the refusal, and to word the message takes a request.
         if fatal or doing is Doing.GROUP or not self._patience.waits_for(doing):
             refused = refusals.refused(self._config, error, self._about)
             if fatal:
@@ -122,18 +122,19 @@ class Intake:
             self._patience.refused(doing, refused)
 
     def ask_again(self) -> None:
-        """Find out what is refused no more though nothing has told.
+        """Ask whether refusals have ended, since librdkafka does not report their end.
 
-        librdkafka tells once that it may not read a topic or look for a group's coordinator, and goes on trying.
+        librdkafka reports once that it may not read a topic or find a group's coordinator, and goes on trying.
         """
         if self._patience.waits_for(Doing.INPUT):
             with suppress(KafkaException):
                 if refusals.lacking(self._config, [Right("topic", self._topic, "READ")]) is None:
                     self._patience.passed(Doing.INPUT)
                     if not self._membership.owned:
-                        # A topic that may not be seen has no partitions, for up to 30 s afterwards.
+                        # To a member without the right to see the topic it had no partitions, and still has none for
+                        # up to 30 s after the right is given.
                         self._membership.join_anew()
-        # What is refused to a member that joins is told again with each try.
+        # A refusal to join the group is reported again with each try.
         if self._patience.waits_for(Doing.GROUP) and self._clock() > self._group_refused_at + GROUP_SECONDS:
             with suppress(KafkaException):
                 self._membership.consumer.committed([TopicPartition(self._topic, 0)], IDLE_SECONDS)

@@ -16,14 +16,14 @@ log = logging.getLogger("wcsup.letters")
 
 _MOST = "max.message.bytes"
 _BATCH_BYTES = 61
-"""What Kafka writes before the records of a batch, whose size the topic's limit is for."""
+"""Bytes of a record batch's header: `max.message.bytes` limits the whole batch."""
 
 
 class Letters:
-    """Makes dead letters of what can't be processed."""
+    """Makes dead letters of records that can't be processed."""
 
     def __init__(self, admin: AdminClient, config: Config, input_topic: str) -> None:
-        """Ask what the topic takes; the answer is waited for where there is a first letter."""
+        """Ask for the topic's limit. Only the first letter waits for the answer."""
         self._topic, self._input = config.topic("dead-letters"), input_topic
         self._admin = admin
         self._answer = self._ask()
@@ -35,29 +35,29 @@ class Letters:
 
     @property
     def limit(self) -> int:
-        """The most that one letter, or several of one batch, may take."""
+        """The most bytes of one letter, or of all letters in one record batch."""
         if self._limit is None:
             try:
                 most = int(self._answer.result()[_MOST].value or 0) - _BATCH_BYTES
             except KafkaException as failed:
                 log.info("%s of %s can't be read, and is taken for 3 MiB: %s", _MOST, self._topic, failed)
                 if failures.meaning(failures.of(failed)).passes:
-                    self._answer = self._ask()  # for the next one
+                    self._answer = self._ask()  # for the next letter
                     return LETTER_BYTES
-                most = LETTER_BYTES  # whoever may not read it goes by what wcsup makes
+                most = LETTER_BYTES  # without the right to read the setting, assume the topic as wcsup makes it
             self._limit = min(most, LETTER_BYTES)
         return self._limit
 
     @property
     def apart(self) -> bool:
-        """Whether the topic takes no batch as large as the producer may make of several."""
+        """Whether letters are sent one by one, since the topic's limit is below the producer's batch size."""
         return self.limit < clients.BATCH_BYTES
 
     def of(self, refused: Refused) -> Letter:
-        """Return the dead letter of a record that a batch refused: as it was, headers say what and where."""
+        """Return the dead letter of a record that a batch refused: key and value as they were, the rest in headers."""
         partition, offset, key, value, why = refused
         return self.at((partition, offset), why, key, value)
 
     def at(self, place: tuple[int, int], error: str, key: bytes | None, value: bytes | None) -> Letter:
-        """Return a dead letter of what stands at a place of the input, or came up to there: partition and offset."""
+        """Return a dead letter of the input at `place`, or up to there. A place is a partition and an offset."""
         return Letter.at((self._input, *place), error, key, value, self.limit)

@@ -22,25 +22,27 @@ FULL_BYTES = 32 << 20
 """Bounds on a batch: its distinct words and the bytes that it holds, so that memory is bounded for any text."""
 
 PLAIN_DISTINCT = 100
-"""Batches of more distinct words are written packed: from here on that costs mapper, broker and reducer less."""
+"""Batches of more distinct words are written packed: above this number that costs mapper, broker and reducer less."""
 MIXED_DISTINCT = range(11, 5_001)
-"""Batches of so many distinct words have those of all partitions that one reducer owns in one record.
+"""A batch with a number of distinct words in this range writes mixed records: one record for the words of all
+partitions that one reducer owns.
 
-Each partition of a transaction is a request, and a marker at its end, and they cost more than its words do: a dozen
-were half of a light load's commit. Batches of more words have them side by side, at several brokers. In those of fewer
-anybody can read them.
+Each partition of a transaction takes a request and a marker, which cost more than a light load's words: a dozen
+partitions were half of its commit. Larger batches write every partition, since several brokers take the requests side
+by side. Smaller batches write plain records, which any Kafka client can read.
 """
 
 
 class Mapper:
-    """The map stage; it has no state but its batch."""
+    """The map stage. Its batch is its only state."""
 
     input = "lines"
-    # This is what paces a light load, some 40 commits a second: a commit costs the broker 3 ms of processor time
-    # however little is in it. What comes meanwhile waits at the broker: else each line sent on its own is a fetch.
-    # It has to be longer than most commits take: where they don't end before the next batch, lines are late.
+    # This paces a light load at some 40 commits a second: a commit costs the broker 3 ms of processor time however few
+    # records it has. New lines wait at the broker; without this wait, each line that is sent alone would be a fetch.
+    # The time has to be longer than most commits take: lines are late if a commit has not ended when the next batch
+    # comes.
     fetch_seconds = 0.024
-    # Several brokers answer one after another.
+    # With several brokers, `fetch_seconds` alone does not pace: each broker answers its fetches at a time of its own.
     pause_seconds = 0.015
     gather_seconds = 0.0
     upkeep = None
@@ -49,7 +51,7 @@ class Mapper:
         self._batch = _core.Combiner(config.words, config.partitions)
         self._topic = config.topic("words")
         self._letters = Letters(admin, config, config.topic(self.input))
-        # The broker does not describe a group of KIP-848 to this kind of question: its partitions stay apart.
+        # The broker does not describe a KIP-848 group to DescribeGroups: under KIP-848 there are no mixed records.
         self._homes = Homes(Owners(sight, config.reduce_group), config.partitions)
         self._opening: set[int] = set()
         self._counters = Counters()
@@ -94,11 +96,11 @@ class Mapper:
         return self._batch.distinct >= FULL_DISTINCT or self._batch.memory >= FULL_BYTES
 
     def add(self, inbox: _core.Inbox) -> None:
-        """Count the words of the lines that an inbox has."""
+        """Add the words of the inbox's lines to the batch."""
         self._batch.add(inbox)
 
     def offsets(self) -> list[tuple[int, int]]:
-        """Return (partition, next offset) of what moved since the last commit."""
+        """Return (partition, next offset) of the partitions that had lines since the last commit."""
         return self._batch.offsets()
 
     def clear(self) -> None:

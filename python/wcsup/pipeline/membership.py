@@ -1,14 +1,14 @@
 """Which partitions of its input a worker owns, and which of them are open.
 
-A partition that a rebalance assigns goes through these steps, while the partitions that are open already are worked on:
+A partition that a rebalance assigns goes through these steps, while work on open partitions goes on:
 
 1. It is paused, and its stage begins to open what it needs: a reducer its store, a mapper nothing.
-2. The committed offset to go on from is found, and the consumer sought there, which refuses until its fetcher has
-   started.
-3. It is open: its stage takes its records, and the consumer reads on.
+2. Its committed offset is found, and the consumer seeks to it. librdkafka refuses to seek until the partition's fetcher
+   has started.
+3. It is open: the stage takes its records, and the consumer reads on.
 
-A partition that is revoked is let go of when the batch, which may have records of it, is committed or dropped. All
-partitions are opened anew where a batch was given up: what was read is read again.
+A revoked partition is released after the batch, which may have its records, is committed or dropped. After an aborted
+batch all partitions are opened anew, and their records are read again.
 """
 
 import logging
@@ -32,13 +32,13 @@ from wcsup.process.crash import point
 log = logging.getLogger("wcsup.membership")
 
 SEEK_SECONDS = 20.0
-"""How long an assigned partition may refuse to be sought before a new process tries."""
+"""How long seeks of an assigned partition may fail before a new process tries."""
 REFUSED_SECONDS = 1.0
-"""How soon it is asked again where partitions go on, where that was refused."""
+"""How soon a request that the brokers refused is made again."""
 _ASKING_SECONDS = 2.0
-"""How long a new member that has no partition yet joins again at once, for what others were just asked to give up."""
+"""How long a new member without partitions rejoins at once: the other members have just been asked to give some up."""
 _LEAVE_SECONDS = 2.0
-"""How long a member that leaves its group tries to tell the broker, which knows when the session is over anyway."""
+"""How long a leaving member waits for the broker's answer. Without it the broker hears at the session time-out."""
 _WAKE_SECONDS = 0.05
 """How often librdkafka's main thread is woken at most; while a rebalance is under way it sends no heartbeat."""
 _TURN_SECONDS = 0.005
@@ -48,18 +48,18 @@ _CANNOT_SEEK_YET = {KafkaError._STATE, KafkaError._TIMED_OUT, KafkaError._PREV_I
 
 @dataclass(frozen=True, slots=True)
 class Ties:
-    """What a membership has the work loop do that it is a part of."""
+    """What a membership calls in its work loop."""
 
     beat: Callable[[], None]
-    """Says that the worker is alive."""
+    """Reports that the worker is alive."""
     settle: Callable[[], None]
-    """Commits or drops the batch: partitions are let go of next."""
+    """Commits or drops the batch, before partitions are released."""
     changed: Callable[[], None]
-    """Takes note that other partitions are owned, or open."""
+    """Takes note that the owned or the open partitions have changed."""
 
 
 class Membership:
-    """A member of the group that shares out the input of a stage."""
+    """A worker's member of its stage's consumer group."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Membership:
         ties: Ties,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`make_reader` makes the reader of a new member of the group; `orphans` tells of partitions without owner."""
+        """`make_reader` makes the reader of a new group member; `orphans` finds partitions without an owner."""
         self._config, self._stage, self._offsets, self._patience = config, stage, offsets, patience
         self._orphans, self._make_reader, self._ties, self._clock = orphans, make_reader, ties, clock
         self._topic = config.topic(stage.input)
@@ -82,34 +82,34 @@ class Membership:
         self.opening: set[int] = set()
         """Partitions that are owned and not open yet."""
         self._seeking: dict[int, tuple[int, float]] = {}
-        """Opened partitions that are yet to be sought: the offset, and since when."""
+        """Opened partitions that have yet to be sought: the offset, and since when seeks are tried."""
         self.has_joined = False
-        """Whether it was ever assigned anything, be it no partition."""
+        """Whether there ever was an assignment, even one without partitions."""
         self.is_member = False
-        """Whether the last assignment holds, as far as is known."""
+        """Whether the last assignment is still valid, as far as is known."""
         self.is_fenced = False
-        """Whether the broker has said that another member has its name."""
+        """Whether the broker has fenced the member, since another member has its name."""
         self._deferred: BaseException | None = None
-        """What a callback raised: the consumer throws away what it holds where its callback raises."""
+        """What a rebalance callback raised, kept for the loop: a callback that raises loses the consumer's messages."""
         self._join_again_until = self._woken = self._find_at = 0.0
         self.reader = make_reader()
 
     @property
     def consumer(self) -> Consumer:
-        """The member's consumer, another one after `join_in_place`."""
+        """The member's consumer; `join_in_place` replaces it."""
         return self.reader.consumer
 
     def join(self) -> None:
-        """Ask for partitions. They come with later reads."""
+        """Subscribe. Later reads run the callbacks that assign partitions."""
         self.consumer.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def join_anew(self) -> None:
-        """Leave the group, also as a static member, and ask for partitions: all members are asked to join again."""
+        """Leave the group, also as a static member, and subscribe again: it makes the group rebalance."""
         self.consumer.unsubscribe()
         self.join()
 
     def join_in_place(self) -> None:
-        """Join as a new member of the same name, in place of one that the broker has fenced."""
+        """Join as a new member of the same name, in place of the fenced one."""
         self.reader.close()
         self._drop(self.owned.copy(), "lost")
         self.is_fenced = self.is_member = False
@@ -117,9 +117,9 @@ class Membership:
         self.join()
 
     def leave(self) -> None:
-        """Leave the group, as a static member does not when its consumer is closed (KIP-345).
+        """Leave the group: closing the consumer of a static member does not do that (KIP-345).
 
-        librdkafka forgets the member's id as it says so to the broker, and `close` waits for the answer.
+        librdkafka drops the member id as it sends the request to leave; `close` waits for the answer.
         """
         self.consumer.unsubscribe()
         deadline = self._clock() + _LEAVE_SECONDS
@@ -128,14 +128,14 @@ class Membership:
             self.reader.read(_TURN_SECONDS)
 
     def look(self) -> None:
-        """Join anew where partitions have no owner."""
-        # Under KIP-848 the broker itself sees to owners, and no member hands on what another one lacks.
+        """Rejoin the group where partitions have no owner."""
+        # Under KIP-848 the broker itself assigns every partition, and there is no second round that could be missed.
         if self._config.group_protocol == "classic" and (orphans := self._orphans.found(self.consumer.memberid)):
             log.warning("partitions %s of %s have no owner: joining anew", sorted(orphans), self._topic)
             self.join_anew()
 
     def is_found_fenced(self, seconds: float) -> bool:
-        """Return whether the broker says within so long that the member is fenced: half a session is enough."""
+        """Return whether the broker says within `seconds` that the member is fenced: half a session is enough."""
         deadline = self._clock() + seconds
         while not self.is_fenced and self._clock() < deadline:
             self._ties.beat()
@@ -145,25 +145,25 @@ class Membership:
         return self.is_fenced
 
     def wake(self) -> None:
-        """Have a heartbeat sent that is due: librdkafka's main thread does that, and sleeps for up to a second.
+        """Wake librdkafka's main thread where a heartbeat is due: it sends heartbeats, and sleeps for up to a second.
 
-        A commit wakes it, too, and should find none due: where the answer to that one tells of a rebalance, the group
-        may have its next generation before the offsets arrive, and refuse them. So a read waits for `until_heartbeat`
-        at most.
+        A commit wakes that thread, too, and should find no heartbeat due. A heartbeat that goes out with a commit may
+        be answered with a rebalance: the group then has a new generation before the offsets arrive, and refuses them.
+        So a read waits at most until the next heartbeat is due (`until_heartbeat`).
         """
         if self.until_heartbeat() <= 0:
             self._woken = self._clock()
             self.consumer.memberid()
 
     def until_heartbeat(self) -> float:
-        """Return in how many seconds a heartbeat is due."""
+        """Return the seconds until a heartbeat is due."""
         since = self.reader.inbox.since_heartbeat()
         woken = self._clock() - self._woken
         due = 0.0 if since is None else clients.heartbeat_seconds(self._config) - since
         return max(due, _WAKE_SECONDS - woken)
 
     def raise_deferred(self) -> None:
-        """Raise what a callback raised."""
+        """Raise the exception of a rebalance callback, if there was one."""
         if self._deferred is not None:
             raise self._deferred
 
@@ -175,7 +175,7 @@ class Membership:
         self._start_opening(self.owned)
 
     def open(self) -> None:
-        """Go on opening what is assigned; partitions that are open now are read from their committed offset."""
+        """Go on opening assigned partitions; read those that are open now from their committed offset."""
         now = self._clock()
         self._seeking |= {partition: (offset, now) for partition, offset in self._opened().items()}
         sought: list[TopicPartition] = []
@@ -228,10 +228,10 @@ class Membership:
         return found
 
     def _seek(self, to: TopicPartition, since: float) -> bool:
-        """Seek; false where it is to be tried again.
+        """Seek; return false where the seek is to be tried again.
 
-        A partition that was assigned this moment refuses until its fetcher has started, and that waits for an earlier
-        one to stop.
+        librdkafka refuses to seek a partition that was just assigned until its fetcher has started. The fetcher starts
+        only after an earlier fetcher of the partition has stopped.
         """
         try:
             self.consumer.seek(to)
@@ -245,7 +245,7 @@ class Membership:
             return False
         return True
 
-    # Rebalance callbacks run within a read, and keep what they raise for the loop (`raise_deferred`).
+    # Rebalance callbacks run within a read. They keep their exceptions for the loop (`raise_deferred`).
 
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
@@ -267,15 +267,16 @@ class Membership:
             self._deferred = error
 
     def _join_again(self, given: bool) -> None:
-        """Have a new member that was given nothing join again when this assignment is done.
+        """Have a new member without partitions rejoin as soon as this assignment is done.
 
-        What others gave up for it is assigned when all have joined once more. It would hear of that by a heartbeat, and
-        librdkafka joins once a second unless partitions were revoked or a subscription came between
-        (`rd_kafka_trigger_waiting_subscribe_maybe`): the partitions would be nobody's for that second.
+        The other members give up partitions in the first round of a cooperative rebalance, and the new member is
+        assigned these in the second round. It would hear of the second round by a heartbeat, and librdkafka joins at
+        most once a second unless partitions were revoked or there was a new subscription
+        (`rd_kafka_trigger_waiting_subscribe_maybe`): the partitions would have no owner for that second.
         """
         if not self.has_joined:
             self._join_again_until = self._clock() + _ASKING_SECONDS
-        # Under KIP-848 the broker hands out partitions one by one, as they are given up.
+        # Under KIP-848 the broker assigns each partition as soon as its old owner has given it up.
         if (
             not given
             and not self.owned
@@ -285,7 +286,7 @@ class Membership:
             self.join()
 
     def _revoked(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Commit before letting go: until `incremental_unassign` nobody else is given the partitions."""
+        """Commit before the release: until `incremental_unassign` no other member is assigned the partitions."""
         try:
             if self._deferred is None:
                 self._ties.settle()
@@ -294,7 +295,7 @@ class Membership:
         self._release(partitions, "revoked")
 
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Drop the batch: others may have the partitions already."""
+        """Drop the batch: other members may own the partitions already."""
         self.is_member = False
         self._stage.clear()
         self._release(partitions, "lost")
@@ -308,7 +309,7 @@ class Membership:
             self._deferred = self._deferred or error
 
     def _drop(self, gone: set[int], why: str) -> None:
-        """Take note that partitions are not its own any more."""
+        """Take note that the member does not own these partitions any more."""
         for partition in gone & self.owned:
             self._stage.disown(partition)
             self._offsets.drop(partition)

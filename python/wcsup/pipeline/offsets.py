@@ -1,4 +1,4 @@
-"""The input offsets of a worker: where its partitions go on, and what its commits say of that."""
+"""The input offsets of a worker: where its partitions resume, and which offsets its commits write."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -18,11 +18,11 @@ from wcsup.kafka.positions import Reading, Recorded, Start
 log = logging.getLogger("wcsup.offsets")
 
 _WAIT_SECONDS = 0.2
-"""How long one question for stable offsets may keep the work loop waiting; it asks again."""
+"""How long one request for stable offsets may hold up the work loop; the loop repeats it."""
 
 
 class Offsets:
-    """Reads where partitions of a stage's topic go on, and says what a commit has to write."""
+    """Reads the offsets at which partitions of a stage's topic resume, and gives those that a commit has to write."""
 
     def __init__(self, config: Config, admin: AdminClient, stage: str, identity: topics.Identity) -> None:
         """`stage` is the plain name of the stage's topic, `lines` or `words`."""
@@ -31,22 +31,22 @@ class Offsets:
         self._about = replace(refusals.of_role(config, "map" if stage == "lines" else "reduce"), topic=self._topic)
         self._now = positions.now(config, identity, stage)
         self._committed: dict[int, int] = {}
-        """Of the open partitions."""
+        """Committed offsets of the open partitions."""
         self._owed: set[int] = set()
-        """Open partitions whose offset the group, or the topic `positions`, has yet to be told."""
+        """Open partitions whose offset is missing in the group or in the topic `positions`."""
         self._found: dict[int, Start] = {}
-        """Where partitions go on that are being opened."""
+        """Where the partitions that are being opened resume."""
         self._stable_offsets: list[TopicPartition] | None = None
-        """The group's offsets that the other questions are about."""
+        """The group's stable offsets, for which the other requests below are made."""
         self._reads = 0
-        """How often they were read."""
+        """How often the stable offsets were read."""
         self._ends: Asking[dict[tuple[str, int], int]] = Asking("ends")
         self._starts: Asking[dict[tuple[str, int], int]] = Asking("starts")
         self._reading: Reading | None = None
 
     @property
     def owed(self) -> bool:
-        """Whether a commit is due although there may be no new input."""
+        """Whether a commit is due even without new input."""
         return bool(self._owed)
 
     @property
@@ -56,21 +56,21 @@ class Offsets:
 
     @property
     def counted(self) -> Mapping[int, int]:
-        """The first offset that is not counted, of each open partition."""
+        """The first uncounted offset of each open partition."""
         return self._committed
 
     def find(self, consumer: Consumer, partitions: list[int]) -> dict[int, int] | None:
-        """Return by partition the offset to go on from, 0 where nothing was counted; none where that isn't known yet.
+        """Return the offset at which each partition resumes, 0 where nothing was counted; none where not known yet.
 
-        Not `OFFSET_BEGINNING`: librdkafka resolves it by a request that costs half a second, and where 0 is gone
-        `auto.offset.reset` finds the start.
+        0 and not `OFFSET_BEGINNING`: librdkafka resolves the latter by a request that costs half a second. Where offset
+        0 was deleted, `auto.offset.reset` finds the start.
 
-        It waits a moment for pending transactions (KIP-447). Where the group has no offset, or one that somebody else
-        set, the topic `positions` is read to the end that it has after that, a piece at each call. An offset that
-        retention has overtaken is moved to the start of what is left.
+        Waits a moment for pending transactions (KIP-447). If the group has no offset, or one that somebody set by hand,
+        the topic `positions` is read up to its end after that wait, a part in each call. An offset below the start of
+        the log, since retention has overtaken it, is moved to that start.
 
-        Raises `ConfigurationError` where the application was started with other words, lost its `counts`, or has an
-        offset that somebody set, and `RefusedError` for what may not be read: to be called again then.
+        Raises `ConfigurationError` where the application was started with another `--words`, lost its `counts`, or has
+        an offset that somebody set by hand. Raises `RefusedError` for offsets that may not be read: call it again then.
         """
         with refusals.told(self._config, self._about):
             return self._find(consumer, partitions)
@@ -105,12 +105,12 @@ class Offsets:
         return {p: self._kept(p, self._found[p].offset, first[self._topic, p]) for p in partitions}
 
     def begin(self, partitions: Collection[int]) -> None:
-        """Take note that partitions are opened anew: what was found of them before is not to be gone on from."""
+        """Take note that partitions are opened anew: offsets that were found for them before are not valid any more."""
         if self._stable_offsets is not None and not {p.partition for p in self._stable_offsets}.isdisjoint(partitions):
             self._stop_reading()
 
     def open(self, partition: int, offset: int) -> None:
-        """Take note that a partition is read from an offset that was found."""
+        """Take note that a partition is read from `offset`, which `find` returned."""
         self._committed[partition] = offset
         if self._found.pop(partition).owed:
             self._owed.add(partition)
@@ -118,25 +118,26 @@ class Offsets:
             self._owed.discard(partition)
 
     def drop(self, partition: int) -> None:
-        """Forget a partition: it is another worker's, or is opened anew."""
+        """Forget a partition: another worker owns it, or it is opened anew."""
         self._committed.pop(partition, None)
         self._owed.discard(partition)
 
     def due(self, moved: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Return the (partition, next offset) that a commit sends, of which those in `moved` are new.
+        """Return the (partition, next offset) pairs that a commit sends: those in `moved`, and those that are owed.
 
-        Where there is none (a commit of top words alone) it sends the last ones again: they fence the commit.
+        Without any such pair (a commit of top words alone) it sends the last offsets again, so that the commit is
+        fenced.
         """
         owed = {p: self._committed[p] for p in self._owed}
         return list((owed | dict(moved)).items()) or list(self._committed.items())
 
     def of_group(self, due: list[tuple[int, int]]) -> list[TopicPartition]:
-        """Return what is sent to the transaction for the group."""
+        """Return the offsets for `send_offsets_to_transaction`."""
         text = self._now.text
         return [TopicPartition(self._topic, partition, offset, text(offset)) for partition, offset in due]
 
     def records(self, due: list[tuple[int, int]], owned: Collection[int]) -> _core.Records:
-        """Return the records for the topic `positions`; all go to the partition of the first one that is owned."""
+        """Return the records for the topic `positions`. All go to one partition, numbered like the first owned one."""
         place, text = min(owned, default=0), self._now.text
         new = [(p, offset) for p, offset in due if p in self._owed or self._committed.get(p) != offset]
         return _core.Records([(place, positions.key(self._stage, p), text(offset).encode()) for p, offset in new])
@@ -147,11 +148,11 @@ class Offsets:
         self._owed.clear()
 
     def close(self) -> None:
-        """Let go of the client that reads `positions`, where there is one."""
+        """Close the client that reads `positions`, if there is one."""
         self._stop_reading()
 
     def _stable(self, consumer: Consumer, partitions: list[int]) -> list[TopicPartition] | None:
-        """Return the group's offsets, once no pending transaction can change them."""
+        """Return the group's offsets once no pending transaction can change them; none until then."""
         if self._stable_offsets is not None:
             if {one.partition for one in self._stable_offsets} == set(partitions):
                 return self._stable_offsets
@@ -173,12 +174,12 @@ class Offsets:
         return found
 
     def _first(self, partitions: list[int]) -> dict[tuple[str, int], int] | None:
-        """Return the first offset that is still there; none where it isn't known yet."""
+        """Return the first offset of each partition that is still there; none where not known yet."""
         wanted = [TopicPartition(self._topic, p) for p in partitions]
         return self._starts.answer(self._reads, lambda: topics.starts(self._admin, wanted))
 
     def _said(self, found: list[TopicPartition]) -> Recorded | None:
-        """Return what the topic `positions` says, where that matters; none where it isn't known yet."""
+        """Return what the topic `positions` has, empty where the group's offsets suffice; none where not known yet."""
         if self._reading is None:
             absent = [TopicPartition(self._topic, one.partition) for one in found if one.offset < 0]
             set_by_others = any(one.offset >= 0 and not positions.is_own(one) for one in found)
@@ -207,7 +208,7 @@ class Offsets:
             self._reading = None
 
     def _kept(self, partition: int, offset: int, start: int) -> int:
-        """Return where a partition goes on that is left from `start` on."""
+        """Return where a partition resumes whose first remaining offset is `start`."""
         if 0 < offset < start:
             log.warning(
                 "%d offsets of topic %s, partition %d, from %d on, were deleted by its retention before they were "

@@ -1,8 +1,8 @@
-"""When a batch is read on, and when it is committed: at once under a light load, when it is full or old in a backlog.
+"""When a batch is committed: at once under a light load; in a backlog when it is full or old.
 
 A commit costs about the same for one record as for thousands. Under a light load a batch is committed as soon as the
-pause since the last commit is over. In a backlog it grows until it is full, until its commit interval is over, or until
-its input ends.
+pause since the last commit is over. In a backlog the batch grows until it is full, until the commit interval is over,
+or until the input ends.
 """
 
 import time
@@ -12,18 +12,19 @@ from typing import Protocol
 from wcsup.kafka.reader import POLL_BYTES
 
 FIRST_BYTES = 64 << 10
-"""About the most bytes of a worker's first batch, whose words may all have to be looked up: it is soon to be seen."""
+"""About the most bytes of a worker's first batch. It is small so that the first totals are visible soon, though each of
+its words may have to be looked up."""
 LIGHT_RECORDS = 5_000
 LIGHT_BYTES = 512 << 10
-"""A batch of no more than this, when its stage's pause is over, is of a light load: it is committed at once."""
+"""A batch of at most this size, when its stage's pause is over, means a light load: it is committed at once."""
 DRY_SECONDS = 0.03
-"""How long after its last record a larger batch is committed: a backlog's fetches come with less than that between."""
+"""A larger batch is committed so long after its last record: in a backlog the time between two fetches is shorter."""
 QUIET_SECONDS = 0.2
-"""How long after the last commit work without new input is committed: an end past control records, top words."""
+"""How long after the last commit there is one without new input: for offsets past control records, and top words."""
 
 
 class Batch(Protocol):
-    """How large a batch is; a stage tells it of its own."""
+    """How large a batch is. Each stage tells it of its own batch."""
 
     @property
     def taken(self) -> int:
@@ -39,7 +40,7 @@ class Batch(Protocol):
 
 
 def is_light(batch: Batch) -> bool:
-    """Return whether a batch is as small as those of a light load."""
+    """Return whether a batch is as small as the batches of a light load."""
     return batch.taken <= LIGHT_RECORDS and batch.taken_bytes <= LIGHT_BYTES
 
 
@@ -51,7 +52,7 @@ class Pacing:
     ) -> None:
         """`commit_interval` is the longest time between two commits while there is input, in seconds.
 
-        `pause_seconds` is the shortest one between the beginnings of two commits of a light load.
+        `pause_seconds` is the shortest time between the beginnings of two commits of a light load.
         """
         self._interval, self._pause, self._clock = commit_interval, pause_seconds, clock
         self._has_counted = False
@@ -65,7 +66,7 @@ class Pacing:
         return POLL_BYTES if self._has_counted else FIRST_BYTES
 
     def until_light(self) -> float:
-        """Return in how many seconds a light batch is due; 0 where it is."""
+        """Return the seconds until a light batch may be committed; 0 where it may be now."""
         return max(0.0, self._light_from - self._clock())
 
     def read(self) -> None:
@@ -75,19 +76,19 @@ class Pacing:
     def is_due(self, batch: Batch, *, dry: bool, idle_work: Callable[[], bool]) -> bool:
         """Return whether to commit now.
 
-        `dry`: there was no input at the last look. `idle_work` tells whether something is left to commit without any.
+        `dry`: the last read had no records. `idle_work` tells whether something is left to commit without new records.
         """
         now = self._clock()
         since = now - self._last_commit
         if batch.taken:
-            first = not self._has_counted  # of a backlog, too, something is soon to be seen
+            first = not self._has_counted  # so that a backlog's first totals are visible soon
             light = is_light(batch) and now >= self._light_from
             ended = now - self._last_record > DRY_SECONDS
             return first or light or ended or batch.full or since >= self._interval
         return dry and since >= QUIET_SECONDS and idle_work()
 
     def ended(self, began: float, *, counted: bool) -> None:
-        """Take note that a commit has ended, and when it began; `counted`: records were committed by it."""
+        """Take note that a commit has ended, and when it `began`; `counted`: the commit had records."""
         self._has_counted |= counted
         self._last_commit = self._clock()
         self._light_from = began + self._pause

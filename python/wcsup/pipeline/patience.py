@@ -1,8 +1,8 @@
-"""How long a worker goes on trying what the brokers refuse, and what it gives up each time.
+"""How long a worker retries what the brokers refuse, and how long it goes on aborting.
 
-Rights are taken away and given back under a run, and passwords are changed: so a refusal is no reason to end at once.
-One that lasts is: the process ends with what is to be changed, and nobody starts it again. Aborts are ordinary, so one
-that comes again and again says nothing about settings: a new process tries.
+Rights and passwords are changed during a run and set right again, so a worker does not end at the first refusal. If a
+refusal lasts, the worker ends with a message that says what to change, and is not restarted. Aborts are ordinary and
+say nothing about settings, so after a long row of aborts a new process takes over.
 """
 
 import logging
@@ -15,18 +15,18 @@ from wcsup.errors import RefusedError, RetryError
 log = logging.getLogger("wcsup.patience")
 
 REFUSED_SECONDS = 30.0
-"""How long something may be refused before the worker ends for it."""
+"""How long a refusal may last before the worker ends."""
 ABORTED_SECONDS = 60.0
-"""How long transactions may be given up for one reason, with no commit in between, before a new process tries."""
+"""How long transactions may be aborted for one reason, without a commit in between, before a new process tries."""
 
 
 class Doing(StrEnum):
-    """What a worker does that may be refused, each on its own."""
+    """What the brokers can refuse a worker, independently of each other."""
 
     COMMIT = "commit"
     """Making the producer, and commits."""
     OFFSETS = "offsets"
-    """Reading where partitions go on."""
+    """Reading the offsets at which partitions resume."""
     RESTORE = "restore"
     """Reading `counts` into a store."""
     INPUT = "input"
@@ -34,7 +34,7 @@ class Doing(StrEnum):
     GROUP = "group"
     """Being a member of the group."""
     LOGIN = "login"
-    """Being let in by brokers."""
+    """Being authenticated by the brokers."""
 
 
 class Patience:
@@ -43,9 +43,9 @@ class Patience:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._refused: dict[Doing, tuple[float, RefusedError]] = {}
-        """By what is refused: since when, and what was said last."""
+        """For each refused activity: since when, and the last error."""
         self._aborted: tuple[str, float, float] | None = None
-        """Why the last transactions were given up, since when, and when the last time."""
+        """Why the last transactions were aborted, since when, and when the last one was."""
 
     @property
     def waiting(self) -> bool:
@@ -53,11 +53,11 @@ class Patience:
         return bool(self._refused)
 
     def waits_for(self, doing: Doing) -> bool:
-        """Return whether it is refused."""
+        """Return whether `doing` is refused."""
         return doing in self._refused
 
     def refused(self, doing: Doing, error: RefusedError) -> None:
-        """Take note of a refusal. Raises it where the same is refused for too long."""
+        """Take note of a refusal. Raises it where `doing` is refused for too long."""
         known = {str(said) for _, said in self._refused.values()}
         since, _ = self._refused.get(doing, (self._clock(), error))
         self._refused[doing] = since, error
@@ -68,13 +68,13 @@ class Patience:
         self.look()
 
     def look(self) -> None:
-        """Raise what is refused for too long, though nobody may have said so again."""
+        """Raise a refusal that has lasted too long, even if it was not reported again."""
         for since, error in self._refused.values():
             if self._clock() - since > REFUSED_SECONDS:
                 raise error
 
     def passed(self, *doings: Doing) -> None:
-        """Take note of what succeeded, or is not to be done any more."""
+        """Take note of activities that succeeded, or are not needed any more."""
         waited = self.waiting
         for doing in doings:
             self._refused.pop(doing, None)
@@ -82,7 +82,7 @@ class Patience:
             log.info("what was refused is refused no more")
 
     def aborted(self, reason: str) -> None:
-        """Take note that a transaction was given up. Raises `RetryError` where there is no end of it."""
+        """Take note of an aborted transaction. Raises `RetryError` after too long a row of aborts."""
         now = self._clock()
         since = now
         if self._aborted is not None:

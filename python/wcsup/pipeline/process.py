@@ -19,8 +19,8 @@ from wcsup.process.memory import return_memory
 def work(job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight | None = None) -> ExitStatus:
     """Run one worker in this process until a signal drains it; return `DONE`. `sight` is as in `Worker`.
 
-    SIGTERM is for one that may come again under its name, and SIGINT for one that is not to: it leaves its group.
-    Raises the `WcsupError` that ends it otherwise.
+    SIGTERM drains a worker that may start again under its name; it stays a member of its group. SIGINT drains a worker
+    for good; it leaves its group. Raises the `WcsupError` that ends the worker otherwise.
     """
     name_worker(job.name)
     return_memory()
@@ -28,7 +28,7 @@ def work(job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if worker is None:
-            end(ExitStatus.DONE)  # nothing is open yet, and its clients may wait for brokers
+            end(ExitStatus.DONE)  # nothing is open yet, and the worker's clients may be waiting for brokers
         worker.drain(leave=number == signal.SIGINT)
 
     signal.signal(signal.SIGTERM, stop)
@@ -39,10 +39,11 @@ def work(job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight
 
 
 def end(status: int) -> NoReturn:
-    """End the process of a worker, whose clients are left as they are: to be called where its error is handled.
+    """End a worker's process without closing its clients. Call it where the worker's error is handled.
 
-    The error's frames hold the producer. It is destroyed when they go, and where another process had fenced it,
-    librdkafka has been seen to abort there, which hides the status. Nothing of its threads is worth waiting for.
+    The error's frames hold the producer, which would be destroyed with them. librdkafka has been seen to abort the
+    process while it destroys a fenced producer, which hides the exit status. None of the client threads is worth
+    waiting for.
     """
     logging.shutdown()
     sys.stderr.flush()

@@ -8,14 +8,14 @@ Refused = tuple[int, int, bytes | None, bytes | None, str]
 """A record that a batch refused: partition, offset, key, value and why."""
 
 PACKED_BYTES = 64 << 10
-"""Longest value of many words in one record: about 5,000, so that what a record costs is spread over enough of them."""
+"""Longest value of a packed record: about 5,000 words, so that the cost of a record is spread over enough words."""
 
 LETTER_BYTES = 2_900_000
-"""Largest dead letter, where the topic takes that; it takes 3 MiB as wcsup makes it. What is larger is cut."""
+"""Largest dead letter, if the topic takes that; as wcsup makes the topic, it takes 3 MiB. A larger letter is cut."""
 
 _RECORD_BYTES = 64
 _HEADER_BYTES = 10
-"""The most that lengths and numbers take in a record, and in a header."""
+"""Upper bounds for the length fields and numbers of a record, and of a header."""
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -37,9 +37,10 @@ class Letter:
         value: bytes | None,
         limit: int = LETTER_BYTES,
     ) -> "Letter":
-        """Return a dead letter of what stands at a place, or came up to there: topic, partition, offset.
+        """Return a dead letter of the input at `place`, or up to there. A place is a topic, a partition and an offset.
 
-        What is larger than `limit` with its headers is cut; headers say how long key and value were, and their digests.
+        A letter that is larger than `limit` with its headers is cut; headers have the lengths and digests of key and
+        value.
         """
         topic, partition, offset = place
         headers: Headers = [
@@ -56,14 +57,14 @@ class Letter:
                     headers.append((f"{name}-bytes", str(len(whole))))
                     headers.append((f"{name}-sha256", sha256(whole).hexdigest()))
             room = max(0, limit - _overhead(headers))
-            # A stranger's key may be too long by itself, where the cluster lets `words` take such records.
+            # The key of another program's record may be too long by itself, if the cluster lets `words` take it.
             key = key and key[:room]
             value = value and value[: room - len(key or b"")]
         return cls(key, value, headers)
 
 
 def _overhead(headers: Headers) -> int:
-    """Return how many bytes a record has at most beside key and value: its own fields, and headers with lengths."""
+    """Return how many bytes a record has at most besides key and value: its own fields, and headers with lengths."""
     return _RECORD_BYTES + sum(_HEADER_BYTES + len(name) + len(value or b"") for name, value in headers)
 
 

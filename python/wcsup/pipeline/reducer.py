@@ -23,36 +23,39 @@ from wcsup.state.restore import Committed, Restore
 
 FULL_DISTINCT = 200_000
 FULL_BYTES = 32 << 20
-"""Bounds on a batch. A larger one writes a word less often: twice as large, 2 % of uniform 5 million words; it costs
-100 MB of a reducer's peak."""
+"""Bounds on a batch. In a larger batch a word is written less often, but twice the size saves only 2 % of the writes
+(uniform, 5 million words), and adds 100 MB to a reducer's peak."""
 
 KEPT_SECONDS = 3.0
 KEPT_RECORDS = 5_000
 KEPT_WORDS = 50_000
-"""New totals of commits of no more than `KEPT_RECORDS`, and a new store's first ones, are kept from the stores for so
-long, or until they are so many.
+"""Bounds of the write-behind buffer. New totals of commits of at most `KEPT_RECORDS`, and a new store's first totals,
+stay in the buffer for `KEPT_SECONDS`, or until there are `KEPT_WORDS` of them.
 
-A light load changes the same words dozens of times a second: writing each to its store was 3 of the 10 ms that a
-reducer's commit took. A process that dies meanwhile leaves stores that are behind by that, and reads it from `counts`.
+A light load changes the same words dozens of times a second: writing each change to its store took 3 of the 10 ms of a
+reducer's commit. A process that dies leaves stores without the buffered totals; the next process reads these from
+`counts`.
 """
 
 SCAN_BYTES = 512 << 10
-"""How much of a store one turn scans, so that its words need no look-up any more: some 50,000 words, in 10 ms."""
+"""How much of a store one turn of the loop scans into memory: some 50,000 words, in 10 ms. Scanned words need no
+look-up."""
 
 BACKLOG_SCAN_SECONDS = 4.0
-"""For how long one turn scans while a backlog is worked on: 5 million words are known after one turn.
+"""How long one turn scans during a backlog: 5 million words are resident in memory after one turn.
 
-Nobody waits for a line of a backlog, and a word that is looked up meanwhile costs as much as ten that are scanned.
+In a backlog the latency of a line does not matter, and the look-up of one word costs as much as a scan of ten.
 """
 
 FIRST_SECONDS = 1.0
-"""How long a reducer that opened stores waits for its first commit, which no scan is to hold up."""
+"""How long after opening stores a reducer does not scan: no scan is to hold up its first commit."""
 
 GATHER_SECONDS = 0.0005
 TOP_SECONDS = 1.0
 """How often a partition's most frequent words are published at most, each partition at a time of its own.
 
-All of them in one commit are a dozen more requests: each fortieth commit of a light load took half as long again.
+To publish all partitions in one commit takes a dozen more requests: every fortieth commit of a light load took half as
+long again.
 """
 
 _REPORTED_TOP = 10
@@ -73,9 +76,9 @@ class Reducer:
         self._restore = Restore(config, directory, admin, identity)
         self._open: dict[int, Partition] = {}
         self._closed: dict[int, Partition] = {}
-        """Partitions whose stores were closed a moment ago, and may be opened again as they are."""
+        """Partitions whose stores were closed a moment ago, and can be opened again without reading anything."""
         self._scan_from = 0.0
-        """When stores may be scanned."""
+        """From when on stores may be scanned."""
         self._has_backlog = False
         """Whether the last commit was a large one."""
         self._totals: dict[int, _core.Totals] = {}
@@ -88,7 +91,7 @@ class Reducer:
         self._published: dict[int, int] = {}
         """The period in which a partition's top words were published last."""
         self._kept_at_most = 0
-        """No fewer than the words that are kept from all stores: to count them takes adding their totals up."""
+        """An upper bound on the words in all write-behind buffers: their exact number takes a sum over the stores."""
         self._counters = Counters()
         self._trim = Trim(admin, config.topic(self.input))
 
@@ -97,17 +100,17 @@ class Reducer:
         self._batch.own(partition, offset)
 
     def add(self, inbox: _core.Inbox) -> None:
-        """Add up the words of the records that an inbox has."""
+        """Add the counts in the inbox's records to the batch."""
         self._batch.add(inbox)
 
     def offsets(self) -> list[tuple[int, int]]:
-        """Return (partition, next offset) of what moved since the last commit."""
+        """Return (partition, next offset) of the partitions that had records since the last commit."""
         return self._batch.offsets()
 
     def disown(self, partition: int, *, again: bool = False) -> None:
-        """Take no more records of a partition; close its store with all that was committed, or give up opening it.
+        """Take no more records of a partition. Write its buffered totals and close its store, or give up opening it.
 
-        `again` is as in `Stage`: what is in memory of the partition stays there.
+        `again` is as in `Stage`: the partition's totals in memory stay there.
         """
         self._batch.disown(partition)
         self._restore.abandon(partition)
@@ -125,13 +128,13 @@ class Reducer:
         self._restore.begin(partition, self._closed.pop(partition, None))
 
     def opened(self, committed: Committed) -> dict[int, int]:
-        """Go on opening stores; return those that are up to date, with the input offset to go on from."""
+        """Go on opening stores; return the partitions whose store is up to date, with the input offset to resume at."""
         if not self._restore.pending:
             return {}
         opened = self._restore.step(committed)
         self._counters.restored = self._restore.read
         self._open |= opened
-        # Whoever had them before may have ended without publishing.
+        # The previous owner may have ended without publishing their top words.
         self._unpublished |= {partition for partition, o in opened.items() if o.totals.top(1)}
         if opened:
             self._scan_from = time.monotonic() + FIRST_SECONDS
@@ -150,9 +153,9 @@ class Reducer:
 
     @property
     def gather_seconds(self) -> float:
-        """Seconds until what comes just behind the batch's first records, and would wait for a whole commit, is there.
+        """Seconds until the records just behind the batch's first ones are there: else they wait for a whole commit.
 
-        The records of a mapper's commit come in one answer, but to one partition's queue after the other.
+        The records of a mapper's commit come in one fetch, but librdkafka queues them partition by partition.
         """
         return 0.0 if self._batch.mixed else GATHER_SECONDS
 
@@ -173,7 +176,7 @@ class Reducer:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to publish some of them."""
+        """Whether it is time to publish the top words of some partitions."""
         return bool(self._due(self._unpublished))
 
     def _due(self, changed: set[int]) -> set[int]:
@@ -185,7 +188,7 @@ class Reducer:
     def outbox(self, *, last: bool = False) -> Outbox:
         """Return the new totals, and the top words where they are due or this is the `last` commit.
 
-        Words that came here with others and belong to partitions that others own now go back to `words`, to those.
+        Words of mixed records whose partitions other reducers own now go back to `words`, each to its own partition.
         """
         self._totals = {}
         letters = [self._letters.of(refused) for refused in self._batch.rejected()]
@@ -194,7 +197,7 @@ class Reducer:
             try:
                 totals = self._open[partition].new_totals(self._batch, partition)
             except StoreBrokenError as error:
-                broken = error  # the others are looked at first, so that one new start rebuilds all damaged ones
+                broken = error  # all other stores are tried first, so that one new start rebuilds all damaged ones
                 continue
             letters += self._refused(partition, totals)
             if len(totals):
@@ -209,7 +212,7 @@ class Reducer:
         return Outbox(self._records(), letters, letters_apart=apart)
 
     def _refused(self, partition: int, totals: _core.Totals) -> list[Letter]:
-        """Return dead letters for counts that do not fit their totals: which records they came in is not known."""
+        """Return dead letters for counts whose totals would not fit 8 bytes; the records they came in are not known."""
         refused = totals.refused()
         if not refused:
             return []
@@ -218,27 +221,27 @@ class Reducer:
         return [self._letters.at(last, why, word, count) for word, count in refused]
 
     def _records(self) -> Iterator[tuple[str, _core.Records]]:
-        """Make the records, when they are to be written: for they are many."""
+        """Make the records only when they are written: there are many."""
         yield self._config.topic(self.input), self._batch.forwarded(PACKED_BYTES)
         counts = _core.Records()
         for partition, totals in self._totals.items():
             totals.append_to(counts, partition)
         yield self._config.topic("counts"), counts
         tops = ((partition, self._open[partition].totals) for partition in self._publishing)
-        # As they are when the batch is committed.
+        # The top words as they will be after this commit.
         published = [
             (number, *top_record(number, state.top(totals=self._totals.get(number)))) for number, state in tops
         ]
         yield self._config.topic("top"), _core.Records(published)
 
     def committed(self, written: Written) -> None:
-        """Write each partition's totals and stamp to its store, in one batch, or later; begin the next batch."""
+        """Write each partition's totals and stamp to its store in one RocksDB batch, or buffer them; drop the batch."""
         counts = self._config.topic("counts")
         new_totals = sum(len(totals) for totals in self._totals.values())
         are_few = new_totals <= KEPT_RECORDS
         for partition, totals in self._totals.items():
             opened = self._open[partition]
-            # The making of a new store would hold up the second commit.
+            # To create a new RocksDB now would delay the second commit.
             first = opened.store.empty and opened.unwritten_since is None
             if opened.take(totals, written[counts, partition] + 1, own=True):
                 self._unpublished.add(partition)
@@ -267,9 +270,9 @@ class Reducer:
         return sum(opened.totals.unwritten for opened in self._open.values())
 
     def tend(self, counted: Mapping[int, int], *, last: bool = False) -> None:
-        """Write the totals that were kept long enough, of one store at a time; scan one; delete counted input.
+        """Write the buffered totals of one store, if they are old enough; scan one store; delete counted input.
 
-        As the `last` thing all totals are written, nothing is scanned, and all counted input is deleted.
+        With `last` all buffered totals are written, nothing is scanned, and all counted input is deleted.
         """
         self._write_kept(0.0 if last else KEPT_SECONDS, every=last)
         if not self._restore.pending:
@@ -282,7 +285,7 @@ class Reducer:
             self._trim.look(counted)
 
     def _write_kept(self, seconds: float, *, every: bool) -> None:
-        """Write totals that were kept for so long: of `every` store, or of the first one that has some."""
+        """Write totals that were buffered for at least `seconds`: of `every` store, or of the first that has some."""
         due = time.monotonic() - seconds
         for opened in self._open.values():
             since = opened.unwritten_since
@@ -307,7 +310,7 @@ class Reducer:
         self._totals = {}
 
     def tell(self, report: Report) -> None:
-        """Add the counters, and figures of the open stores."""
+        """Add the counters, and the figures of the open stores."""
         report.counters = self._counters
         report.restoring = self._restore.progress()
         report.restore_seconds = self._restore.remaining()

@@ -1,7 +1,7 @@
-"""What a worker is told at its start and what it says while it works: one JSON line each.
+"""A worker's job, and the reports that it sends while it works: one JSON line each.
 
-A supervised worker is `python -m wcsup.pipeline`. Its first line of standard input is a `Job`, and those
-that follow are what the supervisor sees of topics and groups (`wcsup.kafka.sighting`); the end of the pipe
+A supervised worker is `python -m wcsup.pipeline`. The first line of its standard input is a `Job`. The next
+lines are what the supervisor sees of topics and groups (`wcsup.kafka.sighting`). The end of the pipe
 means that the supervisor is gone. Reports go down the pipe whose descriptor the job names. Logs are JSON
 lines on standard error (see `wcsup.process.logs`).
 """
@@ -80,7 +80,7 @@ class Histogram:
 
     bounds: tuple[float, ...]
     counts: list[int] = field(default_factory=list)
-    """How many were at most each bound (and above the one before); the last is those above all."""
+    """For each bound, the observations up to it and above the bound before; last, those above all bounds."""
     sum: float = 0.0
 
     def __post_init__(self) -> None:
@@ -109,9 +109,9 @@ class Counters:
     records: int = 0
     """Input records of committed batches: lines of a mapper, `words` records of a reducer."""
     words: int = 0
-    """Words in them."""
+    """Words in these records."""
     bytes: int = 0
-    """Bytes of their values (mapper) or keys (reducer)."""
+    """Bytes of the records' values (mapper) or of their words (reducer)."""
     written: int = 0
     """Records written to `words` or `counts`."""
     null_lines: int = 0
@@ -122,11 +122,11 @@ class Counters:
     restored: int = 0
     """Records of `counts` read while opening stores."""
     aborts: dict[str, int] = field(default_factory=dict)
-    """Transactions given up and done again, by the name of the error."""
+    """Aborted transactions, whose batches were read again, by the name of the error."""
     batch_records: Histogram = field(default_factory=lambda: Histogram(SIZES))
     """Input records of each commit."""
     step_seconds: dict[str, Histogram] = field(default_factory=dict)
-    """Time of each step of the commits (`produce`, `offsets`, `commit`, `store`), by its name."""
+    """Time of each step of the commits, by the step's name (`produce`, `offsets`, `commit`, `store`)."""
 
     def __add__(self, other: "Counters") -> "Counters":
         total = Counters()
@@ -156,12 +156,12 @@ class Report:
     beat: int = 0
     """Rises with every turn of the loop: a worker whose beat stands still is stuck."""
     ready: bool = False
-    """Joined, assigned (maybe nothing), every store open."""
+    """Joined, assigned (maybe nothing), every store open, and nothing refused."""
     partitions: list[int] = field(default_factory=list)
     restoring: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Stores being opened: offsets read and offsets to read, by partition."""
     restore_seconds: float | None = None
-    """How long opening them will take at the pace so far; none where that can't be told."""
+    """How long opening these stores will take at the pace so far; none where that can't be told."""
     counters: Counters = field(default_factory=Counters)
     distinct: int = 0
     """Reducer: distinct words in its open stores."""
@@ -174,11 +174,11 @@ class Report:
     kept_words: int = 0
     """Reducer: words whose new totals are yet to be written to its stores."""
     words_in_memory: int = 0
-    """Reducer: words that need no look-up in its stores."""
+    """Reducer: words whose totals are resident in memory, so that they need no look-up."""
     bytes_in_memory: int = 0
-    """Reducer: what their totals take."""
+    """Reducer: memory of the resident totals."""
     state_memory: int = 0
-    """Reducer: what they may take, with the partitions that it has now."""
+    """Reducer: the most memory that resident totals may take, with the partitions that it has now."""
 
     def to_json(self) -> str:
         """Return the report's line, without its newline."""
@@ -196,5 +196,5 @@ class Report:
 
 
 def _fields(value: Report | Counters | Histogram) -> dict[str, Any]:
-    """Return the fields of one of the classes here. `asdict` would copy all that is below, several times a second."""
+    """Return the fields of one of the classes here. `asdict` would make deep copies, twice a second."""
     return {name: getattr(value, name) for name in value.__slots__}

@@ -1,4 +1,4 @@
-"""When a worker has to look for what hangs of its last transactions (`wcsup.kafka.hanging`)."""
+"""When a worker has to look for hanging transactions of its own (`wcsup.kafka.hanging`)."""
 
 import logging
 import time
@@ -14,14 +14,14 @@ log = logging.getLogger("wcsup.settling")
 _TRIES = 5
 _PAUSE_SECONDS = 0.2
 _AGAIN_SECONDS = 1.0
-"""How often a worker that has nothing to commit looks, until it could."""
+"""How often a worker without anything to commit looks, until a look succeeds."""
 _SAY_SECONDS, _SAY_AGAIN_SECONDS = 10.0, 60.0
 
 Settle = Callable[[Config, str, Callable[[], None]], bool]
 
 
 class Settling:
-    """What may hang of one `transactional.id`."""
+    """Hanging transactions of one `transactional.id`: whether there may be any, and their end."""
 
     def __init__(
         self,
@@ -32,17 +32,17 @@ class Settling:
         settle: Settle | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`alive` is called where it takes long."""
+        """`alive` is called during long waits."""
         self._config, self._name, self._alive = config, name, alive
         self._settle, self._sleep = settle or hanging.settle, sleep
         self.due = True
-        """Whether something may hang: at a start, and since a connection broke."""
+        """Whether a transaction may hang: true at a start and after a broken connection."""
         self._look_at = 0.0
 
     def look(self) -> None:
-        """End what hangs where that is due; for a worker that has nothing to commit, and waits for nothing here.
+        """Finish hanging transactions where a look is due; for a worker without anything to commit. Tries once.
 
-        Others wait for it: reducers for the words behind it, the next owner of a partition for its offset.
+        Other workers wait for it: reducers for records of `words` behind it, a partition's next owner for its offset.
         """
         if not self.due or time.monotonic() < self._look_at:
             return
@@ -53,10 +53,11 @@ class Settling:
         self._look_at = time.monotonic() + _AGAIN_SECONDS
 
     def finish(self, is_answered: Callable[[], bool]) -> None:
-        """End what hangs where that is due, before a transaction whose marker would end it, too.
+        """Finish hanging transactions where a look is due: the marker of the next transaction would end them, too.
 
-        Waits where a partition has no leader, since it would be written to as soon as it has one. `is_answered` tells
-        whether librdkafka reaches brokers; where it does, and a connection of one's own does not, it is left at that.
+        Waits while a partition has no leader, since the next transaction would write to it as soon as it has one.
+        `is_answered` tells whether librdkafka reaches brokers. If librdkafka does, and wcsup's own connections fail,
+        the look is given up after some tries.
         """
         failures, say_at = 0, time.monotonic() + _SAY_SECONDS
         while self.due:

@@ -1,4 +1,4 @@
-"""What a mapper and a reducer each bring to the loop that they share."""
+"""The interface of mapper and reducer to the loop that they share."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -14,63 +14,63 @@ if TYPE_CHECKING:
 
 
 class Upkeep(Protocol):
-    """What a stage has to do without input: publish what changed, write to stores what was kept from them."""
+    """Work of a stage that needs no input: publish top words, write buffered totals to the stores, scan stores."""
 
     @property
     def owing(self) -> bool:
-        """Whether something is left that a commit is to publish."""
+        """Whether a commit has something left to publish."""
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time for a commit of some of it."""
+        """Whether it is time for a commit that publishes some of it."""
 
     def tend(self, counted: Mapping[int, int], *, last: bool = False) -> None:
-        """Do what is due beside commits, or, as the `last` thing, all of it.
+        """Do the work that is due and needs no commit; with `last`, all of that work.
 
-        `counted` is the first input offset of each open partition that is not counted.
+        `counted` has, for each open partition, its first input offset that is not counted yet.
         """
 
 
 class Stage(Batch, Protocol):
-    """One step of the pipeline: takes records of its input in, gives what one commit writes."""
+    """One step of the pipeline: takes records of its input, gives the records that one commit writes."""
 
     input: str
-    """Plain name of the input topic."""
+    """Name of the input topic, without prefix."""
     pause_seconds: float
-    """How long after the last commit began a light batch is committed at the earliest."""
+    """The shortest time from the beginning of a commit to the next commit of a light batch."""
     fetch_seconds: float
-    """How long the broker gathers input for a fetch; 0: it answers as soon as there is any."""
+    """How long the broker gathers input for a fetch; with 0 it answers as soon as there is any."""
 
     @property
     def gather_seconds(self) -> float:
-        """How long it is waited for what comes behind the records of a light batch that has just begun."""
+        """How long the loop waits for more records when a light batch has just begun."""
 
     def own(self, partition: int, offset: int) -> None:
         """Take records of a partition from `offset` on."""
 
     def disown(self, partition: int, *, again: bool = False) -> None:
-        """Take no more of a partition and let go of its state; its batch was committed or dropped.
+        """Take no more records of a partition and release its state; its batch was committed or dropped before.
 
-        `again`: the partition stays, and is begun anew next.
+        `again`: the partition stays with this worker, and `begin` is called next.
         """
 
     def begin(self, partition: int) -> None:
         """Start opening what the partition needs."""
 
     def opened(self, committed: "Committed") -> dict[int, int]:
-        """Go on opening; return the partitions that are open now, and the input offset that each goes on from."""
+        """Go on opening; return the partitions that are open now, and the input offset at which each resumes."""
 
     def add(self, inbox: _core.Inbox) -> None:
-        """Take in what an inbox has."""
+        """Add the inbox's records to the batch."""
 
     def offsets(self) -> list[tuple[int, int]]:
-        """Return (partition, next offset) of what moved since the last commit."""
+        """Return (partition, next offset) of the partitions that had records since the last commit."""
 
     def outbox(self, *, last: bool = False) -> Outbox:
         """Return what the batch's commit writes, without the offsets; `last`: with all that its upkeep owes."""
 
     def committed(self, written: Written) -> None:
-        """Keep the batch for good: its commit succeeded. Also clears it."""
+        """Take the batch into the stage's state, since its commit succeeded, and begin a new batch."""
 
     def clear(self) -> None:
         """Drop the batch."""
@@ -79,8 +79,8 @@ class Stage(Batch, Protocol):
         """Add the stage's own figures to a report."""
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all that is open."""
 
     @property
     def upkeep(self) -> Upkeep | None:
-        """What is to be done beside its input; none where nothing is."""
+        """The stage's work that needs no input; none where it has no such work."""

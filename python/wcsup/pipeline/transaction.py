@@ -30,28 +30,31 @@ Result = TypeVar("Result")
 
 _RETRY_PAUSE = 0.1
 _SLICE_SECONDS = 1.0
-"""How long a call that goes on in the background is waited for before the worker says that it is alive."""
+"""How long the worker waits for a call that goes on in the background before it reports that it is alive."""
 _OFFSETS_SECONDS = 5.0
-"""How much longer than a transaction may last the call may take that sends its offsets: Kafka has aborted it then."""
+"""How much longer than the transaction time-out `send_offsets_to_transaction` may take: by then Kafka has aborted the
+transaction."""
 _BREAK_SECONDS, _BREAK_AGAIN_SECONDS = 2.0, 4.0
-"""How long the call that sends offsets takes, though brokers answer, until connections are broken for it, and how long
-then until they are broken again: each time helps that a coordinator can be found within a second of."""
+"""How long `send_offsets_to_transaction` may take, though brokers answer, until connections are broken, and then until
+they are broken again. Breaking them helps if the coordinator can be found within a second after it."""
 _SAY_SECONDS, _SAY_AGAIN_SECONDS = 10.0, 60.0
 _QUICK_STARTS = 4
 _QUICK_START_SECONDS = 0.1
 _QUEUE_PAUSE = 0.02
 _LETTER_PAUSE = 0.002
 _SETTLE_SECONDS = 0.1
-"""How long a commit waits for its records. What takes longer is the commit's own: it looks every 10 ms then."""
+"""How long a commit waits for the delivery of its records before it calls `commit_transaction`, which waits for the
+rest and polls every 10 ms."""
 _QUEUED = 20_000
-"""Records in the producer's queue above which a commit waits before it gives it more: they are 300 bytes each."""
+"""Back-pressure: with more records in the producer's queue, a commit waits before it adds more. A queued record takes
+300 bytes."""
 _GIVEN = 10_000
-"""Records that the producer is given at a time."""
+"""How many records the producer is given at a time."""
 _ANSWER_SECONDS = 1.0
 
 
 _FAILED_PRODUCE = re.compile(r"ProduceRequest for (\S+) \[\d+\]")
-"""How librdkafka names the topic of records that a broker refused, in the error of the call that comes next."""
+"""How librdkafka names the topic of records that a broker refused, in the error of the next call."""
 
 _MAGIC = b"CGMDv2:"
 _GENERATION = struct.Struct("=i")
@@ -75,7 +78,7 @@ class Outbox:
     """By topic; gone through once."""
     letters: list[Letter] = field(default_factory=list)
     letters_apart: bool = False
-    """Whether their topic takes no batch of several."""
+    """Whether dead letters are sent one by one, since their topic takes no batch of several."""
     offsets: list[TopicPartition] = field(default_factory=list)
     """The next input offsets; never empty, so that each commit is fenced by the group's generation."""
 
@@ -86,7 +89,7 @@ def generation(metadata: bytes) -> int:
 
 
 def outdated(metadata: bytes) -> bytes:
-    """Return group metadata of a generation that never is: a broker refuses all offsets that come with it."""
+    """Return group metadata of a generation that never exists: a broker refuses all offsets sent with it."""
     changed = bytearray(_known(metadata))
     _GENERATION.pack_into(changed, len(_MAGIC), _NO_GENERATION)
     return bytes(changed)
@@ -117,9 +120,9 @@ class Transactions:
     ) -> None:
         """`name` becomes the `transactional.id`.
 
-        `alive` is called where a wait is long, `timed` with the name and the seconds of each step of a commit. `about`
-        has the group whose offsets are sent, and the rights that commits need. `reached` tells whether a broker
-        answered of late, as far as is known.
+        `alive` is called during long waits, `timed` with the name and the seconds of each step of a commit. `about` has
+        the group whose offsets are sent, and the rights that commits need. `reached` tells whether a broker is known to
+        have answered lately.
         """
         self._config = config
         self._name = name
@@ -129,27 +132,27 @@ class Transactions:
         self._reached = reached
         self._aside = Aside()
         self._disturbed = False
-        """Whether a call of the last transaction failed: the producer is to be replaced before the next one."""
+        """Whether the last transaction was disturbed: the producer is replaced before the next transaction."""
         self._settling = Settling(config, name, alive)
         self._began: float | None = None
-        """When the open transaction was begun; none where none is open."""
+        """When the open transaction was begun; none where no transaction is open."""
         self._was_overdue = False
-        """Whether an earlier transaction of the producer was open beyond its time-out."""
+        """Whether an earlier transaction of this producer was open beyond its time-out."""
         self._producer: Writer | None = None
         self._started = False
 
     @property
     def started(self) -> bool:
-        """Whether there is a producer that transactions can be made with.
+        """Whether there is a producer that can begin transactions.
 
-        There is none after a refusal or a failed abort that ended it, and none that was fenced.
+        There is none before `start`, after the producer was fenced, and after a refusal or a failed abort ended it.
         """
         return self._started
 
     def start(self) -> None:
-        """Make the producer and fence whoever ran under the name; transactions it left open or hanging are settled.
+        """Make the producer, fence the predecessor of this name, and settle its open and hanging transactions.
 
-        Raises `RefusedError` where the name or the time-out is refused; to be called again then.
+        Raises `RefusedError` where the brokers refuse the `transactional.id` or the time-out; call `start` again then.
         """
         self._start()
         self._settling.due = True
@@ -158,8 +161,8 @@ class Transactions:
     def _start(self) -> None:
         """Make the producer and initialize it.
 
-        While the broker aborts such a transaction it answers CONCURRENT_TRANSACTIONS, and librdkafka asks again
-        only after 500 ms (`rd_kafka_idemp_pid_timer_restart`). A new producer asks at once.
+        While the broker aborts a predecessor's transaction it answers CONCURRENT_TRANSACTIONS, and librdkafka asks
+        again only after 500 ms (`rd_kafka_idemp_pid_timer_restart`). A new producer asks at once.
         """
         self._began, self._was_overdue = None, False
         self._started = False
@@ -173,8 +176,8 @@ class Transactions:
                     self._raise(failed.args[0])
         else:
             self._wait_for(self._running().init_transactions)
-        # Connections break while a producer is made: librdkafka gives up those to bootstrap addresses, and those to a
-        # coordinator for each time that it learns who that is.
+        # Connections break while a producer is made, and mean nothing: librdkafka closes those to bootstrap addresses,
+        # and the one to a coordinator each time that it learns the coordinator's address.
         self._running().broke()
         self._disturbed = False
         self._started = True
@@ -192,21 +195,22 @@ class Transactions:
            broker would not fence it.
         2. Begin the transaction only now: it is open for milliseconds, so it never holds readers back, and a
            crash between two commits leaves none open.
-        3. Produce. A full queue means wait and go on with what was not accepted.
+        3. Produce. While the queue is full, wait, then go on with the records that were not accepted.
         4. Send the offsets to the transaction, and commit.
-        5. On clean success alone, call `retained` with the highest offsets written: the reducer writes its stores, or
-           keeps what they are to be given with the next such commits.
+        5. Only after a successful commit, call `retained` with the highest offsets written: the reducer writes the
+           totals to its stores, or keeps them in its write-behind buffer.
 
-        Raises `AbortedError` where the batch is to be read again, and `RefusedError` where that helps once somebody has
-        changed something; `FencedError`, and `RetryError` where the outcome is unknown. Nothing was retained in any of
-        these cases, and what is unknown the next `init_transactions` settles.
+        Raises `AbortedError` where the batch is to be read again. Raises `RefusedError` where it is to be read again
+        once somebody has changed a right, a password or a setting. Raises `FencedError` where another process has the
+        name, and `RetryError` where the outcome is unknown: the next `init_transactions` settles it. `retained` is not
+        called in any of these cases.
         """
         # Step 1
         if generation(metadata) < 0:
             raise AbortedError(KafkaError(KafkaError.ILLEGAL_GENERATION))
         if not self._started:
-            # A producer that has ended can't ask whether another process has the name. Where it was refused, nobody who
-            # came under the name was started either; else the group's member tells (`Worker`).
+            # A producer that has ended can't ask whether another process has the name. After a refusal no other process
+            # of the name can have started its producer either. In other cases the group member is asked (`Worker`).
             self.start()
         producer = self._running()
         self._notice_breaks()
@@ -240,9 +244,9 @@ class Transactions:
             point("after-commit")
         except (AbortedError, RefusedError) as failed:
             if isinstance(failed, RefusedError) and failed.code in OF_A_LOGIN:
-                self._started = False  # nobody hears of an abort; the next `init_transactions` does it
+                self._started = False  # no broker would accept the abort; the next `init_transactions` aborts
                 raise
-            # A refusal is said once for all tries (`wcsup.pipeline.patience`).
+            # `wcsup.pipeline.patience` logs a refusal, once for all tries.
             level = logging.DEBUG if isinstance(failed, RefusedError) else logging.WARNING
             log.log(level, "transaction given up, its batch is read again: %s", failed)
             self._give_up(producer)
@@ -261,14 +265,14 @@ class Transactions:
 
     @property
     def overdue(self) -> bool:
-        """Whether a transaction of the producer is, or was, open beyond its time-out: Kafka itself fences it then."""
+        """Whether a transaction of this producer is or was open beyond its time-out: Kafka fences the producer then."""
         return self._was_overdue or self._is_overdue()
 
     def _is_overdue(self) -> bool:
         return self._began is not None and time.monotonic() - self._began > self._config.transaction_timeout
 
     def superseded(self, topic: str, metadata: bytes) -> bool:
-        """Return whether somebody else has the name now, as far as can be known."""
+        """Return whether another process is known to have the name now."""
         try:
             self._ask(topic, metadata)
         except FencedError:
@@ -282,12 +286,12 @@ class Transactions:
         self._producer = None
 
     def look(self) -> None:
-        """End what hangs of the last transactions, where a connection broke; for a worker with nothing to commit."""
+        """Finish hanging transactions after a broken connection; for a worker with nothing to commit."""
         self._notice_breaks()
         self._settling.look()
 
     def _notice_breaks(self) -> None:
-        """Take note of a lost connection: the broker may have died, and with it what it was to tell of a commit."""
+        """Take note of a broken connection: the broker may have died, and a transaction's marker with it."""
         if self._running().broke():
             self._disturbed = self._settling.due = True
 
@@ -300,17 +304,18 @@ class Transactions:
         return True
 
     def _ask(self, topic: str, metadata: bytes) -> None:
-        """Raise `FencedError` where somebody else has the name now; a transaction that is opened and aborted tells.
+        """Raise `FencedError` where another process has the name now. An empty transaction, begun and aborted, tells.
 
-        A delayed commit of the transaction before may end it, since they have the same epoch. So there is nothing in
-        it: the coordinator of the transaction judges the producer, and then that of the group refuses the offsets.
+        The transaction has to be empty, since a delayed commit request of the one before, which has the same epoch, may
+        end it. So it only sends offsets of a generation that never exists: the transaction coordinator checks the
+        producer's epoch, and then the group coordinator refuses the offsets.
         """
         self._settling.finish(self._is_answered)
         producer = self._running()
-        with suppress(RetryError):  # it can't be known
+        with suppress(RetryError):  # the answer can't be known
             self._began = time.monotonic()
             self._call(producer.begin_transaction)
-            with suppress(AbortedError, RefusedError):  # for the generation, or before that is looked at
+            with suppress(AbortedError, RefusedError):  # refused for the generation, or before that is checked
                 offsets = [TopicPartition(topic, 0, 0)]
                 self._send_offsets(producer, offsets, outdated(metadata))
             self._abort(producer)
@@ -349,26 +354,27 @@ class Transactions:
                 return
 
     def _wait(self, producer: Writer) -> None:
-        """Wait until half of what is in the producer's queue is delivered, or for some time."""
+        """Wait until half of the producer's queue is delivered, or for `_QUEUE_PAUSE`."""
         self._alive()
         producer.poll(0)
         producer.settle(_QUEUE_PAUSE, len(producer) // 2)
 
     def _not_taken(self, error: KafkaError, topic: str) -> NoReturn:
-        """Raise what it means that librdkafka did not take a record."""
+        """Raise the error of a record that librdkafka did not accept."""
         if meaning(error) is Failure.REFUSED:
             raise refusals.refused(self._config, error, replace(self._about, topic=topic))
-        # The transaction failed already; the abort tells whether the producer did, too.
+        # The transaction has failed already; the abort tells whether the producer has failed, too.
         raise AbortedError(error)
 
     def _give_up(self, producer: Writer) -> None:
         """Abort a transaction that failed.
 
-        That fails where Kafka has aborted it for its time-out, and where the coordinator has never heard of it, since
-        it refused its first partition. The next producer's `init_transactions` ends what there is of it.
+        The abort fails where Kafka has aborted the transaction for its time-out. It also fails where the coordinator
+        does not know the transaction, since it refused its first partition. The next producer's `init_transactions`
+        ends it.
         """
         if not self._started:
-            return  # it has ended, or a call of it goes on: it can't abort
+            return  # the producer has ended, or one of its calls is still under way: it can't abort
         try:
             self._abort(producer)
         except RetryError as error:
@@ -376,9 +382,9 @@ class Transactions:
             self._started = False
 
     def _refused_record(self, producer: Writer) -> RefusedError | None:
-        """Return what the brokers refused of an aborted transaction's records, if they did.
+        """Return the refusal of a record of an aborted transaction, if there was one.
 
-        The call that fails for it may say no more than that some records were not delivered.
+        The error of the failed call may say no more than that some records were not delivered.
         """
         failed = producer.failed()
         if failed is None or meaning(failed[1]) is not Failure.REFUSED:
@@ -386,11 +392,11 @@ class Transactions:
         return refusals.refused(self._config, failed[1], replace(self._about, topic=failed[0]))
 
     def _abort(self, producer: Writer) -> None:
-        """Abort; a failed abort leaves the outcome to the next producer. This one is not used again.
+        """Abort. A failed abort leaves the outcome to the next producer. The producer is not used again in either case.
 
-        Of records that the broker may have, and that librdkafka was about to send again, an abort gives the sequence
-        numbers to the next ones (`rd_kafka_toppar_purge_queues`). A broker that has the first ones then takes a batch
-        of as many for their repetition and answers that it has it: the words in it would be lost.
+        An abort purges records that librdkafka was about to retry, and gives their sequence numbers to the next records
+        (`rd_kafka_toppar_purge_queues`). A broker that already has the purged records would take a new batch of equal
+        length for a duplicate and acknowledge it: the words in that batch would be lost.
         """
         try:
             self._wait_for(producer.abort_transaction)
@@ -404,13 +410,13 @@ class Transactions:
         self._disturbed = True
 
     def _renew(self, topic: str, metadata: bytes) -> None:
-        """Replace a producer whose last transaction had a request without an answer, was retried or aborted.
+        """Replace a producer whose last transaction had an unanswered request, a retry, an abort or a lost connection.
 
-        librdkafka does not bump the epoch per transaction (KIP-890, librdkafka#5423), so what is left of one
-        transaction can hit the next; a new epoch is proof against it.
+        librdkafka does not bump the epoch per transaction (KIP-890, librdkafka#5423), so a late request of one
+        transaction can hit the next one. A new epoch fences such requests.
 
-        A new one fences whoever has the name, and that may be a process that was started since, with its producer made
-        and yet to join the group: it would end, for this one. So the old producer asks first.
+        A new producer fences every other process of the name. That may be a successor that has made its producer and
+        not joined the group yet, and the successor would end. So the old producer first asks who has the name.
         """
         self._settling.due = True
         self._ask(topic, metadata)
@@ -421,13 +427,13 @@ class Transactions:
     def _send_offsets(self, producer: Writer, offsets: list[TopicPartition], metadata: bytes) -> None:
         """Send offsets to the transaction; raise `AbortedError` where that takes too long though brokers answer.
 
-        librdkafka asks three times who the coordinator is, and then no more until a connection comes or goes
-        (`rd_kafka_coord_req_handle_FindCoordinator`, librdkafka#5511). So connections are broken, for the transaction
-        is to be committed: its abort would also abort what hangs of the one before. If that does not help, the
-        producer is left to itself.
+        librdkafka asks three times who the coordinator is, and then not again until a connection is made or lost
+        (`rd_kafka_coord_req_handle_FindCoordinator`, librdkafka#5511). So connections are broken to make it ask. An
+        abort at once is no alternative: it would also abort a hanging transaction of the same producer. If breaking
+        connections does not help, the producer is abandoned.
 
-        A call that was under way when a broker refused the transaction ends with `_STATE`, which tells nothing. In the
-        state that it left, the same call ends at once with the broker's error (`rd_kafka_txn_require_states0`).
+        A call that was under way when a broker refused the transaction ends with `_STATE`, which does not tell why. In
+        the state after that, the same call ends at once with the broker's error (`rd_kafka_txn_require_states0`).
         """
         waited, break_at, asked_why = 0.0, _BREAK_SECONDS, False
 
@@ -458,10 +464,10 @@ class Transactions:
                 return
 
     def _wait_for(self, call: Callable[[float], None]) -> None:
-        """Make a call of the protocol that goes on in the background, and say meanwhile that the worker is alive.
+        """Make a protocol call that goes on in the background, and report meanwhile that the worker is alive.
 
-        `call` takes a time-out in seconds. One that is over is no disturbance: the same call waits on for what is under
-        way (`rd_kafka_txn_curr_api_begin`). What had no answer itself is noted by the producer.
+        `call` takes a time-out in seconds. A time-out is no disturbance: the same call, made again, goes on waiting for
+        the operation under way (`rd_kafka_txn_curr_api_begin`). The producer notes requests that had no answer.
         """
         began = time.monotonic()
         say_at = began + _SAY_SECONDS
@@ -480,7 +486,7 @@ class Transactions:
                 log.warning("waiting for %s for %.0f s", _name(call), time.monotonic() - began)
 
     def _call(self, call: Callable[..., Result], *arguments: object) -> Result:
-        """Make a call of the protocol, again for as long as its error is retriable."""
+        """Make a protocol call, and repeat it as long as its error is retriable."""
         while True:
             try:
                 return call(*arguments)
@@ -488,17 +494,17 @@ class Transactions:
                 self._try_again(_name(call), failures.of(failed))
 
     def _try_again(self, call: str, error: KafkaError) -> None:
-        """Pause before a call is made again; raise what its error means where that would not help."""
+        """Pause before a retry; raise the error that stands for `error` where a retry would not help."""
         if classify(error) is not Failure.RETRY:
             self._raise(error)
         log.warning("%s, trying again: %s", call, error.str())
         self._disturbed = self._settling.due = True
-        self._running().poll(0)  # which is when it logs why it may not be let in
+        self._running().poll(0)  # librdkafka logs a failed authentication during a poll
         self._alive()
         time.sleep(_RETRY_PAUSE)
 
     def _raise(self, error: KafkaError) -> NoReturn:
-        """Raise what an error means."""
+        """Raise the error of wcsup that stands for an error of Kafka."""
         match classify(error):
             case Failure.ABORT:
                 raise AbortedError(error)

@@ -1,4 +1,4 @@
-"""Deletes from `words` what is counted: the topic keeps records for ever, and would grow for ever."""
+"""Deletes counted records from `words`: the topic's retention is unlimited, so it would grow for ever."""
 
 import logging
 import time
@@ -11,9 +11,9 @@ from confluent_kafka.admin import AdminClient
 log = logging.getLogger("wcsup.trim")
 
 TRIM_SECONDS = 30.0
-"""How often; Kafka Streams trims its repartition topics as often (`repartition.purge.interval.ms`)."""
+"""How often records are deleted; Kafka Streams does so as often (`repartition.purge.interval.ms`)."""
 _LAST_SECONDS = 2.0
-"""How long a worker that ends waits for its last request."""
+"""How long a draining worker waits for its last request."""
 
 
 class Trim:
@@ -27,14 +27,14 @@ class Trim:
         self._refused = ""
 
     def look(self, counted: Mapping[int, int]) -> None:
-        """Have records below the offsets `counted` deleted, by partition, where it is time to. Never waits."""
+        """Have records below each partition's offset in `counted` deleted, where it is time. Never waits."""
         self._hear()
         if self._clock() >= self._due and not self._asked:
             self._due = self._clock() + TRIM_SECONDS
             self._ask(counted)
 
     def finish(self, counted: Mapping[int, int]) -> None:
-        """Have the rest deleted, and wait a moment for it: a short run would never come to it otherwise."""
+        """Have the rest deleted, and wait a moment for the answer: a short run would delete nothing otherwise."""
         wait(self._asked.values(), _LAST_SECONDS)
         self._hear()
         self._ask(counted)
@@ -48,7 +48,7 @@ class Trim:
             self._asked = self._admin.delete_records(wanted)
 
     def _hear(self) -> None:
-        """Take note of answers; a refusal is said once, and asked again: rights may come."""
+        """Take note of answers. A refusal is logged once, and the request repeated: the right may be given later."""
         for partition in [partition for partition, answer in self._asked.items() if answer.done()]:
             try:
                 self._asked.pop(partition).result()

@@ -1,4 +1,4 @@
-"""The loop that mapper and reducer share: read, hand to Rust, commit; rebalances in between."""
+"""The loop that mapper and reducer share: read records, hand them to Rust, commit; rebalances in between."""
 
 import logging
 import time
@@ -35,15 +35,15 @@ log = logging.getLogger("wcsup.worker")
 
 _REPORT_SECONDS = 0.5
 _STILL_SECONDS = 1.0
-"""How often a worker without input looks whether it waits for something that stands still."""
+"""How often a worker without input checks whether its partitions are held up by an open transaction."""
 _WAIT_SECONDS = 2.0
-"""How long a worker that is to end waits for brokers that do not answer, where nothing is open."""
+"""How long a draining worker waits for brokers that do not answer, while none of its transactions is open."""
 _MOST_PAUSE = 5.0
 _PAUSE_TURN_SECONDS = 0.1
 
 
 class _NobodyAnswersError(Exception):
-    """It is to end, and waits for Kafka with nothing open."""
+    """The worker is draining, no broker answers, and no transaction is open."""
 
 
 class Worker:
@@ -58,22 +58,23 @@ class Worker:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Reach a broker and make the parts; nobody is fenced before `run`.
+        """Reach a broker and make the parts. The predecessor is fenced by `run`, not before.
 
-        `send` takes a report twice a second; it must not block. `sight` is what a supervisor tells of.
+        `send` takes a report twice a second and must not block. `sight` is what the supervisor sees of topics and
+        groups.
         """
         self._config: Config = job.config
         self._send, self._clock, self._sleep = send, clock, sleep
         self._report = Report()
         self._sent = self._stood_at = 0.0
         self._drain_since: float | None = None
-        """When it was asked to end."""
+        """When the worker was asked to drain."""
         self._leaving = False
         self._aborts_in_row = 0
         self._asked_at = 0.0
-        """When it was asked last whether what was refused is refused still."""
+        """When the brokers were last asked whether they still refuse what they refused."""
         self._was_reset = False
-        """Whether a partition went on at its start because its offset was not there."""
+        """Whether librdkafka reset a partition to its start, since its offset was not there (`auto.offset.reset`)."""
 
         config = self._config
         directory = open_directory(config)
@@ -88,7 +89,8 @@ class Worker:
             self._stage, group = Mapper(config, admin, sight), config.map_group
             self._guard = TopicGuard(config, identity, ["lines", "positions"], sight)
         else:
-            # Here, so that no mapper and no spare process loads RocksDB: 8 MB of each, for 4 ms of a reducer's start.
+            # Imported here, so that no mapper and no spare process loads RocksDB: it saves 8 MB in each of them, and
+            # costs 4 ms of a reducer's start.
             from wcsup.pipeline.reducer import Reducer  # noqa: PLC0415 - see above
 
             self._stage, group = Reducer(config, directory, admin, identity), config.reduce_group
@@ -116,7 +118,7 @@ class Worker:
         self._intake = Intake(config, self._stage, self._membership, self._pacing, patience=self._patience, about=about)
 
     def _reach(self, *, supervised: bool) -> None:
-        """Wait for a broker; one whose supervisor reached it once waits for as long as it takes."""
+        """Wait for a broker: without bound in a supervised worker, since its supervisor has reached the broker once."""
         while True:
             try:
                 return clients.check_reachable(self._config)
@@ -127,9 +129,9 @@ class Worker:
                 self._send(self._report)
 
     def run(self) -> None:
-        """Work until drained. Raises the `WcsupError` that ends it otherwise."""
+        """Work until drained. Raises the `WcsupError` that ends the worker otherwise."""
         try:
-            # The fencing of a predecessor comes before the first poll: whatever it had open is settled then.
+            # The predecessor is fenced before the first poll: its open transaction is settled by then.
             while not self._start() and self._drain_since is None:
                 self._pause(REFUSED_SECONDS)
             self._enter(Phase.JOINING)
@@ -149,7 +151,7 @@ class Worker:
             self._transactions.close()
 
     def _go_on(self, fenced: FencedError) -> None:
-        """Go on where nobody else has the name, with a new producer or as a new member; raise `fenced` otherwise."""
+        """Go on with a new producer or as a new member; raise `fenced` where another process has the name."""
         membership, static = self._membership, self._config.group_protocol == "classic"
         if has_successor(
             Fenced(membership.has_joined, membership.is_fenced, self._transactions.overdue, static),
@@ -173,20 +175,21 @@ class Worker:
         return self._transactions.superseded(self._topic, self._membership.consumer.consumer_group_metadata())
 
     def _member_is_fenced(self) -> bool:
-        """Return whether its member of the group is fenced, which is heard within half a session."""
-        self._stage.clear()  # callbacks have nothing to commit any more
+        """Return whether the worker's group member is fenced: the broker says so within half a session time-out."""
+        self._stage.clear()  # so that rebalance callbacks commit nothing
         return self._membership.is_found_fenced(max(1.0, self._config.session_timeout / 2))
 
     def drain(self, *, leave: bool = False) -> None:
         """Ask the loop to end after a last commit; safe to call from a signal handler.
 
-        `leave`: others are to have its partitions now. They stay its name's until its session is over, else.
+        With `leave` the group reassigns the worker's partitions at once. Without it they stay assigned to the worker's
+        static member until the session times out.
         """
         self._drain_since = self._clock()
         self._leaving = leave
 
     def _start(self) -> bool:
-        """Make the producer; return false where it is refused, and to be tried again."""
+        """Make the producer; return false where the brokers refuse it and it is to be tried again."""
         try:
             self._transactions.start()
         except RefusedError as refused:
@@ -195,7 +198,7 @@ class Worker:
         return True
 
     def _pause(self, seconds: float) -> None:
-        """Wait between two tries, but not for long once the worker is to end."""
+        """Wait between two tries; a drain request ends the wait."""
         until = self._clock() + seconds
         while self._drain_since is None and (left := until - self._clock()) > 0:
             self._beat()
@@ -203,14 +206,14 @@ class Worker:
 
     def _turn(self) -> None:
         dry = self._intake.read()
-        with suppress(RefusedError):  # commits tell, and fetches
+        with suppress(RefusedError):  # commits and fetches report the refusal
             self._guard.look()
         self._membership.look()
         if self._patience.waiting:
             self._ask_whether_refused()
         if self._was_reset:
             self._was_reset = False
-            self._rewind()  # opening them anew finds out why
+            self._rewind()  # opening the partitions anew finds out why
         if self._membership.opening:
             self._membership.open()
         if self._pacing.is_due(self._stage, dry=dry, idle_work=self._idle_work):
@@ -226,17 +229,17 @@ class Worker:
         self._beat()
 
     def _ask_whether_refused(self) -> None:
-        """Raise what is refused for too long, and find out what is refused no more though nothing has told."""
+        """Raise a refusal that has lasted too long; ask again about refusals whose end librdkafka does not report."""
         self._patience.look()
         if self._clock() < self._asked_at + REFUSED_SECONDS:
             return
         self._asked_at = self._clock()
         if not self._transactions.started:
-            self._start()  # what its predecessor left open is waited for, too
+            self._start()  # this also waits for the transaction that a predecessor left open
         self._intake.ask_again()
 
     def _look_still(self) -> None:
-        """Look whether what there is to wait for moves."""
+        """Check whether the stores that are being opened, or the partitions with a lag, make progress."""
         if self._clock() < self._stood_at + _STILL_SECONDS:
             return
         self._stood_at = self._clock()
@@ -251,11 +254,11 @@ class Worker:
                 behind.append((partition, offset))
         self._holdup.look(behind or None)
         if not behind and not self._owes:
-            self._patience.passed(Doing.COMMIT)  # there is nothing to commit any more
+            self._patience.passed(Doing.COMMIT)  # nothing is left to commit
 
     @property
     def _owes(self) -> bool:
-        """Whether something is left to commit that no new input has to come for."""
+        """Whether something is left to commit even without new input."""
         return self._offsets.owed or (self._upkeep is not None and self._upkeep.owing)
 
     def _idle_work(self) -> bool:
@@ -297,7 +300,7 @@ class Worker:
         self._enter(Phase.RESTORING if self._membership.opening else Phase.RUNNING)
 
     def _rewind(self) -> None:
-        """Drop the batch and open every partition anew from its committed offset; a row of aborts slows down."""
+        """Drop the batch and open every partition anew from its committed offset; back off after consecutive aborts."""
         self._stage.clear()
         self._membership.reopen()
         self._aborts_in_row += 1
@@ -305,7 +308,7 @@ class Worker:
             self._pause(min(_MOST_PAUSE, 0.05 * 2**self._aborts_in_row))
 
     def _settle(self) -> None:
-        """Commit the batch, since partitions are let go of; where that can't be, others read it again."""
+        """Commit the batch before partitions are released; without a commit, the next owner reads it again."""
         if not (self._stage.taken or (self._upkeep is not None and self._upkeep.owing)):
             return
         if self._transactions.started and not self._membership.is_fenced and not self._patience.waiting:
@@ -332,7 +335,7 @@ class Worker:
         steps[step].observe(seconds)
 
     def _beat(self, *, now: bool = False) -> None:
-        """Report that the loop goes round; called wherever it may spend a while."""
+        """Report that the loop goes round; called wherever the loop may spend a while."""
         self._report.beat += 1
         self._login.look()
         membership, time_now = self._membership, self._clock()
@@ -345,9 +348,10 @@ class Worker:
         self._send(self._report)
 
     def _wait_on(self) -> None:
-        """Report that it waits for Kafka; where it is to end, end the wait after a while.
+        """Report that the loop is alive while it waits for Kafka. A draining worker gives the wait up after a while.
 
-        Not that for a transaction's end, as long as Kafka has not ended it by itself: it holds readers back.
+        It does not give up the wait for the end of a transaction before that transaction's time-out: until then the
+        open transaction holds readers back.
         """
         self._beat()
         since, transactions = self._drain_since, self._transactions
@@ -360,7 +364,7 @@ class Worker:
         self._beat(now=True)
         log.info("draining")
         owed = self._stage.taken or self._stage.offsets() or self._owes
-        # What is refused is read again by the next process, from where the last commit was.
+        # A batch whose commit is refused is read again by the next process, from the last committed offsets.
         if owed and self._transactions.started and not self._patience.waiting:
             try:
                 self._commit(last=True)
@@ -372,10 +376,10 @@ class Worker:
         self._beat(now=True)
         if self._upkeep is not None:
             self._upkeep.tend(self._offsets.counted, last=True)
-        # A dynamic member, as those of KIP-848 are, leaves when it is closed.
+        # A dynamic member, such as each member under KIP-848, leaves when its consumer is closed.
         if self._leaving and self._config.group_protocol == "classic":
             self._membership.leave()
         self._stage.close()
-        # A static member tells nobody that it ends, so there is nothing that closing its consumer would wait for.
+        # A static member does not leave the group when its consumer is closed, so closing it would achieve nothing.
         if self._config.group_protocol != "classic":
             self._membership.reader.close()

@@ -1,1 +1,1 @@
-"""What every process of the program does: its log, its memory, its crash points, its imports."""
+"""What all processes of wcsup share: logging, memory settings, crash points, deferred imports."""

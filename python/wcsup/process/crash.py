@@ -1,7 +1,8 @@
-"""Crash points: named places at which a test has a worker killed. They cost one comparison when off.
+"""Crash points: named places at which a test kills a worker. A point that is off costs one comparison.
 
-Set by the environment alone: `WCSUP_CRASH=name` or `name:N` for the N-th passage, in any worker, or
-`map-0/name:N` in one. The process dies as by SIGKILL; `stop:` before the name has it SIGSTOPped instead.
+Only the environment sets them: `WCSUP_CRASH=name` kills any worker at the point, `name:N` at its N-th passage, and
+`map-0/name:N` only the worker map-0. The process kills itself with SIGKILL; with `stop:` before the name, it sends
+itself SIGSTOP instead.
 """
 
 import os
@@ -32,13 +33,13 @@ _worker = ""
 
 
 def name_worker(name: str) -> None:
-    """Say which worker this process is, such as `map-0`."""
+    """Set the name of this process's worker, such as `map-0`."""
     global _worker  # noqa: PLW0603 - a process is one worker, told once
     _worker = name
 
 
 def point(name: str) -> None:
-    """Die here if the environment says so."""
+    """Die here if the environment names this point."""
     if _ARMED:
         _pass(name)
 

@@ -1,4 +1,4 @@
-"""Modules that are imported for what wcsup never calls, and cost each of its processes time and memory."""
+"""Deferred imports: modules that libraries import and wcsup never uses would cost each process time and memory."""
 
 import sys
 from importlib import import_module
@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 class _Deferred(ModuleType):
-    """Stands for a module until something of it is asked for."""
+    """Stands for a module until one of its attributes is read."""
 
     def __getattr__(self, name: str) -> object:
         if sys.modules.get(self.__name__) is self:
@@ -16,10 +16,10 @@ class _Deferred(ModuleType):
 
 
 def defer(name: str) -> None:
-    """Have the next import of a module load nothing until an attribute of it is read; one that is loaded stays.
+    """Make the next import of a module load nothing until one of its attributes is read. A loaded module stays.
 
-    `importlib.util.LazyLoader` does not do it: with Python 3.11 `import` itself reads the module's `__spec__`, and that
-    loads it.
+    `importlib.util.LazyLoader` can't do this: in Python 3.11 `import` itself reads the module's `__spec__`, which would
+    load the module.
     """
     if name not in sys.modules:
         module = _Deferred(name)

@@ -1,7 +1,7 @@
-"""Logs: one line an event, for a terminal or as JSON, the same shape from every process.
+"""Logs: one line for each event, as text or as JSON, in the same form from every process.
 
-`configure` once a process, then plain `logging`. A thread does the writing: a terminal that is held, or a pipe
-that nobody reads, costs lines (counted, and said) but never stops the process that logs.
+A process calls `configure` once and then uses plain `logging`. A thread writes the lines: if a terminal is paused or
+nobody reads a pipe, lines are dropped and counted, and the process does not wait.
 """
 
 import atexit
@@ -22,7 +22,7 @@ _phase = ""
 
 
 class _JsonLines(logging.Formatter):
-    """Format a record as one JSON object: time, level, slot, pid, phase, event and what else it carries."""
+    """Format a record as one JSON object: time, level, slot, pid, phase, event and traceback."""
 
     def __init__(self, slot: str) -> None:
         super().__init__()
@@ -64,12 +64,12 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str |
 
 
 class LineHandler(logging.Handler):
-    """Write records to standard error or a file, from a thread of its own and a bounded backlog."""
+    """Write records to standard error or a file, from a thread of its own with a bounded queue."""
 
     def __init__(self, path: Path | None = None) -> None:
         super().__init__()
         self.path = path
-        self._file: TextIO | None = _open(path) if path else None  # a file that can't be opened is found here
+        self._file: TextIO | None = _open(path) if path else None  # raises here if the file can't be opened
         self._backlog: queue.Queue[logging.LogRecord | None] = queue.Queue(_BACKLOG)
         self._dropped = 0
         self._reopen = threading.Event()
@@ -77,7 +77,7 @@ class LineHandler(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record; count it where the backlog is full."""
+        """Queue a record; if the queue is full, drop it and count it."""
         try:
             record.msg, record.args = record.getMessage(), None  # arguments may change before the thread reads them
             self._backlog.put_nowait(record)
@@ -87,11 +87,11 @@ class LineHandler(logging.Handler):
             self.handleError(record)
 
     def reopen(self) -> None:
-        """Open the file anew before the next line, for a log rotation that renamed it."""
+        """Reopen the file before the next line, after a log rotation has renamed it."""
         self._reopen.set()
 
     def close(self) -> None:
-        """Write what is queued, for a second at most, and stop."""
+        """Write the queue, for a second at most, and stop."""
         try:
             self._backlog.put(None, timeout=1)
             self._thread.join(timeout=1)
@@ -121,7 +121,7 @@ class LineHandler(logging.Handler):
             out.write(line + "\n")
             out.flush()
         except (OSError, ValueError):
-            pass  # a full disk or a closed terminal: there is no place left to complain
+            pass  # the disk is full or the terminal closed: there is no other place to report it
 
 
 def _open(path: Path) -> TextIO:
@@ -134,27 +134,27 @@ def _lost(lines: int) -> dict[str, object]:
 
 
 def configure(slot: str, form: LogFormat = "text", level: str = "info", file: Path | None = None) -> None:
-    """Send every log of this process, librdkafka's too, to standard error (or `file`) as lines of `form`."""
+    """Send all logs of this process, with librdkafka's, to standard error (or `file`) in the format `form`."""
     handler = LineHandler(file)
     handler.setFormatter(_JsonLines(slot) if form == "json" else _TextLines(slot))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 
 
 def enter(phase: str) -> None:
-    """Name what this process is doing; its log lines say so from now on."""
+    """Set the phase that this process's log lines carry from now on."""
     global _phase  # noqa: PLW0603 - one work loop a process, and its phase is the process'
     _phase = phase
 
 
 def reopen() -> None:
-    """Open the log file anew, where one is named."""
+    """Reopen the log file, if there is one."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LineHandler):
             handler.reopen()
 
 
 def flush() -> None:
-    """Write what is queued now: for a process that ends without Python's own shutdown (`os._exit`)."""
+    """Write the queue now: for a process that ends without Python's own shutdown (`os._exit`)."""
     for handler in list(logging.getLogger().handlers):
         if isinstance(handler, LineHandler):
             logging.getLogger().removeHandler(handler)
@@ -162,7 +162,7 @@ def flush() -> None:
 
 
 def relay(line: bytes, slot: str, pid: int, phase: str) -> logging.LogRecord:
-    """Return the record of a child's log line; one that is not JSON (a stack dump, a C library) stays as it is."""
+    """Return the record of a child's log line. A line that is not JSON (a stack dump, a C library) is kept as it is."""
     text = line.decode("utf-8", "backslashreplace")
     fields: dict[str, object] = {"name": "wcsup.worker", "slot": slot, "pid": pid, "phase": phase}
     try:

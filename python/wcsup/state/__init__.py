@@ -1,1 +1,1 @@
-"""What stays on this host: the state directory, a RocksDB store for each partition, and its restore."""
+"""State on this host: the state directory, a RocksDB store for each partition, and the restore of stores."""

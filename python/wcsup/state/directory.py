@@ -21,16 +21,17 @@ class StateDirectory:
 
     path: Path
     host: str
-    """Random and kept: two containers with one host name have different ones."""
+    """A random name, kept in the directory: two containers with the same host name have different ones."""
 
     def store(self, partition: int) -> Path:
-        """Return where the store of a partition is."""
+        """Return the directory of a partition's store."""
         return self.path / "stores" / str(partition)
 
     def check_room(self) -> None:
-        """Raise `DiskError` where the disk takes no file of a MiB.
+        """Raise `DiskError` where the disk has no room for a file of a MiB.
 
-        A reducer asks before it joins its group: it would be given partitions that others can work on.
+        A reducer checks this before it joins its group: otherwise it would be assigned partitions that it can't work
+        on.
         """
         try:
             with tempfile.TemporaryFile(dir=self.path) as file:
@@ -43,7 +44,7 @@ class StateDirectory:
         return f"{config.app_id}-{self.host}-{role}-{slot}"
 
     def claim(self, role: str, slot: str) -> "Claim":
-        """Take note that this process is the one that was started last as a slot."""
+        """Record that this process is the last one that was started for a slot."""
         claim = Claim(self.path / "slots" / f"{role}-{slot}", f"{os.getpid()} {os.urandom(8).hex()}\n")
         draft = claim.path.with_suffix(f".{os.getpid()}")
         try:
@@ -57,13 +58,13 @@ class StateDirectory:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That a process is the one that was started last as a slot, of all that share the state directory."""
+    """The record that a process is the last one of this state directory that was started for a slot."""
 
     path: Path
     mark: str
 
     def holds(self) -> bool:
-        """Return whether no other process was started as the slot since."""
+        """Return whether no other process was started for the slot since."""
         try:
             return self.path.read_text() == self.mark
         except OSError:
@@ -81,12 +82,12 @@ def open_directory(config: Config) -> StateDirectory:
     mine = {"app_id": config.app_id, "topic_prefix": config.topic_prefix, "words": config.words}
     try:
         (path / "stores").mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path).close()  # tells more than `os.access`: a read-only file system, too
+        tempfile.TemporaryFile(dir=path).close()  # unlike `os.access`, this also finds a read-only file system
         if not about.exists():
             draft = path / f".application.{os.getpid()}"
             draft.write_text(json.dumps({"format": _FORMAT, "host": os.urandom(4).hex(), **mine}) + "\n")
             try:
-                os.link(draft, about)  # unlike a rename it leaves a file in place that somebody else was faster with
+                os.link(draft, about)  # unlike a rename, it does not replace the file of a faster process
             except FileExistsError:
                 pass
             finally:

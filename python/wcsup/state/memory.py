@@ -20,10 +20,10 @@ def host_memory(cgroup: Path = _CGROUP) -> int:
 
 
 def state_memory(config: Config, cgroup: Path = _CGROUP) -> int:
-    """Return how many bytes of totals the reducers of this application may keep in memory on this host, together.
+    """Return how many bytes of totals all reducers of this application together may keep in memory on this host.
 
-    Where it is not set it is a share of all memory, of the host's or a container's: how much of it is free says little,
-    since the pages of files that Kafka and RocksDB read come and go.
+    Without `--state-memory` it is a share of the total memory of the host or its container. Free memory would say
+    little, since the page cache of Kafka and RocksDB comes and goes.
     """
     if config.state_memory is not None:
         return config.state_memory
@@ -31,8 +31,8 @@ def state_memory(config: Config, cgroup: Path = _CGROUP) -> int:
 
 
 def partition_memory(config: Config) -> int:
-    """Return the share of one partition, whichever reducer has it.
+    """Return the share of one partition, which does not depend on the reducer that owns it.
 
-    So no reducer has to know how many others there are, and none forgets totals when one more is started.
+    So no reducer has to know how many reducers there are, and none drops totals when one more is started.
     """
     return state_memory(config) // config.partitions

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 _LOG_SECONDS = 5.0
-"""How often a long restore says how far it is."""
+"""How often a long restore logs its progress."""
 
 
 class RestorePace:
@@ -17,7 +17,7 @@ class RestorePace:
         self._told = 0.0
 
     def begin(self, read: int) -> None:
-        """Start the clock; `read` records were read by earlier ones."""
+        """Start the clock; `read` records were read by earlier restores."""
         self._began = self._told = self._clock()
         self._read_before, self._passed = read, 0
 
@@ -31,7 +31,7 @@ class RestorePace:
         return (todo - done) * (self._clock() - self._began) / passed if passed else None
 
     def is_due(self) -> bool:
-        """Return whether it is time to say how far it is."""
+        """Return whether it is time to log the progress."""
         now = self._clock()
         due = now - self._told >= _LOG_SECONDS
         if due:
@@ -39,5 +39,5 @@ class RestorePace:
         return due
 
     def end(self, read: int) -> tuple[int, float]:
-        """Return the records read and the seconds that it took."""
+        """Return the records that this restore read, and the seconds that it took."""
         return read - self._read_before, self._clock() - self._began

@@ -1,7 +1,8 @@
-"""The file of a closed store's resident totals: its next opening takes them from there, and need not scan the store.
+"""The file of a closed store's resident totals: the next opening reads the file and need not scan the store.
 
-A scan of RocksDB takes 0.4 µs a word, the file a fiftieth of that. It belongs to the store's stamp: to a store that was
-written since, as by an older wcsup, it says nothing, nor does a damaged file.
+A scan of RocksDB takes 0.4 µs a word, reading the file a fiftieth of that. The file is valid only with the store's
+stamp of that moment: it is ignored if the store was written since, such as by an older wcsup, and if the file is
+damaged.
 """
 
 import logging
@@ -17,16 +18,16 @@ log = logging.getLogger("wcsup.resident")
 
 _NAME = "resident"
 _HEAD = struct.Struct("<8siiI")
-"""The form, the length of the stamp, that of the frontier (-1 for none), and the CRC-32 of all that follows."""
+"""The format, the length of the stamp, the length of the frontier (-1 for none), and the CRC-32 of all that follows."""
 _FORM = b"wcsup 1\n"
 _FEW = 10_000
-"""Fewer words than this are scanned as soon as a file is read."""
+"""With fewer words than this no file is written: scanning them is as quick."""
 _ROOM = 10
-"""How many times the size of the file has to be free: other stores need the disk more."""
+"""How many times the size of the file has to be free on the disk, since stores need the disk more."""
 
 
 def save(store: Path, stamp: bytes, totals: _core.State) -> None:
-    """Write the resident totals of a store whose stamp this is. A disk that does not take them is no error."""
+    """Write the resident totals of a store with this stamp. A disk without room is no error."""
     if totals.resident < _FEW:
         return
     if shutil.disk_usage(store).free < _ROOM * totals.memory:
@@ -46,7 +47,7 @@ def save(store: Path, stamp: bytes, totals: _core.State) -> None:
 
 
 def load(store: Path, stamp: bytes, totals: _core.State) -> None:
-    """Have the totals resident that were saved with this stamp, if there are any. The file is gone then."""
+    """Make the totals resident that were saved with this stamp, if there are any, and delete the file."""
     path = store / _NAME
     try:
         data = path.read_bytes()
@@ -61,7 +62,7 @@ def load(store: Path, stamp: bytes, totals: _core.State) -> None:
 
 
 def _read(data: bytes, stamp: bytes) -> tuple[bytes, bytes | None] | None:
-    """Return the packed totals and the frontier; none where they are of another stamp. Raises `ValueError`."""
+    """Return the packed totals and the frontier; none where the file has another stamp. Raises `ValueError`."""
     if len(data) < _HEAD.size:
         raise ValueError("it is cut short")
     form, length, ends, crc = _HEAD.unpack_from(data)

@@ -1,18 +1,19 @@
 """Opening stores: the five steps between being assigned a partition and working on it.
 
-1. Take the store's lock; the previous owner may be closing it, so the wait is bounded, not refused.
+1. Take the store's lock. The previous owner may still be closing the store, so wait for the lock, up to
+   `LOCK_SECONDS`.
 2. Read the group's committed offset of the input, waiting for pending transactions, and only then the
-   uncommitted end of `counts`: totals of every commit that the offset tells of are below that end.
+   high watermark of `counts`: the totals of every commit up to that offset are below it.
 3. Check the stamp: a store of another cluster, topic or partition count, or with a stamp outside of
    `counts`, is discarded.
-4. Read `counts` from the stamp to that end: until the partition's EOF is reported there or past it,
-   since control records and compaction leave gaps where a "last record" is waited for in vain. Partitions
-   take turns, so that the totals of those being read fit memory: then a store that was empty is loaded in
-   one go, in the order of its words, and no old total has to be looked up.
-5. Hand the partition over with the input offset to go on from.
+4. Read `counts` from the stamp to that high watermark. The end is the partition's EOF at or past it: a last
+   record is no sign, since control records and compaction leave gaps. Partitions take turns, so that the
+   totals being read fit into memory: then an empty store is loaded in one go, in the order of its words,
+   and no old total has to be looked up.
+5. Hand the partition over with the input offset at which it resumes.
 
 Nothing here blocks for long: the work loop calls `step` between its polls, so that heartbeats, rebalances
-and the partitions that are open already go on.
+and work on open partitions go on.
 """
 
 import logging
@@ -41,33 +42,34 @@ from wcsup.state.store import Cached, Stamp, Store, StoreLockedError, discard
 log = logging.getLogger("wcsup.restore")
 
 LOCK_SECONDS = 20.0
-"""How long another process may keep a store's lock before this one gives up and is started anew."""
+"""How long another process may keep a store's lock before this process gives up and is replaced."""
 
 _PAUSE_SECONDS = 0.2
-"""How long to wait before the broker is asked again what it did not answer."""
+"""How long to wait before a failed request is made again."""
 
 _BATCH_RECORDS = 4_000
 _WAIT_SECONDS = 0.05
 """How long one turn waits for records."""
 
 _STEP_SECONDS = 0.1
-"""How long one step reads: the work loop waits some milliseconds for its input between two of them."""
+"""How long one step reads: between two steps the work loop waits some milliseconds for its input."""
 
 _TURN_RECORDS = 500_000
-"""About so many records are read by the partitions that are at it together."""
+"""About how many records the partitions have to read that take their turn together."""
 
 _FOLD_BYTES = 64 << 20
 """Bound on the totals that are not in a store yet."""
 
 _LOAD_WORDS = 10_000
-"""From so many words on an empty store is loaded with a file: it costs some files and a sync, and then less a word."""
+"""With at least this many words an empty store is loaded with a sorted file: it costs some files and a sync, but less
+for each word."""
 
 
 class _Step(Enum):
     LOCK = auto()
     COMPARE = auto()
     WAIT = auto()
-    """For its turn to be read."""
+    """Until it is its turn to be read."""
     READ = auto()
 
 
@@ -77,7 +79,7 @@ class _Opening:
     step: _Step
     since: float
     before: Partition | None
-    """What this process had of the partition when it closed its store."""
+    """The state that this process had of the partition when it closed the store."""
     store: Store | None = None
     state: Partition | None = None
     first: int = 0
@@ -94,7 +96,7 @@ class _Bounds:
 
 
 Committed = Callable[[list[int]], dict[int, int] | None]
-"""Reads the group's committed offsets of input partitions; None where the broker has no stable answer yet."""
+"""Reads the group's committed offsets of input partitions; none where the broker has no stable offsets yet."""
 
 
 class Restore:
@@ -121,12 +123,12 @@ class Restore:
         self._reader: Reader | None = None
         self._ask_again = 0.0
         self._offsets: dict[int, int] = {}
-        """The input offsets of partitions for which the bounds of `counts` are being asked for."""
+        """The input offsets of partitions whose bounds of `counts` are being requested."""
         self._reads = 0
-        """How often they were read."""
+        """How often these offsets were read."""
         self._bounds: Asking[_Bounds] = Asking("bounds")
         self._refused: dict[_Step, RefusedError] = {}
-        """Why steps can't be done now: librdkafka tells once that it may not fetch, and goes on trying."""
+        """Refusals that hold steps up; kept, since librdkafka reports only once that it may not fetch, and retries."""
         self._pace = RestorePace(clock)
         self.read = 0
         """Records of `counts` read so far."""
@@ -139,7 +141,7 @@ class Restore:
         self._openings[partition] = _Opening(partition, _Step.LOCK, self._clock(), before)
 
     def abandon(self, partition: int) -> None:
-        """Stop opening a store: its partition is gone. What was restored so far stays on disk and is right."""
+        """Stop opening a store, since its partition was released. What was restored so far stays valid on disk."""
         opening = self._openings.pop(partition, None)
         self._offsets.pop(partition, None)
         if opening is None:
@@ -159,7 +161,7 @@ class Restore:
         return {partition: self._progress(opening) for partition, opening in self._openings.items()}
 
     def remaining(self) -> float | None:
-        """Return in how many seconds all will be read at the pace so far; None where that can't be told."""
+        """Return the seconds until all is read at the pace so far; none where that can't be told."""
         if any(o.step in {_Step.LOCK, _Step.COMPARE} for o in self._openings.values()):
             return None
         progress = self.progress().values()
@@ -170,9 +172,9 @@ class Restore:
         return at - opening.first, opening.end - opening.first
 
     def step(self, committed: Committed) -> dict[int, Partition]:
-        """Do a bounded piece of work; return the stores that are open now, by partition.
+        """Do a bounded part of the work; return the stores that are open now, by partition.
 
-        Raises `RefusedError` for as long as `counts` may not be read, at each call: to be called again.
+        Raises `RefusedError` at each call for as long as `counts` may not be read; call it again then.
         """
         self._lock()
         opened = self._compare(committed)
@@ -199,7 +201,7 @@ class Restore:
             self._refused[step] = refusals.refused(self._config, error, about)
 
     def _tell(self) -> None:
-        """Log how far the reading is; at its end, let go of the consumer."""
+        """Log the progress; at the end of all reading, close the consumer."""
         assert self._reader is not None  # noqa: S101 - made by _take_turns
         if not self._openings:
             records, seconds = self._pace.end(self.read)
@@ -213,7 +215,7 @@ class Restore:
             log.info("restoring: %d of %d offsets of the open partitions read%s", done, todo, soon)
 
     def close(self) -> None:
-        """Give up what is not open yet."""
+        """Stop opening the stores that are not open yet."""
         for partition in list(self._openings):
             self.abandon(partition)
         if self._reader is not None:
@@ -232,7 +234,7 @@ class Restore:
                     raise RetryError(f"store {path} is held by another process since {LOCK_SECONDS:.0f} s") from error
                 continue
             except StoreBrokenError as error:
-                broken = error  # the others are opened first, so that one new start rebuilds all damaged ones
+                broken = error  # all other stores are tried first, so that one new start rebuilds all damaged ones
                 continue
             opening.step = _Step.COMPARE
             point("open-lock")
@@ -302,7 +304,7 @@ class Restore:
 
     # Step 4
     def _take_turns(self) -> None:
-        """Begin to read those partitions that fit memory beside the ones being read, and always one."""
+        """Begin to read partitions that fit into memory beside those being read; one is always read."""
         records = sum(self._progress(opening)[1] for opening in self._at(_Step.READ))
         new: list[_Opening] = []
         for opening in self._at(_Step.WAIT):

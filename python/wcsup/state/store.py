@@ -38,33 +38,34 @@ FORMAT = 2
 _STAMP = b""
 """The stamp's key, which no word has: see `_key`.
 
-It is no column family of its own, for RocksDB flushes one at a time where a store is closed: then the totals are in a
-file and their stamp in the write-ahead log alone, and where that is damaged there are totals beyond the stamp.
+The stamp is not in a column family of its own, since RocksDB flushes column families one by one when a store is closed.
+A crash in between would leave totals in a file and their stamp only in the write-ahead log; with a damaged log the
+store would then have totals beyond its stamp.
 """
 
 _CURRENT = "CURRENT"
-"""The file that a directory has with a RocksDB in it."""
+"""A file that every RocksDB directory has."""
 
 _LOADED = "load.sst"
-"""The file that an empty store is loaded with, until it is a part of it."""
+"""The sorted file that an empty store is loaded with, until RocksDB has ingested it."""
 
 _PART = 10_000
 
 _FEW_FILES, _MANY_FILES = 4, 16
-"""So many files of new totals are merged into the others: at once where words are looked up, in each of the files.
-Where none is, more of them wait, and each is written anew less often."""
+"""How many files at level 0 start a compaction. Few while words are looked up, since a look-up searches each of the
+files. Many while none is looked up, since totals are then rewritten less often."""
 
 _WRITE_BUFFER_BYTES = 2 << 20
 _BLOCK_CACHE_BYTES = 32 << 20
 
 
 class StoreLockedError(Exception):
-    """Another process, or another store of this one, has the directory open."""
+    """Another process, or another `Store` of this process, has the directory open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Which prefix of which `counts` partition a store is the fold of; written with the data, in one batch."""
+    """The prefix of a `counts` partition that a store is the fold of; written with the totals, in one batch."""
 
     cluster: str
     topic: str
@@ -73,19 +74,19 @@ class Stamp:
     next_offset: int
     """The first offset of `counts` whose record is not in the store."""
     own: bool = False
-    """The records just below `next_offset` came from this host's own clean commit: then the one offset that
-    follows them is the commit's control record, and nothing was missed where the partition ends behind it."""
+    """Whether the records just below `next_offset` are of this host's own successful commit. If the partition then ends
+    one offset later, that offset is the commit's control record, and nothing is missing."""
     distinct: int = 0
     total: int = 0
     top: tuple[tuple[str, int], ...] = ()
-    """Most frequent words (bytes as Latin-1 text, so that any word can stand in JSON) with their totals."""
+    """Most frequent words with their totals; bytes as Latin-1 text, so that JSON can hold any word."""
     format: int = FORMAT
 
     def after(
         self, totals: _core.Totals, next_offset: int, *, own: bool, top: tuple[tuple[str, int], ...] = ()
     ) -> "Stamp":
-        """Return the stamp of the store with more totals in it, which `counts` has below `next_offset`."""
-        # Twice as quick as `replace`: one is made for each partition of each commit.
+        """Return the stamp of the store after taking `totals`, which `counts` has below `next_offset`."""
+        # Twice as quick as `replace`; a stamp is made for each partition of each commit.
         return Stamp(
             self.cluster,
             self.topic,
@@ -100,16 +101,16 @@ class Stamp:
     def missed(self, end: int, stable: int) -> int:
         """Return how many offsets below `end` have to be read.
 
-        `stable` is the last stable offset from before `end` was read. Where it is lower, the one offset behind an
-        own commit may be a record of somebody else's: the coordinator writes our commit's control record late
-        where the partition's leader was out of its reach.
+        `stable` is the last stable offset from before `end` was read. If it is lower than `end`, the one offset behind
+        this host's own commit may be a record of another transaction, and not the commit's control record: the
+        coordinator writes the control record late if it could not reach the partition's leader.
         """
         own_marker_only = self.own and end == stable == self.next_offset + 1
         return 0 if own_marker_only else end - self.next_offset
 
 
 class Cached:
-    """What the stores of one process share: the block cache, so that memory does not grow with partitions."""
+    """The block cache that all stores of one process share, so that memory does not grow with partitions."""
 
     def __init__(self) -> None:
         self.blocks = Cache(_BLOCK_CACHE_BYTES)
@@ -133,19 +134,20 @@ class Cached:
 
 
 class Store:
-    """An open store. One process, one directory: a lock sees to it.
+    """An open store. A lock ensures that only one process has its directory open.
 
-    A new one's RocksDB is made by its first write: that takes ten syncs, or 20 ms on a disk that has other work, and a
-    worker that starts is not to wait for those of all partitions before it counts.
+    The first write creates a new store's RocksDB. That takes ten syncs, or 20 ms on a busy disk: a starting worker does
+    not wait for this in all partitions before it counts.
     """
 
     def __init__(self, path: Path, lock: int, cached: Cached) -> None:
         self.path = path
         self.stamp: Stamp | None = None
-        """None for a new store, and for one that another version of wcsup wrote or that was loaded in part."""
+        """None for a new store, and for one that another version of wcsup wrote or that was only partly loaded."""
         self.empty = True
-        """Nothing was ever written to it."""
-        # Merging all files of all stores would take a start both of its processors, for totals that are read once.
+        """Whether nothing was ever written to the store."""
+        # True at first: compacting all files of all stores would occupy both processors at a start, for totals that are
+        # read once.
         self._only_written = True
         self._lock = lock
         self._cached = cached
@@ -154,10 +156,10 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, cached: Cached) -> Self:
-        """Open or begin the store in directory `path`.
+        """Open the store in directory `path`, or begin a new one.
 
-        Raises `StoreLockedError` where it is open elsewhere, `StoreBrokenError` where it is damaged (the directory is
-        discarded then), `DiskError` where its disk is full or fails and `ConfigurationError` where it may not be used.
+        Raises `StoreLockedError` where it is open elsewhere, `StoreBrokenError` where it is damaged (its directory is
+        then discarded), `DiskError` where its disk is full or fails, and `ConfigurationError` where access is denied.
         """
         store = cls(path, _lock(path), cached)
         try:
@@ -170,7 +172,7 @@ class Store:
     def _read(self) -> None:
         (self.path / _LOADED).unlink(missing_ok=True)  # left by a process that was killed
         try:
-            (self.path / _CURRENT).stat()  # not `exists`, which takes a store that can't be read for a new one
+            (self.path / _CURRENT).stat()  # not `exists`: that would take an unreadable store for a new one
         except FileNotFoundError:
             return
         database = self._made()
@@ -186,17 +188,17 @@ class Store:
         return self._database
 
     def keep(self, totals: _core.State) -> None:
-        """Keep the resident totals, none of which is newer than the store, for its next opening; to be closed next."""
+        """Save the resident totals for the store's next opening. None may be unwritten; close the store next."""
         if self.stamp is not None:
             resident.save(self.path, _encode(self.stamp), totals)
 
     def kept(self, totals: _core.State) -> None:
-        """Have the totals resident that `keep` kept, where the store is as it was then."""
+        """Make the totals resident that `keep` saved, if the store was not written since."""
         if self.stamp is not None:
             resident.load(self.path, _encode(self.stamp), totals)
 
     def only_written(self, so: bool) -> None:
-        """Say whether nothing is looked up in it from now on, or soon: all of its totals are resident, or will be."""
+        """Say whether look-ups in the store have ended, or will soon: all of its totals are resident, or will be."""
         if so == self._only_written:
             return
         self._only_written = so
@@ -205,7 +207,7 @@ class Store:
             self._database.set_options({"level0_file_num_compaction_trigger": str(files)})
 
     def lookup(self, words: Sequence[bytes]) -> list[bytes | None]:
-        """Return the stored totals of `words`, which are in byte order, in their order."""
+        """Return the stored totals of `words`, in the order of `words`, which has to be byte order."""
         if self._database is None or not words:
             return [None] * len(words)
         try:
@@ -214,7 +216,7 @@ class Store:
             raise _meaning(error, self.path, self) from error
 
     def write(self, totals: _core.Totals | None, stamp: Stamp) -> None:
-        """Write new totals, and the stamp that they make true, in one RocksDB batch."""
+        """Write new totals and their stamp in one RocksDB batch."""
         batch = WriteBatch(raw_mode=True)
         put = batch.put
         if totals is not None:
@@ -230,9 +232,9 @@ class Store:
         self.empty = False
 
     def scan(self, totals: _core.State, size: int) -> None:
-        """Have words that the store has from the frontier of `totals` on become resident there, `size` bytes of them.
+        """Make the store's words from the frontier of `totals` on resident in `totals`, `size` bytes of them.
 
-        Each scan has an iterator of its own: one that is kept would keep files that were compacted meanwhile.
+        Each scan has a new iterator: a kept iterator would keep files on disk that were compacted meanwhile.
         """
         frontier = totals.frontier
         if frontier is None:
@@ -245,7 +247,7 @@ class Store:
             raise _meaning(error, self.path, self) from error
 
     def _end(self, frontier: bytes | None) -> None:
-        """Raise where there are more words: rocksdict's `items()` ends at a damaged block as at the end."""
+        """Raise where there are more words: rocksdict's `items()` ends at a damaged block as if it were the last."""
         if self._database is None or frontier is None:
             return
         entries = self._database.iter()
@@ -255,11 +257,11 @@ class Store:
             raise OSError("a scan ended before the last word")
 
     def load(self, totals: _core.Totals) -> None:
-        """Write the first totals to an empty store, as a sorted file of RocksDB's: for that, a third less work.
+        """Write the first totals to an empty store as a sorted RocksDB file: a third less work than a batch.
 
-        A stamp is to be written next. Until then the store holds words of which nothing vouches, and what a process
-        leaves that is killed here is discarded: after a second reading it would have words that were deleted since,
-        and its words would not be new, so `distinct` would be wrong.
+        The caller writes the stamp next. Until then the store has totals without a stamp. If the process is killed
+        here, the store is discarded: reading `counts` into it again would keep words that were deleted since, and would
+        take no word for a new one, so `distinct` would be wrong.
         """
         file = str(self.path / _LOADED)
         options = IngestExternalFileOptions()
@@ -276,7 +278,7 @@ class Store:
         self.empty = False
 
     def items(self) -> "list[tuple[bytes, bytes]]":
-        """Return all (word, total) in byte order of the words."""
+        """Return all (word, total) pairs in byte order of the words."""
         try:
             return [] if self._database is None else list(_entries(self._database))
         except Exception as error:
@@ -284,16 +286,16 @@ class Store:
 
     @property
     def size(self) -> int:
-        """Bytes on disk, without what is only in the write-ahead log."""
+        """Bytes on disk, without the write-ahead log."""
         if self._database is None:
             return 0
         return self._database.property_int_value("rocksdb.total-sst-files-size") or 0
 
     def close(self) -> None:
-        """Flush and unlock; again, it does nothing.
+        """Flush and unlock. A second call does nothing.
 
-        An error must not hide the one that the store is closed for, and costs nothing: what is not flushed is in the
-        write-ahead log, or is read from `counts` again.
+        An error is only logged, since it must not hide the error that the store is closed for. It loses nothing: totals
+        that are not flushed are in the write-ahead log, or are read from `counts` again.
         """
         if self._closed:
             return
@@ -307,9 +309,9 @@ class Store:
 
 
 def _lock(path: Path) -> int:
-    """Lock a store's directory, which is made where there is none; return what to close for its end.
+    """Make a store's directory if it is missing and lock it; return the descriptor whose closing unlocks it.
 
-    RocksDB's own lock is another one, on the same file: it begins with the first write.
+    RocksDB has another lock of its own on the same file, from the first write on.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -329,11 +331,11 @@ def _lock(path: Path) -> int:
 
 
 def peek(path: Path) -> tuple[Stamp | None, dict[bytes, bytes]]:
-    """Return the stamp and the totals of a store that is not open, without touching it.
+    """Return the stamp and the totals of a store that is not open, without changing it.
 
-    RocksDB reads it through links from elsewhere: even for reading alone, rocksdict writes a file where it opens. The
-    store's lock is held meanwhile, so that no worker changes what is read. Raises `StoreLockedError` where a worker
-    has it and `StoreBrokenError` where the store can't be read.
+    RocksDB reads the store through links in another directory, since rocksdict writes a file even when it opens a store
+    only for reading. The store's lock is held meanwhile, so that no worker changes the store. Raises `StoreLockedError`
+    where a worker has the store open, and `StoreBrokenError` where it can't be read.
     """
     lock = -1
     try:
@@ -366,9 +368,9 @@ def _read(directory: str) -> tuple[Stamp | None, dict[bytes, bytes]]:
 
 
 def _key(word: bytes) -> bytes:
-    """Return a word's key, which is the word but for those that are NULs alone: one more makes room for `_STAMP`.
+    """Return a word's key: the word, with one NUL more if it has no other bytes, so that no word has the key `_STAMP`.
 
-    Words may be any bytes, none included. Keys have the order of the words, which `SstFileWriter` needs.
+    Words may be any bytes, and may be empty. Keys have the order of the words, which `SstFileWriter` needs.
     """
     return word if word.strip(b"\0") else word + b"\0"
 
@@ -379,35 +381,35 @@ def _word(key: bytes) -> bytes:
 
 
 def _keys(words: Sequence[bytes]) -> Sequence[bytes]:
-    """Return the keys of words that are in byte order: those of NULs alone come first, and hardly ever."""
+    """Return the keys of words in byte order. Words of NULs alone come first, so one look finds that there is none."""
     return [_key(word) for word in words] if words and not words[0].strip(b"\0") else words
 
 
 def _keyed(pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return (key, total) of (word, total) in byte order."""
+    """Return (key, total) pairs of (word, total) pairs in byte order."""
     return [(_key(word), total) for word, total in pairs] if pairs and not pairs[0][0].strip(b"\0") else pairs
 
 
 def _pairs(totals: _core.Totals) -> Iterator[list[tuple[bytes, bytes]]]:
-    """Yield lists of (key, total), a part at a time: as Python objects they are many times their size."""
+    """Yield lists of (key, total) pairs, a part at a time: Python objects take many times the memory."""
     for start in range(0, len(totals), _PART):
         yield _keyed(totals.pairs(start, start + _PART))
 
 
 def _each(take: Callable[[bytes, bytes], None], parts: Iterable[list[tuple[bytes, bytes]]]) -> None:
-    """Call `take` for each (key, total), without a step of the interpreter for any."""
+    """Call `take` for each (key, total), without interpreted code for each pair."""
     for part in parts:
         deque(starmap(take, part), maxlen=0)
 
 
 def _from(database: Rdict, word: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (word, total) from a word on; a damaged block ends them."""
+    """Yield (word, total) pairs from a word on; a damaged block ends them."""
     options = ReadOptions()
     options.fill_cache(False)  # type: ignore[call-arg] # the stub's signature lacks it
     items = database.items(from_key=_key(word), read_opt=options)
     if word.strip(b"\0"):
         return items  # type: ignore[return-value]
-    # Only the first keys may be of NULs alone.
+    # Only the first keys can consist of NULs alone.
     first: list[tuple[bytes, bytes]] = []
     for key, total in items:
         first.append((_word(key), total))  # type: ignore[arg-type]
@@ -417,7 +419,7 @@ def _from(database: Rdict, word: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:
-    """Yield all (word, total); raise at a damaged block, which for rocksdict's `items()` is the end of the data."""
+    """Yield all (word, total) pairs; raise at a damaged block, where rocksdict's `items()` would just end."""
     entries = database.iter()
     entries.seek_to_first()
     while entries.valid():
@@ -430,7 +432,7 @@ def _entries(database: Rdict) -> Iterator[tuple[bytes, bytes]]:
 def discard(path: Path) -> None:
     """Delete a store that is not open.
 
-    Raises `DiskError` where something of it stays: it would be taken for a store again.
+    Raises `DiskError` where a part of it can't be deleted, since that would be taken for a store again.
     """
     try:
         if path.is_dir():
@@ -442,12 +444,12 @@ def discard(path: Path) -> None:
 
 
 def _encode(stamp: Stamp) -> bytes:
-    # Not `asdict`: that copies each of the top words, and costs 0.5 ms for every partition of every commit.
+    # Not `asdict`, which copies each of the top words: 0.5 ms for every partition of every commit.
     return json.dumps({name: getattr(stamp, name) for name in Stamp.__slots__}).encode()
 
 
 def _decode(raw: bytes) -> Stamp | None:
-    """Return the stamp; none where another version wrote it, which may have meant anything by it."""
+    """Return the stamp; none where another version of wcsup wrote it, since its fields may mean anything."""
     try:
         stamp = Stamp(**json.loads(raw))
     except (ValueError, TypeError):
@@ -462,10 +464,10 @@ _GONE = "IO error: No such file or directory"
 
 
 def _meaning(error: Exception, path: Path, store: Store | None = None) -> Exception:
-    """Return what an error of a store asks for. A damaged store is discarded on the way, and no other.
+    """Return wcsup's error for an error of a store. A damaged store is also discarded; no other store is.
 
-    A disk that is full or fails, or memory that is short, says nothing of the store: it is left, and goes on when
-    there is room again.
+    A full or failing disk, or a lack of memory, is no damage: the store is left as it is, and is used again when there
+    is room.
     """
     text = str(error)
     if text.startswith(_LOCKED):
@@ -479,17 +481,17 @@ def _meaning(error: Exception, path: Path, store: Store | None = None) -> Except
         return RetryError(f"there is not enough memory to work with store {path}, which is left as it is")
     if isinstance(error, OSError) or "IO error: " in text:
         return _disk(path, text)
-    if type(error) is not Exception:  # a defect of ours: rocksdict has no class of its own for what RocksDB says
+    if type(error) is not Exception:  # a defect of wcsup: rocksdict raises plain `Exception` for errors of RocksDB
         raise error
     return RetryError(f"store {path} can't be used, and is left as it is: {text}")
 
 
 def _is_damage(error: Exception, text: str) -> bool:
-    """Return whether the store itself is at fault: RocksDB calls it corrupt, or a part of it is not there.
+    """Return whether the store itself is damaged: RocksDB calls it corrupt, or a part of it is missing.
 
-    RocksDB says what a status is at the beginning of its text. Paths stand in the text, too. A missing table is a
-    corruption for RocksDB, a missing manifest is not; and where the size of a table's file can't be asked for, that
-    is a corruption with the disk's error in its text.
+    RocksDB's text begins with the kind of status, and may have paths behind it. RocksDB reports a missing table file as
+    a corruption, and a missing manifest as an IO error. If the disk fails as RocksDB asks for the size of a table file,
+    it reports a corruption with the disk's error in the text.
     """
     if isinstance(error, OSError):
         return isinstance(error, FileExistsError)  # a file is in the place of the directory
@@ -499,7 +501,7 @@ def _is_damage(error: Exception, text: str) -> bool:
 
 
 def _disk(path: Path, text: str) -> ConfigurationError:
-    """Return what an error of the disk or of the limits on files asks for."""
+    """Return wcsup's error for an error of the disk, or for too many open files."""
     if "No space left" in text:
         return DiskError(f"no space is left on the device of {path}; make room and start again")
     if "Permission denied" in text:

@@ -1,11 +1,11 @@
-"""How many workers of a role there should be, within a range: a pure function of lag, work and time.
+"""How many workers of a role there should be, within a range: a pure function of lag, rate and time.
 
-The measure is the backlog in seconds: how long the records that wait would take at the present rate. It must be
-high (or low) all the time for a while, and a change is given time to show before the next one; the two bounds lie
-far apart. So load that goes up and down within seconds changes nothing.
+The measure is the backlog in seconds: how long the lag takes at the present rate. It must be above (or below) its
+bound without a break for a while, and after a change there is a pause before the next one. The two bounds lie far
+apart. So load that goes up and down within seconds changes nothing.
 
-The records that wait are those of the partitions that the workers here own, as is the rate: other hosts have their
-own, and a partition that nobody owns counts once somebody does. More workers than partitions owned would idle.
+Lag and rate are those of the partitions that workers of this host own; other hosts scale by their own partitions. A
+partition without an owner counts as soon as it has one. More workers than owned partitions would idle.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,26 +19,26 @@ from wcsup.supervisor.snapshot import WorkerView
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one role has to do and does."""
+    """The load of one role."""
 
     at: float
     workers: int
-    """How many there are now."""
+    """How many workers there are now."""
     lag: int
-    """Records that wait in the partitions that they own."""
+    """The lag of the partitions that they own, in records."""
     partitions: int
     """How many partitions they own."""
     rate: float
     """Records a second that all workers of the role commit."""
     cpu_percent: float
-    """Mean of the role's workers, of one processor each."""
+    """The mean over the role's workers, in percent of one processor."""
     host_percent: float
-    """The host's processors, all together."""
+    """The load of all of the host's processors together."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadHistory:
-    """Since when the load has been high or low, and when the last change was."""
+    """Since when the load has been high or low, and when the number of workers last changed."""
 
     high_since: float | None = None
     low_since: float | None = None
@@ -47,20 +47,20 @@ class LoadHistory:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """The bounds."""
+    """The bounds of scaling."""
 
     high_backlog: float = 10.0
     low_backlog: float = 1.0
     low_cpu: float = 60.0
-    """Workers may go where those that stay would be busy for less than this percentage."""
+    """A worker may go if the remaining ones would be busy for less than this percentage."""
     full_host: float = 90.0
-    """Past this the host has nothing to give to another worker."""
+    """Above this the host has no processor time for another worker."""
     high_for: float = 10.0
     low_for: float = 60.0
     pause: float = 20.0
 
     def decide(self, load: Load, history: LoadHistory, limits: Workers) -> tuple[LoadHistory, int, str]:
-        """Return what to remember, how many workers there should be, and why if that is a change."""
+        """Return the new history, how many workers there should be, and the reason if that is a change."""
         backlog = load.lag / load.rate if load.rate > 0 else (float("inf") if load.lag else 0.0)
         high = backlog > self.high_backlog and load.host_percent < self.full_host
         stay_busy = load.cpu_percent * load.workers / max(1, load.workers - 1)
@@ -86,7 +86,7 @@ class Scaling:
 
 
 class Autoscaler:
-    """Makes a role's `Load` of what the pool and Kafka's observer say, and remembers."""
+    """Makes a role's `Load` from the pool's figures and the lag, and keeps its history."""
 
     def __init__(self, limits: Workers, scaling: Scaling) -> None:
         self._limits, self._scaling = limits, scaling
@@ -98,11 +98,11 @@ class Autoscaler:
     ) -> tuple[int, str] | None:
         """Return how many workers there should be and why, if that is a change.
 
-        `records` is what all of them ever committed, `lag` what waits, by partition; none where it is not known.
+        `records` is how many records the role has committed so far. `lag` is by partition; none where it is not known.
         """
         before, self._before = self._before, (at, records)
         if lag is None or before is None or at <= before[0] or not all(worker.ready for worker in workers):
-            return None  # while partitions move, numbers say nothing
+            return None  # during a rebalance, lag and rate say nothing
         busy = [worker.cpu_percent for worker in workers if worker.cpu_percent is not None]
         owned = {partition for worker in workers for partition in worker.partitions}
         load = Load(

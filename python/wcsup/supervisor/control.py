@@ -1,7 +1,7 @@
 """Steering a running supervisor: JSON lines over a Unix socket in the state directory.
 
 A request is one line, `{"command": "scale", "mappers": 3}`; so is the reply, `{"ok": true, "result": …}` or
-`{"ok": false, "error": "…"}`. With `"wait": true` the reply comes when what was asked for is done.
+`{"ok": false, "error": "…"}`. With `"wait": true` the reply comes when the command has taken effect.
 """
 
 import json
@@ -27,20 +27,20 @@ _IDLE = 10.0
 
 Reply = Mapping[str, Any]
 Pending = Callable[[], Reply | None]
-"""What a command that takes a while gives: asked on every turn until it gives the result."""
+"""What a command returns that takes a while: called on every turn until it returns the result."""
 Commands = Mapping[str, Callable[[Mapping[str, Any]], Reply | Pending]]
 
 
 def socket_path(state: Path) -> Path:
-    """Return where the socket of a state directory is.
+    """Return the path of a state directory's socket.
 
-    A socket's path has room for 104 bytes (macOS; Linux 108). Where the state directory's is too long, a name
-    made from it stands in the temporary directory.
+    A socket's path has room for 104 bytes (macOS; Linux 108). If the path in the state directory is too long, the
+    socket is in the temporary directory, with a name made from the state directory's path.
     """
     path = state.absolute() / "control.sock"
     if len(os.fsencode(path)) < 100:
         return path
-    import hashlib  # noqa: PLC0415 - it loads OpenSSL, 4 MB, and few need it
+    import hashlib  # noqa: PLC0415 - it loads OpenSSL, 4 MB, and is rarely needed
 
     short = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"wcsup-{os.getuid()}-{short}.sock"
@@ -49,13 +49,13 @@ def socket_path(state: Path) -> Path:
 def request(state: Path, command: Mapping[str, Any], timeout: float = 10.0) -> Any:
     """Send a command to the supervisor of a state directory and return the result of its reply.
 
-    Raises `ConfigurationError` where none runs, `UsageError` where it refuses the request.
+    Raises `ConfigurationError` where no supervisor runs, `UsageError` where it refuses the request.
     """
     path = socket_path(state)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         try:
-            if path.stat().st_uid not in {os.getuid(), 0}:  # in a shared temporary directory it may be anybody's
+            if path.stat().st_uid not in {os.getuid(), 0}:  # a shared temporary directory may have anybody's socket
                 raise ConfigurationError(f"{path} belongs to somebody else")
             _connect(connection, path, timeout)
             connection.sendall(json.dumps(dict(command)).encode() + b"\n")
@@ -74,7 +74,7 @@ def request(state: Path, command: Mapping[str, Any], timeout: float = 10.0) -> A
 
 
 def _connect(connection: socket.socket, path: Path, timeout: float) -> None:
-    """Connect; where many clients wait to be let in, a Unix socket with a time-out refuses instead of waiting."""
+    """Connect. With a full backlog, a Unix socket with a time-out refuses instead of waiting, so retry."""
     end = time.monotonic() + timeout
     while True:
         try:
@@ -88,7 +88,7 @@ def _connect(connection: socket.socket, path: Path, timeout: float) -> None:
 
 
 class _Connection:
-    """One client: what it has sent and what it has yet to take."""
+    """One client: the bytes that it has sent, and the bytes that it has yet to receive."""
 
     def __init__(self, peer: socket.socket, now: float) -> None:
         peer.setblocking(False)
@@ -101,7 +101,7 @@ class _Connection:
 
 
 class ControlServer:
-    """The socket's end in the supervisor: never blocks, whatever its clients do."""
+    """The supervisor's end of the socket: it never blocks, whatever its clients do."""
 
     def __init__(self, state: Path, commands: Commands, selector: selectors.BaseSelector, clock: Clock) -> None:
         self.path = socket_path(state)
@@ -110,9 +110,9 @@ class ControlServer:
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._server.setblocking(False)
         try:
-            self.path.unlink(missing_ok=True)  # left by a supervisor that was killed; the lock says it is gone
+            self.path.unlink(missing_ok=True)  # of a killed supervisor: this one holds the lock, so that one is gone
             self._server.bind(os.fspath(self.path))
-            self.path.chmod(0o600)  # before listen: nobody is let in by the mode that the umask gave
+            self.path.chmod(0o600)  # before `listen`: nobody can connect with the mode that the umask gave
             self._server.listen(_MOST_CONNECTIONS)
         except OSError as error:
             self._server.close()
@@ -120,7 +120,7 @@ class ControlServer:
         selector.register(self._server, selectors.EVENT_READ, self._accept)
 
     def tick(self) -> None:
-        """Answer what has become done; close what has been idle for long."""
+        """Reply to commands that are done; close connections that have been idle for long."""
         now = self._clock.monotonic()
         for connection in list(self._connections):
             if connection.pending and (result := connection.pending()) is not None:
@@ -131,7 +131,7 @@ class ControlServer:
                 self._close(connection)
 
     def close(self) -> None:
-        """Answer what can be answered, and close."""
+        """Reply to commands that are done, and close."""
         self.tick()
         for connection in list(self._connections):
             self._close(connection)
@@ -139,13 +139,13 @@ class ControlServer:
         self._server.close()
         try:
             self.path.unlink(missing_ok=True)
-        except OSError as error:  # such as of a disk that is read-only by now; the next supervisor removes it
+        except OSError as error:  # such as on a read-only disk; the next supervisor removes the socket
             log.warning("the control socket %s stays behind: %s", self.path, error.strerror)
 
     def _accept(self) -> None:
         try:
             peer, _ = self._server.accept()
-        except OSError:  # it went away again, or no descriptor is left; the loop goes on either way
+        except OSError:  # the client is gone, or no descriptor is left; the loop goes on either way
             return
         if len(self._connections) >= _MOST_CONNECTIONS:
             peer.close()
@@ -177,7 +177,7 @@ class ControlServer:
         self._answer_next(connection)
 
     def _answer_next(self, connection: _Connection) -> None:
-        """Answer one request after the other; a client that does not take its replies gets no more."""
+        """Answer one request after the other; a client that does not read a reply gets no further one."""
         while b"\n" in connection.received and not (connection.to_send or connection.pending or connection.over):
             line, connection.received = connection.received.split(b"\n", 1)
             try:

@@ -1,4 +1,4 @@
-"""One supervisor for a state directory: a lock that the kernel lets go of, however its holder ends."""
+"""One supervisor for a state directory: a lock that the kernel releases, however its holder ends."""
 
 import fcntl
 import os
@@ -16,7 +16,7 @@ _PATIENCE = 3.0
 def locked(state: Path) -> Iterator[None]:
     """Hold the state directory's supervisor lock; raise `ConfigurationError` where a living process has it.
 
-    A holder that was killed may take a moment to be gone (its memory is given back first); that is waited for.
+    A killed holder may take a moment to be gone, since its memory is freed first; this waits for that.
     """
     path = state / "supervisor.lock"
     end = time.monotonic() + _PATIENCE
@@ -45,7 +45,7 @@ def _take(path: Path) -> int | None:
             return descriptor
     except (BlockingIOError, FileNotFoundError):
         pass
-    # Held, or deleted meanwhile (wcsup del): a lock on a file that has no name keeps nobody out.
+    # Another process holds the lock, or `wcsup del` deleted the file: a lock on a deleted file keeps nobody out.
     os.close(descriptor)
     return None
 
@@ -58,7 +58,7 @@ def _holder(path: Path) -> str:
 
 
 def _lives(pid: str) -> bool:
-    """Whether a process is there that is more than a zombie; an unreadable pid is one that is being written."""
+    """Return whether a process lives and is no zombie; false for a pid that is not fully written yet."""
     if not pid.isdigit():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What systemd wants to know of a service (`sd_notify`, `Type=notify`): one datagram an event."""
+"""Notifications for systemd about the service (`sd_notify`, `Type=notify`): one datagram for each event."""
 
 import os
 import socket
@@ -9,11 +9,11 @@ from wcsup.supervisor.snapshot import Snapshot
 
 
 class Notifier:
-    """Tells systemd; outside of it, or where it does not listen, does nothing."""
+    """Notifies systemd; does nothing where systemd did not start the service or does not listen."""
 
     def __init__(self, address: str | None = None, watchdog: float | None = None) -> None:
         self.watchdog = watchdog
-        """Seconds within which systemd wants a sign of life, if it does."""
+        """Seconds within which systemd expects a sign of life; none where it expects none."""
         self._socket: socket.socket | None = None
         if address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -22,7 +22,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str]) -> "Notifier":
-        """Take systemd's address out of the environment, so that no child speaks in our place."""
+        """Take systemd's address out of the environment, so that no child process notifies systemd."""
         address = environment.pop("NOTIFY_SOCKET", None)
         watchdog, pid = environment.pop("WATCHDOG_USEC", ""), environment.pop("WATCHDOG_PID", "")
         mine = watchdog.isdigit() and pid in {"", str(os.getpid())}
@@ -35,7 +35,7 @@ class Notifier:
                 message = "\n".join(f"{name}={value}" for name, value in fields.items())
                 self._socket.sendto(message.encode(), self._address)
             except OSError:
-                pass  # a full queue or a systemd that restarts: the next message will do
+                pass  # systemd's queue is full, or systemd restarts: the next message will get through
 
     def close(self) -> None:
         """Close the socket."""
@@ -45,7 +45,7 @@ class Notifier:
 
 
 class Service:
-    """The run as a service of systemd: its readiness, its state in a line, its signs of life."""
+    """The run as a systemd service: its readiness, its state in one line, its signs of life."""
 
     def __init__(self, notifier: Notifier, clock: Clock) -> None:
         self._notifier, self._clock = notifier, clock
@@ -54,7 +54,7 @@ class Service:
         self._alive_at = float("-inf")
 
     def tick(self, snapshot: Snapshot, was_ready: bool) -> None:
-        """Tell what has changed."""
+        """Notify systemd of changes."""
         if was_ready and not self._ready:
             self._ready = True
             self._notifier.tell(READY=1)
@@ -71,7 +71,7 @@ class Service:
             self._alive_at = now
             if self._notifier.watchdog:
                 self._notifier.tell(WATCHDOG=1)
-            if not self._ready or self._stopping:  # restoring and draining take what they take
+            if not self._ready or self._stopping:  # restoring and draining may take long
                 self._notifier.tell(EXTEND_TIMEOUT_USEC=15_000_000)
 
     def close(self) -> None:

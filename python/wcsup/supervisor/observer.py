@@ -1,4 +1,4 @@
-"""Looks at the run: what each process uses, and everything together as a `Snapshot`."""
+"""Observes the run: measures each process, and makes a `Snapshot` of everything."""
 
 import os
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Observer:
         self._watches: dict[int, ProcessWatch | None] = {}
 
     def measure(self) -> None:
-        """Look at what every process uses."""
+        """Measure every process."""
         slots = {slot.child.pid: slot for slot in self._pool.slots.values() if slot.child}
         self._watches = {pid: self._watches.get(pid) or ProcessWatch.of(pid) for pid in slots}
         for pid, watch in self._watches.items():

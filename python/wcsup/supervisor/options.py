@@ -1,4 +1,4 @@
-"""How a run is to be: what the command line says beyond the application's `Config`."""
+"""The options of a run beyond the application's `Config`."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,13 +9,13 @@ from wcsup.pipeline.report import Role
 
 
 def too_many(count: int, partitions: int) -> str:
-    """Return why there are not to be so many workers of a role."""
+    """Return why a role can't have that many workers."""
     return f"{count} workers of a kind are too many: each works on partitions of its own, and there are {partitions}"
 
 
 @dataclass(frozen=True, slots=True)
 class Workers:
-    """How many workers of a role: a number, or a range to scale within."""
+    """The number of a role's workers, or a range to scale within."""
 
     low: int
     high: int
@@ -24,7 +24,7 @@ class Workers:
     def parse(cls, text: str, automatic: int, partitions: int) -> Self:
         """Read `4`, `1..8`, `0` for none on this host, or `auto`, which means what fits the host.
 
-        Raises `UsageError` where there might be more of them than `partitions`.
+        Raises `UsageError` where there might be more workers than `partitions`.
         """
         if text == "auto":
             return cls(automatic, automatic)
@@ -46,20 +46,20 @@ class Workers:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Everything that a supervisor is told beside the application's configuration."""
+    """The options of a supervisor beyond the application's configuration."""
 
     mappers: Workers = Workers(1, 1)
     reducers: Workers = Workers(1, 1)
     drain_timeout: float = 30.0
     """Seconds from asking a worker to drain to killing it; above the transaction time-out."""
     max_rss: int | None = None
-    """Bytes of resident memory past which a worker is drained and replaced."""
+    """Bytes of resident memory above which a worker is drained and replaced."""
     cpu_affinity: tuple[int, ...] = ()
-    """Processors to bind workers to, one each, in turn; none means wherever the kernel likes."""
+    """Processors to bind workers to, one each, in turn; with none the kernel decides."""
     spares: int = 1
-    """Processes kept ready, everything imported, to take the place of a worker that dies."""
+    """How many spare processes are kept ready, everything imported, to replace a worker that dies."""
     log_level: str = "info"
-    """What workers log; the supervisor's own logging is set up by who calls it."""
+    """The log level of workers; the caller sets up the supervisor's own logging."""
 
     def of(self, role: Role) -> Workers:
         """Return how many workers of a role."""
@@ -68,7 +68,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A child beside the workers, such as one that feeds a file; where it fails, the run fails."""
+    """A child process that is no worker, such as one that feeds a file; if it fails, the run fails."""
 
     name: str
     command: tuple[str, ...] = field(default=())

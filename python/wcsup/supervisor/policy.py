@@ -1,20 +1,22 @@
-"""What follows from a worker's death: a pure function of time and exits.
+"""The restart policy: what follows from a worker's death, as a pure function of time and exits.
 
-Two questions are asked of the deaths of a slot, and they are different ones:
+The deaths of a slot answer two questions:
 
-*How long to wait?* A process that had worked healthily (or that somebody else killed while it was ready) is
-replaced at once: recovery time matters. Any other death doubles the wait of its slot, 0.2 s to 30 s, with jitter;
-to 2 s only where somebody else killed it, since the kernel out of memory has to be given air, and nobody else has.
+*How long to wait?* A process that had been ready for `healthy_after`, or that was killed from outside while it was
+ready, is replaced at once, since recovery time matters. Any other death doubles the wait of its slot, from 0.2 s to
+30 s, with jitter. After a kill from outside the wait is at most 2 s: of these, only a kill by the kernel out of memory
+needs a wait.
 
-*Is it hopeless?* Only deaths that are the worker's own fault **and** had no work done before them count: five of a
-slot within a minute, or three of every slot. A process that committed, or was ready for the healthy time, clears
-its slot. So a thousand random SIGKILLs stop nothing: someone else did them; they cost a wait at most. Neither does
-a crash after each commit: work goes on, slower and slower. But a record that crashes whoever reads it gets no
-commit past it and is found after five tries. Before the whole was ready for the first time there is nothing to
-lose by stopping, so there the minute does not limit: five deaths by a time-out of a minute each are enough.
+*Is it hopeless?* A death counts only if it is the worker's own fault **and** the process had done no work: five deaths
+of one slot within a minute, or three of every slot, end the run. A process that committed, or was ready for
+`healthy_after`, clears its slot. So a thousand random SIGKILLs do not end the run, since they come from outside; they
+cost a wait at most. Nor does a crash after each commit: work goes on, slower and slower. But a record that crashes its
+reader lets no commit pass, and ends the run after five tries. Before all workers were ready for the first time, nothing
+is lost by stopping, so the limit of a minute does not hold: five deaths by a time-out of a minute each are enough.
 
-A disk that is full or fails is another matter: those that have another disk can work, and room may be made. So such
-a death alone stops nothing. Where every worker of a role is down for it, three times in a row, nobody can work here.
+A full or failing disk is a special case: hosts with another disk can work, and room may be made. So such a death alone
+does not end the run. If every worker of a role dies of its disk three times in a row, none can work on this host, and
+the run ends.
 """
 
 import random
@@ -27,7 +29,7 @@ from wcsup.errors import ExitStatus
 
 
 class Clock(Protocol):
-    """Where time comes from: the module `time`, or a test."""
+    """The source of time: the module `time`, or a test's clock."""
 
     def monotonic(self) -> float:
         """Return seconds that only rise."""
@@ -35,16 +37,16 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How one process of a slot ended, and what it had done until then."""
+    """How one process of a slot ended, and what it had done before."""
 
     at: float
     code: int
-    """As `Popen.returncode`: minus a signal's number, or an exit status."""
+    """As in `Popen.returncode`: an exit status, or the negative number of a signal."""
     ready_for: float | None = None
-    """Seconds since it was ready; none where it never was."""
+    """Seconds since the process became ready; none where it never did."""
     committed: bool = False
     hung: bool = False
-    """The supervisor killed it because it stood still."""
+    """Whether the supervisor killed it because its loop stood still."""
 
     @property
     def cause(self) -> str:
@@ -59,7 +61,7 @@ class Death:
 
     @property
     def from_outside(self) -> bool:
-        """Somebody else ended it, by a signal that no bug sends; a SIGTERM that it obeyed ends with status 0."""
+        """Whether something else ended it: a signal that no defect sends, or status 0 after a SIGTERM."""
         return not self.hung and self.code in _FROM_OUTSIDE
 
     def describe(self) -> str:
@@ -81,7 +83,7 @@ class Death:
 
 _FROM_OUTSIDE = {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, ExitStatus.DONE}
 _TELLING = set(ExitStatus) - {ExitStatus.DONE, ExitStatus.CHECK_FAILED, ExitStatus.GAVE_UP}
-"""Statuses that say why. 1 is left out: it is also what Python makes of any exception."""
+"""Statuses that tell the cause. 1 is left out: Python also ends with it after any uncaught exception."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class LeaveDown:
-    """Start no process in this slot; the others go on."""
+    """Start no process in this slot; all other slots go on."""
 
     reason: str
 
@@ -117,7 +119,7 @@ class Policy:
     longest: float = 30.0
     longest_after_kill: float = 2.0
     healthy_after: float = 10.0
-    """A process that is ready for so long has shown that it works, with input or without."""
+    """A process that has been ready for this long works, with input or without."""
     window: float = 60.0
     slot_deaths: int = 5
     everyone_deaths: int = 3
@@ -130,9 +132,9 @@ class Policy:
         chance: random.Random,
         working: Collection[str] = (),
     ) -> Decision:
-        """Decide what follows from the last of the slot's deaths.
+        """Decide what follows from the slot's last death.
 
-        `deaths` has those of every slot that exists, oldest first; `was_ready`: the whole has been ready once;
+        `deaths` has the deaths of every slot that exists, oldest first. `was_ready`: all workers have been ready once.
         `working`: the slots whose process is ready now.
         """
         return (
@@ -144,7 +146,7 @@ class Policy:
     def _by_status(
         self, slot: str, deaths: Mapping[str, Sequence[Death]], was_ready: bool, working: Collection[str]
     ) -> Decision | None:
-        """Return what the exit status alone asks for, if it does."""
+        """Return the decision that the exit status alone determines; none where it determines none."""
         death = deaths[slot][-1]
         match death.code:
             case ExitStatus.CONFIGURATION | ExitStatus.USAGE:
@@ -176,13 +178,13 @@ class Policy:
         return None
 
     def _all_lack_disk(self, slot: str, deaths: Mapping[str, Sequence[Death]], working: Collection[str]) -> bool:
-        """Whether the slot's role has nobody left whose disk lets it work."""
+        """Return whether the slot's role has no worker left whose disk lets it work."""
         role = slot.partition("-")[0]
         peers = [name for name in deaths if name.partition("-")[0] == role]
         return not any(name in working or self._disk_deaths(deaths[name]) < self.everyone_deaths for name in peers)
 
     def _disk_deaths(self, deaths: Sequence[Death]) -> int:
-        """Count the deaths by the disk, one after the other and without work before them, that the slot ends with."""
+        """Count the slot's last deaths in a row that its disk caused, each without work before it."""
         count = 0
         for death in reversed(deaths):
             if death.code != ExitStatus.DISK or self._worked(death):
@@ -191,12 +193,12 @@ class Policy:
         return count
 
     def _worked(self, death: Death) -> bool:
-        """Whether the process did what it is for; what it died of is then no reason to give up."""
+        """Return whether the process did its work: then its death is no reason to give up."""
         healthy = death.ready_for is not None and death.ready_for >= self.healthy_after
         return death.committed or healthy or (death.from_outside and death.ready_for is not None)
 
     def _faults(self, deaths: Sequence[Death], since: float) -> int:
-        """Count deaths by own fault since the slot last worked: a broker or a disk that is away is nobody's here."""
+        """Count deaths by own fault since the slot last worked. A missing broker or a bad disk is no worker's fault."""
         count = 0
         for death in reversed(deaths):
             if self._worked(death) or death.at < since:

@@ -1,4 +1,4 @@
-"""The slots together: starting, replacing, scaling, rolling restarts, and draining in order."""
+"""All slots: starting, replacing, scaling, rolling restarts, and draining in order."""
 
 import logging
 import random
@@ -19,23 +19,23 @@ from wcsup.supervisor.slot import Deadlines, Slot
 log = logging.getLogger(__name__)
 
 ROLES: tuple[Role, ...] = get_args(Role)
-"""In the order of draining: reducers finish what the mappers' last commits gave them to read."""
+"""In the order of draining: reducers still count the words of the mappers' last commits."""
 
 _SPARE_SECONDS = 1.0
-"""How long after a worker's start a spare follows: before, it would take processor time from the worker."""
+"""How long after a worker's start a spare process is started: earlier, it would take processor time from the worker."""
 _SPARE_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """That the run is ending, and with what."""
+    """The end of the run: its exit status and the reason."""
 
     status: ExitStatus
     reason: str
 
 
 class Pool:
-    """The slots of a run. It starts processes by `launch`, and is told how each ends; it never waits."""
+    """The slots of a run. The pool starts processes by `launch` and is told how each ends; it never waits."""
 
     def __init__(
         self,
@@ -66,12 +66,12 @@ class Pool:
 
     @property
     def ready(self) -> bool:
-        """Whether every slot is."""
+        """Whether every slot is ready."""
         return bool(self.slots) and all(slot.ready for slot in self.slots.values())
 
     @property
     def finished(self) -> bool:
-        """Whether the run was to end and every worker has."""
+        """Whether the run is ending and every worker has ended."""
         return self.stop is not None and not self.slots
 
     @property
@@ -81,7 +81,7 @@ class Pool:
 
     @property
     def settled(self) -> bool:
-        """Whether every slot is what it is to be: at work, or failed."""
+        """Whether no slot is to go, and each is ready or has failed."""
         return all(slot.wanted and (slot.ready or slot.failed) for slot in self.slots.values())
 
     def of(self, role: Role) -> list[Slot]:
@@ -97,11 +97,11 @@ class Pool:
         return sum(slot.wanted for slot in self.of(role))
 
     def totals(self) -> dict[Role, Counters]:
-        """Return the work of every process there ever was."""
+        """Return the work of all processes that the run has had."""
         return {role: sum((slot.counters for slot in self.of(role)), self._retired[role]) for role in ROLES}
 
     def scale(self, role: Role, count: int) -> None:
-        """Have so many slots of a role: new ones start, the highest drain."""
+        """Change a role to `count` slots: new slots start, those with the highest numbers drain."""
         for number in range(count):
             slot = self.slots.setdefault(f"{role}-{number}", Slot(role, number))
             slot.wanted = True
@@ -122,7 +122,7 @@ class Pool:
                 raise UsageError(f"no slot {name!r}; there are {', '.join(self.slots)}")
         queued = {name for name, _ in self._rolling}
         self._rolling.extend((name, cause) for name in names if name not in queued)
-        # A spare has imported the code of its own start, which may be why the restart is asked for.
+        # A spare process has already imported the old code, and a restart may be meant to load new code.
         for spare in self.spares:
             self._release(spare)
         self.spares.clear()
@@ -148,7 +148,7 @@ class Pool:
                 slot.child.send(signal.SIGKILL)
 
     def outgrown(self, slot: Slot) -> None:
-        """Replace a worker that uses too much memory; not right after its start, where that would be all it does."""
+        """Replace a worker that uses too much memory, but not soon after its start, so that it gets to work."""
         limit, now = self._options.max_rss, self._clock.monotonic()
         if limit is None or slot.usage is None or slot.usage.rss_bytes <= limit or not slot.ready or self.stop:
             return
@@ -176,11 +176,11 @@ class Pool:
         self._keep_spares(now)
 
     def next_event(self) -> float:
-        """Return when `tick` is next due though nothing happens."""
+        """Return when `tick` is due next, even if nothing happens."""
         return min((slot.next_event() for slot in self.slots.values()), default=float("inf"))
 
     def ended(self, slot: Slot, code: int) -> None:
-        """Bury a slot's process and decide what follows."""
+        """Take the end of a slot's process and decide what follows."""
         now = self._clock.monotonic()
         asked, why = slot.drain_until is not None, slot.last_error
         pid = slot.child.pid if slot.child else None
@@ -196,7 +196,7 @@ class Pool:
             self._follow(slot, death, why)
 
     def spare_ended(self, spare: Child) -> None:
-        """Take note that a spare died; the next one waits a while."""
+        """Take the end of a spare process; the next spare is started a while later."""
         self.spares.remove(spare)
         self._spare_from = self._clock.monotonic() + _SPARE_AGAIN_SECONDS
 
@@ -230,7 +230,7 @@ class Pool:
         now = self._clock.monotonic()
         try:
             child = self._fill(slot)
-        except OSError as error:  # no process or descriptor left on the host: as good as a death
+        except OSError as error:  # the host has no process or descriptor left: treated like a death
             log.warning("can't start a process: %s", error, extra={"slot": slot.name})
             self._follow(slot, Death(now, ExitStatus.RETRY), str(error))
         else:
@@ -238,7 +238,7 @@ class Pool:
             log.info("started", extra={"slot": slot.name, "pid": child.pid})
 
     def _fill(self, slot: Slot) -> Child:
-        """Give the slot's job to a spare, or to a new process."""
+        """Give the slot's job to a spare process, or to a new one."""
         self._spare_from = self._clock.monotonic() + _SPARE_SECONDS
         while True:
             spare = self.spares.popleft() if self.spares else None
@@ -247,7 +247,7 @@ class Pool:
                 offset = self._options.mappers.high if slot.role == "reduce" else 0
                 child.pin(processors[(offset + slot.number) % len(processors)])
             job = Job(slot.role, str(slot.number), self._config, child.report_fd, self._options.log_level)
-            if child.assign(job) or not spare:  # a new process that is dead already is buried like any other
+            if child.assign(job) or not spare:  # a new process that is already dead is handled like any other death
                 return child
             self._release(spare)
 
@@ -260,18 +260,18 @@ class Pool:
                 self._spare_from = now + _SPARE_AGAIN_SECONDS
 
     def _drain(self, slot: Slot, cause: str, how: signal.Signals = signal.SIGTERM) -> None:
-        """Drain a slot: by SIGINT where its partitions are for others at once, else they wait for its next process."""
+        """Drain a slot. After SIGINT its partitions are reassigned at once; after SIGTERM they stay with the slot."""
         if slot.child and slot.drain_until is None:
             slot.draining(self._clock.monotonic() + self._deadlines.drain, cause)
             slot.child.send(how)
 
     def _dump(self, slot: Slot, reason: str, now: float) -> None:
-        """Ask a hung process for its stacks; faulthandler writes them to its log even from within a C call."""
+        """Ask a hung process for its stacks; faulthandler writes them to the log even from within a C call."""
         assert slot.child  # noqa: S101 - overdue means that there is one
         log.error("%s; its stacks follow, then it is killed", reason, extra={"slot": slot.name, "pid": slot.child.pid})
         slot.dumped(reason, now + self._deadlines.dump)
         slot.child.send(signal.SIGUSR2)
-        slot.child.send(signal.SIGCONT)  # one that somebody stopped writes them only when it goes on
+        slot.child.send(signal.SIGCONT)  # a stopped process writes its stacks only after it is continued
 
     def _drain_in_order(self) -> None:
         for role in ROLES:
@@ -296,7 +296,7 @@ class Pool:
             self._rolled = name
             if slot.child:
                 self._drain(slot, cause)
-            else:  # waiting or left down: there is nothing to drain, and its past is not held against it
+            else:  # waiting or left down: there is nothing to drain, and its earlier deaths no longer count
                 slot.deaths.clear()
                 self._replace(slot, cause, 0.0)
 

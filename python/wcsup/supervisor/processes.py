@@ -1,4 +1,4 @@
-"""Child processes: how one is started, told its job, read without blocking, and buried."""
+"""Child processes: how one is started, given its job, read without blocking, and reaped."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ WORKER = (sys.executable, "-m", "wcsup.pipeline")
 
 _CHUNK = 65_536
 _CHUNKS_A_TURN = 4
-"""So that a child that floods its pipe can't keep the loop from the others."""
+"""Bounds the reading of one pipe, so that a child that floods its pipe does not keep the loop from other children."""
 
 
 class LinePipe:
-    """The lines that come down a pipe; bounded in memory and in the work of one turn."""
+    """The lines from a pipe, bounded in memory and in the work of one turn."""
 
     def __init__(self, pipe: FileIO, longest: int = 1 << 20) -> None:
         os.set_blocking(pipe.fileno(), False)
@@ -38,12 +38,12 @@ class LinePipe:
         return self._pipe.closed
 
     def read(self) -> list[bytes]:
-        """Return the complete lines that are there now; at the end also what has no newline."""
+        """Return the complete lines that are there now; at the pipe's end also a last one without newline."""
         chunks = [self._rest]
         for _ in range(_CHUNKS_A_TURN):
             chunk = self._pipe.read(_CHUNK)
             if not chunk:
-                self.ended = chunk is not None  # nothing yet is None, the end is b""
+                self.ended = chunk is not None  # None means nothing yet, b"" the end
                 break
             chunks.append(chunk)
         *lines, self._rest = b"".join(chunks).split(b"\n")
@@ -58,32 +58,32 @@ class LinePipe:
 
 
 class Child:
-    """One child process: what it says, how to tell it something, and its end."""
+    """One child process: its output, its input, and its end."""
 
     def __init__(self, popen: subprocess.Popen[bytes], logs: LinePipe, reports: LinePipe, report_fd: int) -> None:
         self.pid = popen.pid
         self.logs = logs
         self.reports = reports
         self.report_fd = report_fd
-        """The reports' other end, as the child knows it."""
+        """The child's descriptor of the pipe for reports."""
         self._popen = popen
         self._unsaid = b""
 
     def assign(self, job: Job) -> bool:
-        """Tell a waiting process what it is to be; false where it is dead already."""
+        """Give a waiting process its job; return false where it is dead already."""
         try:
-            # One line into an empty pipe: it fits, so this never waits for the child to read it.
+            # One line into an empty pipe: it fits, so the write does not wait for the child.
             _there(self._popen.stdin).write((job.to_json() + "\n").encode())
         except BrokenPipeError:
             return False
         return self.poll() is None
 
     def tell(self, line: bytes) -> None:
-        """Have a process that has its job hear a line; one that does not listen misses it."""
+        """Send a line to a process that has its job; if its pipe is full, the line is dropped."""
         pipe = _there(self._popen.stdin).fileno()
         os.set_blocking(pipe, False)
         with suppress(BlockingIOError, BrokenPipeError):
-            # A part of a line may fit: the rest of it is what is told next.
+            # Only a part of a line may fit; its rest is then sent instead of the next line.
             line = self._unsaid or line
             self._unsaid = line[os.write(pipe, line) :]
 
@@ -94,18 +94,18 @@ class Child:
                 os.sched_setaffinity(self.pid, {processor})
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; to a process that is dead already, nothing."""
-        self._popen.send_signal(number)  # polls first: a number that was reaped may be another process by now
+        """Send a signal, unless the process is dead already."""
+        self._popen.send_signal(number)  # polls first: the pid of a reaped process may be another process's by now
 
     def poll(self) -> int | None:
-        """Return how it ended (and reap it), or none while it lives."""
+        """Return the exit code of a dead process (and reap it), or none while it lives."""
         return self._popen.poll()
 
     def close(self) -> None:
-        """Let go of a process: its pipes, and it itself where it still runs."""
+        """Close the pipes, and kill the process if it still runs."""
         if self.poll() is None:
             self.send(signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):  # one that the kernel holds (a dead disk) holds nobody else
+            with suppress(subprocess.TimeoutExpired):  # a process stuck in the kernel (a dead disk) does not hold us up
                 self._popen.wait(5)
         _there(self._popen.stdin).close()
         self.logs.close()
@@ -115,9 +115,9 @@ class Child:
 def start_worker(command: Sequence[str] = WORKER) -> Child:
     """Start a worker process that waits for its job on standard input.
 
-    Its standard input stays open as long as the supervisor lives: its end tells the worker that it is an orphan.
-    PDEATHSIG follows the *thread* that forked, so this is called from the main thread, which lives as long as
-    the process. What it prints goes down one pipe, reports down another.
+    The worker's standard input stays open as long as the supervisor lives: its end tells the worker that it is an
+    orphan. PDEATHSIG is sent when the *thread* ends that forked, so call this from the main thread, which lives as long
+    as the process. The worker's output goes down one pipe, its reports down another.
     """
     read_end, write_end = os.pipe()
     reports = FileIO(read_end)
@@ -127,7 +127,7 @@ def start_worker(command: Sequence[str] = WORKER) -> Child:
         reports.close()
         raise
     finally:
-        os.close(write_end)  # the worker's copy is to be the only one, or its end would not be seen here
+        os.close(write_end)  # only the worker's copy may stay open, or the pipe would not end with the worker
     return Child(popen, LinePipe(_there(popen.stdout)), LinePipe(reports), write_end)
 
 
@@ -138,12 +138,12 @@ def start_task(command: Sequence[str]) -> Child:
 
 
 def _spawn(command: Sequence[str], stderr: int, pass_fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own: a terminal's Ctrl-C and hang-up reach the supervisor alone.
+    """Start a child in a session of its own, so that a terminal's Ctrl-C and hang-up reach only the supervisor.
 
-    Signals are not blocked around it, as supervisors whose children inherit Python handlers must. The child
-    executes at once, which resets handlers; and between fork and exec the worst that a signal can do there is to
-    wake our loop, since what is to be done about it is noted in memory that the child has only a copy of. A mask,
-    on the other hand, would be inherited, and a child that forgot to undo it could never be drained.
+    Signals are not blocked around the fork; only supervisors whose children keep Python's handlers need that. Here the
+    child calls exec at once, which resets handlers. A signal between fork and exec at worst wakes the supervisor's
+    loop: the child's handler notes the signal only in the child's copy of memory. A signal mask would be inherited, and
+    a child that did not undo it could never be drained.
     """
     return subprocess.Popen(
         command,
@@ -157,5 +157,5 @@ def _spawn(command: Sequence[str], stderr: int, pass_fds: tuple[int, ...] = ()) 
 
 
 def _there(pipe: IO[bytes] | None) -> FileIO:
-    """Return a pipe that was asked for (without buffer, so it is a `FileIO`), for the type checker's sake."""
+    """Return a pipe of `_spawn` as the `FileIO` that it is (it is unbuffered), for the type checker."""
     return cast(FileIO, pipe)

@@ -1,4 +1,4 @@
-"""Whether Kafka can be reached, as far as is seen: a broker answered a moment ago, or it has not since when."""
+"""Whether Kafka is reachable: a broker answered a moment ago, or none has answered since a given time."""
 
 import logging
 import time
@@ -14,23 +14,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reachability:
-    """Whether a broker can be reached."""
+    """Whether a broker is reachable."""
 
     reachable: bool | None = None
-    """None where nobody looks, or nothing was seen yet."""
+    """None where there is no lookout, or no sighting yet."""
     since: str | None = None
-    """Since when, as ISO 8601 in UTC: for one that can't be reached, its last answer."""
+    """Since when, as ISO 8601 in UTC; if no broker is reachable, the time of the last answer."""
 
 
 class Reach:
-    """Follows the answers."""
+    """Follows the sightings."""
 
     def __init__(self, clock: Clock, wall_clock: Callable[[], float] = time.time) -> None:
         self._clock, self._wall_clock = clock, wall_clock
         self._now = Reachability()
 
     def look(self, newest: Sighting | None) -> Reachability:
-        """Return whether a broker is reached now, by the newest sighting."""
+        """Return whether a broker is reachable now, by the newest sighting."""
         if newest is None:
             return self._now
         age = self._clock.monotonic() - newest.asked

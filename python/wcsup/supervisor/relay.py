@@ -1,4 +1,4 @@
-"""What children say: their log lines, passed on through `logging`, and their reports."""
+"""The output of children: their log lines, passed on through `logging`, and their reports."""
 
 import logging
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ _BURST = 2000.0
 
 
 class Relay:
-    """What one child says.
+    """The output of one child.
 
-    More than 500 log lines a second, after a burst of 2,000, are counted instead of formatted: one noisy child
-    costs the loop next to nothing, and is never held up itself.
+    After a burst of 2,000, log lines beyond 500 a second are only counted: a noisy child costs the loop next to
+    nothing, and is never held up itself.
     """
 
     def __init__(self, name: str, pid: int, clock: Clock) -> None:
@@ -29,7 +29,7 @@ class Relay:
         self._garbled = False
 
     def take(self, lines: Sequence[bytes], phase: str) -> None:
-        """Log lines as the child's own."""
+        """Log lines in the child's name."""
         now = self._clock.monotonic()
         self._allowance = min(_BURST, self._allowance + (now - self._at) * _RATE)
         self._at = now
@@ -47,7 +47,7 @@ class Relay:
             self.finish()
 
     def finish(self) -> None:
-        """Say how many lines were dropped."""
+        """Log how many lines were dropped."""
         if self._dropped:
             log.warning(
                 "%d log lines were dropped: they came too fast",
@@ -57,7 +57,7 @@ class Relay:
             self._dropped = 0
 
     def newest_report(self, lines: Sequence[bytes]) -> Report | None:
-        """Return the last report that can be read: each has everything, so it makes the others needless."""
+        """Return the last readable report: each report is complete, so earlier ones are not needed."""
         for line in reversed(lines):
             try:
                 return Report.from_json(line)
@@ -69,5 +69,5 @@ class Relay:
 
 
 def _in_a_line(record: logging.LogRecord) -> str:
-    """Return what a record says, with the last line of its traceback where it has one: that names the defect."""
+    """Return a record's message, and the last line of its traceback if it has one, which names the exception."""
     return ": ".join([record.getMessage(), *(record.exc_text or "").strip().splitlines()[-1:]])

@@ -1,4 +1,4 @@
-"""What workers use of the host, and how many of them fit it."""
+"""The host's resources: what processes use, and how many workers fit."""
 
 import os
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from pathlib import Path
 import psutil
 
 _WORKER_BYTES = 300 << 20
-"""What a worker stays under with the default settings."""
+"""The memory that `automatic` allows for each worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process uses now."""
+    """The resources that one process uses now."""
 
     cpu_percent: float
-    """Of one processor, since the look before."""
+    """In percent of one processor, since the last measurement."""
     rss_bytes: int
     threads: int
     open_files: int
@@ -24,11 +24,11 @@ class Usage:
 
 
 class ProcessWatch:
-    """Looks at one process, again and again."""
+    """Measures one process repeatedly."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
-        self._process.cpu_percent()  # percentages are between two looks; this is the first
+        self._process.cpu_percent()  # a percentage is between two calls; this is the first call
 
     @classmethod
     def of(cls, pid: int) -> "ProcessWatch | None":
@@ -39,7 +39,7 @@ class ProcessWatch:
             return None
 
     def look(self) -> Usage | None:
-        """Return what the process uses, or none where it is gone."""
+        """Return the resources that the process uses; none where it is gone."""
         try:
             with self._process.oneshot():
                 cpu = self._process.cpu_times()
@@ -55,7 +55,7 @@ class ProcessWatch:
 
 
 def processors(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many processors this process may keep busy: its affinity and a container's quota."""
+    """Return how many processors this process may keep busy, by its affinity and a container's quota."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()
@@ -65,7 +65,7 @@ def processors(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many bytes of memory are there for workers: the host's or a container's."""
+    """Return how many bytes of memory are available to workers, on the host or in its container."""
     available = psutil.virtual_memory().available
     try:
         return min(available, int((cgroup / "memory.max").read_text()))
@@ -76,8 +76,8 @@ def memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 def automatic(partitions: int, count: int | None = None, room: int | None = None) -> tuple[int, int]:
     """Return how many mappers and reducers fit the host.
 
-    Two mappers to a reducer (reducers see combined words only), together at most one a processor and half of the
-    memory, and never more of a kind than partitions: those would idle.
+    There are two mappers for each reducer, since reducers get combined words only. Together they are at most one for
+    each processor, and take at most half of the memory. A role never has more workers than partitions: they would idle.
     """
     count = processors() if count is None else count
     room = memory() if room is None else room

@@ -1,4 +1,4 @@
-"""Signals as a queue: handlers note the name and wake the loop, nothing else."""
+"""Signals as a queue: handlers only note the name and wake the loop."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ NAMES = ("INT", "TERM", "HUP", "USR1", "CHLD")
 
 
 class SignalQueue:
-    """Names of signals that came, in order, and a descriptor that is readable when there are any."""
+    """The names of received signals, in order, and a descriptor that is readable when there are any."""
 
     def __init__(self) -> None:
         self._names: deque[str] = deque()
@@ -24,7 +24,7 @@ class SignalQueue:
         return self._read_end
 
     def take(self) -> list[str]:
-        """Return what came since the last call."""
+        """Return the names of the signals since the last call."""
         try:
             while os.read(self._read_end, 4096):
                 pass
@@ -34,10 +34,10 @@ class SignalQueue:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Handle the signals of `NAMES` while the block runs."""
+        """Handle the signals in `NAMES` during the `with` block."""
         numbers = {name: getattr(signal, f"SIG{name}") for name in NAMES}
         before = {number: signal.signal(number, self._note) for number in numbers.values()}
-        # A full pipe only means that the loop is woken already.
+        # If the pipe is full, the loop is woken already.
         wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         try:
             yield
@@ -53,7 +53,7 @@ class SignalQueue:
 
 
 def has_terminal() -> bool:
-    """Whether this process has a controlling terminal: SIGHUP means that it hung up, unless it is still there."""
+    """Return whether this process has a controlling terminal. If it lost its terminal, SIGHUP means a hang-up."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
     except OSError:

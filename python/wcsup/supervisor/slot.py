@@ -1,4 +1,4 @@
-"""One slot: a name that a worker process fills, and what is known of the process that does."""
+"""One slot: a name that worker processes run under, one at a time, and what is known of the present process."""
 
 import signal
 from collections import deque
@@ -14,16 +14,16 @@ from wcsup.supervisor.resources import Usage
 
 
 class SlotState(StrEnum):
-    """What users see of a slot."""
+    """The state of a slot as users see it."""
 
     STARTING = "starting"
     RESTORING = "restoring"
     RUNNING = "running"
     DRAINING = "draining"
     BACKOFF = "backoff"
-    """No process: the next one comes when the wait is over."""
+    """No process: the next one is started when the wait is over."""
     FAILED = "failed"
-    """No process, and none will come unless `restart` asks for one."""
+    """No process, and none will be started unless `restart` asks for one."""
 
 
 _SHOWN = {
@@ -40,9 +40,9 @@ _SHOWN = {
 class Deadlines:
     """How long a work loop may stand still in each phase, in seconds.
 
-    Where Kafka may keep a call waiting by right (`init_transactions`, a commit while a broker restarts), the
-    transaction time-out and something on top; while stores are opened, as long as a disk may take over one call;
-    elsewhere the loop turns several times a second.
+    In phases whose calls may wait for Kafka (`init_transactions`, a commit while a broker restarts), the deadline is
+    the transaction time-out and a margin. While stores are opened, it is the longest time of one call of the disk. In
+    all other phases the loop turns several times a second.
     """
 
     starting: float = 60.0
@@ -51,15 +51,15 @@ class Deadlines:
     turning: float = 10.0
     drain: float = 30.0
     dump: float = 1.0
-    """Between asking a hung worker for its stacks and killing it."""
+    """The time between asking a hung worker for its stacks and killing it."""
 
     @classmethod
     def fitting(cls, config: Config, drain: float) -> Self:
-        """Return deadlines that leave a transaction the time that Kafka gives it."""
+        """Return deadlines above the transaction time-out."""
         return cls(starting=config.transaction_timeout + 50, committing=config.transaction_timeout + 20, drain=drain)
 
     def of(self, phase: Phase) -> float:
-        """Return the deadline of a phase; that of draining is the drain's own."""
+        """Return the deadline of a phase. A drain as a whole has another one, `drain`."""
         match phase:
             case Phase.STARTING:
                 return self.starting
@@ -72,7 +72,7 @@ class Deadlines:
 
 
 class Slot:
-    """A slot and its process. Everything that happens to it is told to it with the time of the happening."""
+    """A slot and its process. Each event is passed to it together with its time."""
 
     def __init__(self, role: Role, number: int) -> None:
         self.role = role
@@ -87,15 +87,15 @@ class Slot:
         self.deaths: deque[Death] = deque(maxlen=16)  # the policy looks no further back
         self.last_exit: str | None = None
         self.last_error: str | None = None
-        """The last error that the process logged: why it is about to exit."""
+        """The last error that the process logged: probably the cause of its exit."""
         self.failed: str | None = None
         self.retry_at: float | None = None
         self.drain_until: float | None = None
         self.cause = ""
-        """Why the present process drains, in a word."""
+        """In a word, why the present process drains."""
         self.hung: str | None = None
         self.put_down = False
-        """Whether the supervisor killed the process because it was told to end at once."""
+        """Whether the supervisor killed the process because the user asked it to end at once."""
         self.started_at = 0.0
         self._kill_at: float | None = None
         self._beat_at = 0.0
@@ -105,7 +105,7 @@ class Slot:
 
     @property
     def state(self) -> SlotState:
-        """What the slot shows."""
+        """The state that is shown."""
         if self.failed:
             return SlotState.FAILED
         if self.child is None:
@@ -114,7 +114,7 @@ class Slot:
 
     @property
     def ready(self) -> bool:
-        """Joined, assigned, every store open, and not on its way out."""
+        """Whether the process has joined, is assigned, has every store open, and is not draining."""
         return self.child is not None and self.drain_until is None and self.report.ready
 
     @property
@@ -124,15 +124,15 @@ class Slot:
 
     @property
     def cpu_seconds(self) -> float:
-        """Processor time of all processes that ever filled the slot, as far as it was looked at."""
+        """Processor time of all processes that ever filled the slot, as of the last measurement of each."""
         return self._past_cpu + self._cpu
 
     def ready_for(self, now: float) -> float | None:
-        """Return the seconds since the process was ready, or none where it never was."""
+        """Return the seconds since the process became ready; none where it never did."""
         return None if self._ready_at is None else now - self._ready_at
 
     def started(self, child: Child, now: float) -> None:
-        """Take a process that was given the slot's job."""
+        """Take the new process, which has the slot's job."""
         self.child = child
         self.report = Report()
         self.usage = self.failed = self.retry_at = self.drain_until = self.hung = self.last_error = None
@@ -140,13 +140,13 @@ class Slot:
         self.started_at = self._beat_at = now
 
     def measured(self, usage: Usage | None) -> None:
-        """Take what the process uses; none where it is gone and is to be buried."""
+        """Take the usage of the process; none where it is dead and not reaped yet."""
         self.usage = usage
         if usage:
             self._cpu = usage.cpu_seconds
 
     def heard(self, report: Report, now: float) -> None:
-        """Take a heartbeat. One without progress is none: a loop that stands still is stuck, whoever sent it."""
+        """Take a report. It counts as a heartbeat only with a new beat or phase: a loop without these is stuck."""
         if (report.beat, report.phase) != (self.report.beat, self.report.phase):
             self._beat_at = now
         if report.ready and self._ready_at is None:
@@ -154,15 +154,15 @@ class Slot:
         self.report = report
 
     def forgive(self, seconds: float) -> None:
-        """Leave out of account a time in which the supervisor itself did not run, and so heard nobody."""
+        """Do not count a time in which the supervisor itself did not run and received no reports."""
         self._beat_at += seconds
 
     def draining(self, until: float, cause: str) -> None:
-        """Note that the process was asked to drain, and for what a new one follows it."""
+        """Note that the process was asked to drain, until when, and why."""
         self.drain_until, self.cause = until, cause
 
     def overdue(self, now: float, deadlines: Deadlines) -> str | None:
-        """Return why the process has to be taken for hung, once."""
+        """Return why the process counts as hung; none where it does not, and after it was dumped."""
         if self.child is None or self.hung:
             return None
         if self.drain_until is not None:
@@ -177,14 +177,14 @@ class Slot:
         self.hung, self._kill_at = reason, kill_at
 
     def kill_due(self, now: float) -> bool:
-        """Whether a hung process has had its time to dump; true once."""
+        """Return, once, that a hung process has had its time to write its stacks."""
         if self._kill_at is None or now < self._kill_at:
             return False
         self._kill_at = None
         return True
 
     def ended(self, code: int, now: float) -> Death:
-        """Bury the process: keep what it has done, and how it ended."""
+        """Take the end of the process: keep its counters, and how it ended."""
         death = Death(now, code, self.ready_for(now), self.report.counters.commits > 0, self.hung is not None)
         self._past = self.counters
         self._past_cpu, self._cpu = self.cpu_seconds, 0.0
@@ -196,6 +196,6 @@ class Slot:
         return death
 
     def next_event(self) -> float:
-        """Return when this slot next needs the loop though nothing happens; infinity where it does not."""
+        """Return when this slot needs the loop next, even if nothing happens; infinity where it does not."""
         times = (self.retry_at, self._kill_at, None if self.hung else self.drain_until)
         return min((time for time in times if time is not None), default=float("inf"))

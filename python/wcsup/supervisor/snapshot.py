@@ -1,4 +1,4 @@
-"""Everything that is shown of a run, frozen: `status`, the live view, metrics and health are made from it."""
+"""The state of a run at one moment: `status`, the live view, metrics and health are made from it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,17 +12,17 @@ from wcsup.supervisor.slot import Slot, SlotState
 
 @dataclass(frozen=True, slots=True)
 class LagView:
-    """Records that wait to be processed, as an observer of Kafka saw them a moment ago; none where it did not."""
+    """The lag, as an observer of Kafka saw it a moment ago; none where it is not known."""
 
     lines: int | None = None
     words: int | None = None
     lines_by_partition: Mapping[int, int] = field(default_factory=dict)
     words_by_partition: Mapping[int, int] = field(default_factory=dict)
     lines_retention_by_partition: Mapping[int, float] = field(default_factory=dict)
-    """Seconds until Kafka may delete the oldest line that waits, of partitions with one of which that is known."""
+    """For each partition the seconds until Kafka may delete its oldest uncounted line, where known."""
 
     def by_partition(self, role: Role) -> Mapping[int, int] | None:
-        """Return what waits for a role's workers, by partition of their input; none where that is not known."""
+        """Return the lag of a role's input by partition; none where it is not known."""
         known = self.lines if role == "map" else self.words
         by_partition = self.lines_by_partition if role == "map" else self.words_by_partition
         return None if known is None else by_partition
@@ -34,7 +34,7 @@ class WorkerView:
 
     role: Role
     slot: str
-    """Its full name, such as `map-0`."""
+    """The slot's full name, such as `map-0`."""
     pid: int | None
     state: SlotState
     ready: bool
@@ -52,7 +52,7 @@ class WorkerView:
     last_exit: str | None
     failed: str | None
     counters: Counters
-    """Of all processes that filled the slot, so they only rise."""
+    """The sum over all processes that filled the slot, so they only rise."""
     distinct: int
     total: int
     state_bytes: int
@@ -62,7 +62,7 @@ class WorkerView:
     state_memory: int
     top: list[tuple[str, int]]
     cpu_seconds: float = 0.0
-    """Of all processes that filled the slot, as its counters are."""
+    """The sum over all processes that filled the slot."""
     restore_seconds: float | None = None
     """How long opening the stores in `restoring` will take; none where that can't be told."""
 
@@ -86,7 +86,7 @@ class Snapshot:
     pid: int
     uptime: float
     ready: bool
-    """Every slot is, and a broker answered of late."""
+    """Whether every slot is ready and a broker answered lately."""
     broker: Reachability
     stopping: str | None
     """Why the run is ending, if it is."""
@@ -95,9 +95,9 @@ class Snapshot:
     spares: list[int]
     lag: LagView
     totals: dict[Role, Counters]
-    """Work of every process there ever was, of slots that are gone too."""
+    """The work of all processes that the run has had, with those of removed slots."""
     restarts: dict[str, int]
-    """New processes in the place of old ones, by why: `killed`, `crashed`, `hung`, `requested`, `max_rss`, …"""
+    """How many processes were replaced, by cause: `killed`, `crashed`, `hung`, `requested`, `max_rss`, …"""
     supervisor: Usage | None
 
     @property
@@ -112,11 +112,11 @@ class Snapshot:
 
     @property
     def lines_retention(self) -> float | None:
-        """The least of the seconds until Kafka may delete a line that waits; none where nothing waits or is known."""
+        """The seconds until Kafka may delete the first uncounted line; none where there is none or not known."""
         return min(self.lag.lines_retention_by_partition.values(), default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the snapshot as what `status --json` prints."""
+        """Return the object that `status --json` prints."""
         return {
             **asdict(self),
             "lines_lag": self.lines_lag,
@@ -126,7 +126,7 @@ class Snapshot:
 
 
 def view(slot: Slot, now: float) -> WorkerView:
-    """Return what is shown of a slot."""
+    """Return the view of a slot."""
     report, usage, child = slot.report, slot.usage, slot.child
     return WorkerView(
         role=slot.role,

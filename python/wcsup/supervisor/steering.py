@@ -1,4 +1,4 @@
-"""What the control socket's commands do."""
+"""The commands of the control socket."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,11 +26,11 @@ class Steering:
         }
 
     def status(self, _asked: Mapping[str, Any]) -> Reply:
-        """Show everything."""
+        """Return the snapshot."""
         return self._look().to_json()
 
     def scale(self, asked: Mapping[str, Any]) -> Reply | Pending:
-        """Have as many `mappers` and `reducers` as asked; what is not named stays."""
+        """Scale to the given numbers of `mappers` and `reducers`; a role without a number stays as it is."""
         self._refuse_when_stopping()
         wanted = {role: asked[option] for option, role in _OPTIONS.items() if asked.get(option) is not None}
         if not wanted:
@@ -59,7 +59,7 @@ class Steering:
         return self._when(asked, lambda: self._pool.finished)
 
     def _when(self, asked: Mapping[str, Any], done: Callable[[], bool]) -> Reply | Pending:
-        """Reply at once, or with `wait` when it is done; a run that ends ends the waiting, too."""
+        """Reply at once, or with `wait` when the command is done or the run has ended."""
 
         def slots() -> Reply:
             return {"slots": {name: slot.state for name, slot in self._pool.slots.items()}}

@@ -1,4 +1,4 @@
-"""Orphans of others that the kernel gives to this process: to PID 1 of a container, or to a subreaper."""
+"""Orphaned processes that the kernel gives this process as children: as PID 1 of a container, or as a subreaper."""
 
 import ctypes
 import os
@@ -9,7 +9,7 @@ _PR_GET_CHILD_SUBREAPER = 37
 
 
 def adopts() -> bool:
-    """Whether this process is given orphans to bury."""
+    """Return whether this process is given orphans, which it has to reap."""
     if os.getpid() == 1:
         return True
     if sys.platform != "linux":
@@ -21,7 +21,7 @@ def adopts() -> bool:
 def bury(own: Container[int]) -> list[int]:
     """Reap dead children that are not `own`, without waiting; return their pids.
 
-    Each is looked at before it is taken: one of ours keeps its exit status for its `Popen`.
+    Each dead child is identified before it is reaped: the exit status of one of `own` is left to its `Popen`.
     """
     buried: list[int] = []
     try:

@@ -1,7 +1,7 @@
-"""The parent process: one loop that waits for signals, pipes, requests and time, and never for anything else.
+"""The parent process: one loop that waits for signals, pipes, requests and time, and for nothing else.
 
-`run` is the entry. Signal handlers only enqueue (`signals`); what follows from a death is a pure function
-(`policy`); the slots and their order are the `pool`'s; users steer through `control`.
+`run` is the entry. Signal handlers only enqueue (`signals`). A pure function decides what follows from a death
+(`policy`). The `pool` has the slots and their order. Users steer through `control`.
 """
 
 import functools
@@ -39,26 +39,26 @@ log = logging.getLogger(__name__)
 
 _TICK = 0.5
 _MEASURE_EVERY = 4
-"""Ticks between two looks at what processes use."""
+"""Ticks between two measurements of the processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What a caller of `run` hears and says; called from the loop, so none of them may block."""
+    """Functions that a caller of `run` hands in. The loop calls them, so none may block."""
 
     lag: Callable[[], LagView | None] = lambda: None
-    """What is known to be left to count; none where that is not known."""
+    """Returns the lag; none where it is not known."""
     sighting: Callable[[], Sighting | None] = lambda: None
-    """What a lookout last saw of the topics and groups; it is told to the workers."""
+    """Returns a lookout's newest sighting of topics and groups, which is passed to the workers."""
     on_tick: Callable[[Snapshot], None] = lambda _: None
-    """Twice a second."""
+    """Called twice a second."""
     done: Callable[[Snapshot], bool] = lambda _: False
-    """Asked after each tick; true drains."""
+    """Called after each tick; if it returns true, the run drains."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What tests hand in: time, chance, the numbers of the policy, another worker."""
+    """What tests replace: time, chance, the numbers of the policy, the worker's command."""
 
     command: Sequence[str] = WORKER
     policy: Policy = field(default_factory=Policy)
@@ -78,8 +78,8 @@ def run(
 ) -> ExitStatus:
     """Run the workers of an application until it is drained, and return `DONE`.
 
-    Raises a `WcsupError` with status and reason where it has to give up. To be called from the main thread, with
-    logging set up and the state directory there.
+    Raises a `WcsupError` with status and reason where it has to give up. Call it from the main thread, with logging set
+    up and an existing state directory.
     """
     if options.drain_timeout <= config.transaction_timeout:
         log.warning(
@@ -97,7 +97,7 @@ def run(
 
 
 class Supervisor:
-    """The loop, and what it dispatches to."""
+    """The loop, and the parts that it dispatches to."""
 
     def __init__(self, config: Config, options: RunOptions, hooks: Hooks, surroundings: Surroundings) -> None:
         self._options, self._hooks = options, hooks
@@ -142,33 +142,33 @@ class Supervisor:
                 self._tasks.start(tasks)
                 while not (self._pool.finished and self._tasks.finished):
                     self._turn()
-                self._hooks.on_tick(self._observer.look())  # the last word, with everything counted
+                self._hooks.on_tick(self._observer.look())  # the last snapshot, with everything counted
             finally:
                 self._close()
         assert self._pool.stop  # noqa: S101 - finished means so
         return self._pool.stop
 
     def _turn(self) -> None:
-        """Wait for what comes or is due, and do it."""
+        """Wait for the next event or deadline, and handle it."""
         now = self._clock.monotonic()
         wait = max(0.0, min(self._tick_at, self._pool.next_event()) - now)
         for key, _ in self._selector.select(min(wait, _TICK)):
             key.data()
         now = self._clock.monotonic()
-        if now - self._turned_at > 2 * _TICK:  # this process itself was stopped or starved, and heard nobody
+        if now - self._turned_at > 2 * _TICK:  # this process itself was stopped or starved, and received no reports
             for slot in self._pool.slots.values():
                 slot.forgive(now - self._turned_at)
         self._turned_at = now
         self._pool.tick()
         if self._pool.stop and not self._stopping:
-            self._stopping, self._tick_at = True, now  # who follows the run hears of its end at once
+            self._stopping, self._tick_at = True, now  # so that the hooks hear of the run's end at once
         if now >= self._tick_at:
             self._tick_at = now + _TICK
             self._tick()
         self._control.tick()
 
     def _tick(self) -> None:
-        self.handle_chld()  # a signal is one for many deaths, and cheap to doubt
+        self.handle_chld()  # one signal may stand for many deaths, and polling is cheap
         self._tell()
         if self._ticks % _MEASURE_EVERY == 0:
             self._observer.measure()
@@ -183,7 +183,7 @@ class Supervisor:
             self._tasks.stop(self._clock.monotonic(), self._deadlines.drain)
 
     def _tell(self) -> None:
-        """Tell the workers what was seen since they were told last."""
+        """Pass a new sighting to the workers."""
         newest = self._hooks.sighting()
         if newest is None or newest is self._told:
             return
@@ -209,15 +209,15 @@ class Supervisor:
             getattr(self, f"handle_{name.lower()}")()
 
     def handle_int(self) -> None:
-        """Drain at the first, kill at the second."""
+        """Drain at the first signal, kill at the second."""
         self._stop("SIGINT")
 
     def handle_term(self) -> None:
-        """Drain at the first, kill at the second."""
+        """Drain at the first signal, kill at the second."""
         self._stop("SIGTERM")
 
     def handle_hup(self) -> None:
-        """Restart every slot, one after another; where the signal says that the terminal is gone, drain."""
+        """Restart every slot, one after another; drain instead if the terminal is gone."""
         if self._had_terminal and not has_terminal():
             self._stop("the terminal is gone")
         elif self._pool.stop is None:
@@ -229,7 +229,7 @@ class Supervisor:
         logs.reopen()
 
     def handle_chld(self) -> None:
-        """Bury who died."""
+        """Reap dead children."""
         for child, relay in list(self._children.values()):
             code = child.poll()
             if code is not None:
@@ -263,7 +263,7 @@ class Supervisor:
         return next((slot for slot in self._pool.slots.values() if slot.child is child), None)
 
     def _read_logs(self, child: Child, relay: Relay) -> None:
-        if child.logs.closed:  # buried earlier in this turn
+        if child.logs.closed:  # the child was reaped earlier in this turn
             return
         slot = self._slot_of(child)
         if slot:
@@ -291,7 +291,7 @@ class Supervisor:
             self._selector.unregister(pipe)
 
     def _bury(self, child: Child, relay: Relay, code: int) -> None:
-        """Read a dead child's last words, let go of it, and have done what follows."""
+        """Read a dead child's last output, release it, and pass its end on."""
         for read in (self._read_logs, self._read_reports):
             read(child, relay)
         relay.finish()
@@ -305,7 +305,7 @@ class Supervisor:
             self._pool.spare_ended(child)
 
     def _release(self, child: Child) -> None:
-        """Let go of a child and its pipes; where it lives, it is killed."""
+        """Close a child's pipes, and kill the child if it lives."""
         del self._children[child.pid]
         for pipe in (child.logs, child.reports):
             if pipe in self._selector.get_map():
@@ -313,7 +313,7 @@ class Supervisor:
         child.close()
 
     def _close(self) -> None:
-        """End whatever is left; after a drain that is spares alone."""
+        """End the remaining children; after a drain these are only spare processes."""
         for child, _ in self._children.values():
             child.send(signal.SIGKILL)
         for child, _ in list(self._children.values()):

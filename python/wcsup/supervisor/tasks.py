@@ -1,4 +1,4 @@
-"""Children beside the workers, such as one that feeds a file: not replaced; where one fails, the run fails."""
+"""Child processes that are no workers, such as one that feeds a file: not replaced; if one fails, the run fails."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class RunningTask:
-    """A task's process and what it says."""
+    """A task's process and its progress."""
 
     def __init__(self, task: Task, child: Child) -> None:
         self.name = task.name
@@ -24,10 +24,10 @@ class RunningTask:
         self.status: int | None = None
         self.progress: dict[str, object] = {}
         self.kill_at: float | None = None
-        """Set when it was asked to end."""
+        """When to kill it; set when it is asked to end."""
 
     def heard(self, line: bytes) -> None:
-        """Take a line of its standard output: progress, as a JSON object."""
+        """Take a line of the task's standard output: progress, as a JSON object."""
         try:
             progress = json.loads(line)
         except ValueError:
@@ -36,7 +36,7 @@ class RunningTask:
             self.progress = progress
 
     def view(self) -> TaskView:
-        """Return what is shown of it."""
+        """Return the task as it is shown."""
         return TaskView(self.name, self.child.pid, self.status is None, self.status, self.progress)
 
 
@@ -57,7 +57,7 @@ class Tasks:
         self.running += [RunningTask(task, self._launch(task)) for task in tasks]
 
     def of(self, child: Child) -> RunningTask | None:
-        """Return the task that a process is of."""
+        """Return the task of a process; none where it is no task's."""
         return next((task for task in self.running if task.child is child), None)
 
     def stop(self, now: float, patience: float) -> None:
@@ -76,7 +76,7 @@ class Tasks:
                 task.child.send(signal.SIGKILL)
 
     def ended(self, task: RunningTask, code: int, why: str | None) -> None:
-        """Take note of a task's end; one that failed by itself ends the run with its status and reason."""
+        """Take note of a task's end. A task that failed by itself ends the run with its status and reason."""
         task.status = code
         said = {"slot": task.name, "pid": task.child.pid}
         if code == 0 or task.kill_at is not None:

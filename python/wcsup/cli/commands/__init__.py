@@ -1,1 +1,1 @@
-"""One module a command: `wcsup top` is `top.py`. A module has the click command as `command`."""
+"""One module for each command: `wcsup top` is `top.py`. A module has its click command as `command`."""

@@ -48,7 +48,7 @@ command = BrokerGroup(
     "--port",
     type=click.IntRange(1, 65535),
     metavar="N",
-    help="Port on 127.0.0.1 [default: the one it had before, or a free one].",
+    help="Port on 127.0.0.1 [default: the last one, or a free one].",
 )
 @click.option(
     "--heap",

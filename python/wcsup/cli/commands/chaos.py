@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wcsup.audit.recovery import Event
 
 IDLE_SECONDS = 30.0
-"""How long to wait for the end of counting; where input goes on, the totals are checked against bounds."""
+"""How long to wait until all is counted. If input goes on after that, totals are checked against bounds."""
 
 
 @define(
@@ -40,18 +40,18 @@ IDLE_SECONDS = 30.0
 def command(config: Config, minutes: float, seed: int | None) -> ExitStatus:
     """Kill, stop, fence and restart workers of the running wcsup run at random, then verify the counts.
 
-    Give it something to count meanwhile, such as wcsup gen --demo --rate 1000. Each harm is shown with what came
-    of it and how long the slot took to be at work again. Workers alone are harmed, and only those of the wcsup run
-    of this state directory. In the end, or after Ctrl-C, all of it is undone.
+    Write lines meanwhile, such as with wcsup gen --demo --rate 1000. Each harm is shown with its result and the time
+    until the slot worked again. Only workers are harmed, and only those of the wcsup run of this state directory. At
+    the end, or after Ctrl-C, all harm is undone.
 
-    The exit status is that of wcsup verify; 1 also where a worker did not come back.
+    The exit status is that of wcsup verify; it is also 1 if a worker did not come back.
     """
     from wcsup.audit.chaos import ACTIONS, Chaos, await_idle
     from wcsup.audit.verify import verify
     from wcsup.kafka import clients
 
     quiet_clients()
-    ask(config, "status")  # none running is said before anything else
+    ask(config, "status")  # fails first if no wcsup run is there
     config = connect(config, start=False)
     about = json.loads((config.state / "application.json").read_text())
     listed = clients.admin(config).list_topics(timeout=clients.REACH_SECONDS).topics
@@ -59,7 +59,7 @@ def command(config: Config, minutes: float, seed: int | None) -> ExitStatus:
     config = replace(config, words=about["words"], partitions=partitions)
     seed = secrets.randbelow(1 << 32) if seed is None else seed
     click.echo(f"making trouble for {minutes:g} minutes, seed {seed}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it is as polite as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM is handled like Ctrl-C
     outcome = Chaos(config, seed, _say).run(60 * minutes)
     click.echo(outcome.summary(ACTIONS))
     if not await_idle(config, IDLE_SECONDS):

@@ -21,9 +21,9 @@ from wcsup.config import Config
 @click.argument("word", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help='Print [{"word": …, "count": …}, …].')
 def command(config: Config, word: tuple[str, ...], as_json: bool) -> None:
-    """Show how often each WORD was counted, 0 where it never was.
+    """Show the total of each WORD; 0 for a word that was never counted.
 
-    What is shown was committed before the call.
+    The totals are those that were committed before the call.
     """
     from wcsup.observe.figures import columns
     from wcsup.observe.totals import count, fold

@@ -1,4 +1,4 @@
-"""`wcsup del`: delete what an application left."""
+"""`wcsup del`: delete an application's topics, groups and local state."""
 
 import shutil
 import time
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
 STATE_NAMES = ("stores", "slots", "application.json", "control.sock", "supervisor.lock")
-"""What wcsup makes in a state directory; nothing else is deleted, whatever --state-dir names."""
+"""The files that wcsup makes in a state directory. No other file is deleted, whatever directory --state-dir names."""
 _GRACE_SECONDS = 3.0
 
 
@@ -37,7 +37,7 @@ _GRACE_SECONDS = 3.0
 def command(config: Config, force: bool) -> None:
     """Delete the application: its topics with all lines and counts, its consumer groups, its local state.
 
-    What is missing already is no error. It is refused while workers run; stop them first.
+    Things that do not exist are no error. The command is refused while workers run: stop them first.
     """
     quiet_clients()
     _stop_supervisor(config, force)
@@ -80,15 +80,15 @@ def _delete_from_kafka(config: Config, force: bool) -> list[str]:
         _await_no_members(admin, config)
     deleted = [f"topic {name}" for name in topics.delete(admin, config)]
     if force:
-        # Workers end when their topics are gone; their membership ends with its session.
+        # Workers end when their topics are gone; their group membership ends when the session times out.
         _await_no_members(admin, config)
     return deleted + [f"consumer group {name}" for name in groups.delete(admin, config)]
 
 
 def _await_no_members(admin: "AdminClient", config: Config) -> None:
-    """Wait for the members of workers that ended a moment ago: the broker keeps them for a session's length.
+    """Wait until the groups have no members: the broker keeps those of ended workers until the session times out.
 
-    For two, where the first one's end makes a rebalance of which the others are then waited for.
+    Wait for two session time-outs: the first member's end may start a rebalance, which waits for the other members.
     """
     from wcsup.kafka import groups
 

@@ -1,4 +1,4 @@
-"""`wcsup doctor`: look at the surroundings before a start, or when something is odd."""
+"""`wcsup doctor`: check cluster and host before a start, or when something is odd."""
 
 import json
 from dataclasses import asdict
@@ -46,8 +46,8 @@ _COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
 def command(config: Config, as_json: bool, reassignment: Path | None, acls: bool) -> ExitStatus:
     """Check brokers and their settings, topics, replication, directories and disk; list transactions in the way.
 
-    Give it the options of wcsup run. It starts nothing and changes nothing. One line a check: ok, a warning, or
-    failed with what to do about it. Exit status 1 where a check failed.
+    Give it the options of wcsup run. It starts nothing and changes nothing. It prints one line for each check: ok, a
+    warning, or failed with what to do. Exit status 1 if a check failed.
     """
     from wcsup.audit.checks import healthy, to_json
     from wcsup.audit.doctor import Doctor
@@ -94,7 +94,7 @@ def _list_acls(config: Config, *, as_json: bool) -> ExitStatus:
 
 
 def _reassign(config: Config, file: Path) -> ExitStatus:
-    """Write the file; where nothing lacks there is none to write."""
+    """Write the file, unless no copy is missing."""
     from wcsup.audit import cluster, copies
 
     partitions = copies.reassignment(cluster.connect(connect(config, start=False)))

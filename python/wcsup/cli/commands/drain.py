@@ -24,7 +24,7 @@ from wcsup.config import Config
 def command(config: Config, wait: bool, leave: bool) -> None:
     """End the running wcsup run: mappers finish and commit what they have, then the reducers do.
 
-    Lines that nobody has read stay in Kafka; the next wcsup run goes on with them.
+    Lines that are not counted stay in Kafka; the next wcsup run goes on with them.
     """
     result = ask(config, "drain", wait=wait, leave=leave)
     click.echo(f"drained: {slots(result)}" if wait else f"draining: {slots(result)}")

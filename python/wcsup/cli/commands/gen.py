@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OWN_RATE = 1.0
 PATIENCE_SECONDS = 1.0
-"""How long the last lines may take to write without a word about it."""
+"""How long the last lines may take before the command says that it waits."""
 
 
 @define(
@@ -48,17 +48,17 @@ PATIENCE_SECONDS = 1.0
     "--seed",
     type=int,
     metavar="N",
-    help="Made-up text: the same lines for the same number [default: others each time].",
+    help="Made-up text: the same lines for the same number [default: other lines each time].",
 )
 def command(
     *, config: Config, file: tuple[str, ...], rate: float | None, demo: bool, lines: int | None, seed: int | None
 ) -> int:
     """Write lines of text to Kafka, for a running wcsup to count.
 
-    They are the lines of each FILE (- is standard input), of standard input where that is a pipe or a file,
-    or made up, English-like text: with --demo, --lines or --seed, or where standard input is a terminal.
-    Each line is a record; its bytes are left as they are. Ctrl-C writes what was read so far and says how
-    much it was, and a second one gives up what no broker takes.
+    The lines are those of each FILE (- is standard input), or of standard input if it is a pipe or a file. With
+    --demo, --lines or --seed, or if standard input is a terminal, they are made up, English-like text. Each line
+    is a record; its bytes are not changed. After Ctrl-C the lines that were read so far are written, and their
+    number is printed; a second Ctrl-C drops lines that no broker takes.
     """
     own = demo or lines is not None or seed is not None
     if own and file:
@@ -116,9 +116,9 @@ def _stdin_has_text() -> bool:
 
 
 def _stop_on_signals(stop: "StopRequest") -> list[int]:
-    """Have the first INT or TERM ask for the end, the second give up what is not written, the third end at once.
+    """Handle INT and TERM: the first requests the stop, the second drops unwritten lines, the third ends at once.
 
-    Returns the list of what came.
+    Returns the list of the received signals.
     """
     came: list[int] = []
 

@@ -1,4 +1,4 @@
-"""`wcsup positions`: where counting stopped, beside the offsets of the groups."""
+"""`wcsup positions`: the recorded positions of counting, beside the offsets of the groups."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 @click.option(
     "--accept",
     type=click.Choice(["recorded", "group"]),
-    help="Where they differ, go on where counting stopped, or where the group was set to.",
+    help="Where the offsets differ, resume at the recorded one or at the group's.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each partition, in a list.")
 def command(config: Config, accept: "Accepted | None", as_json: bool) -> ExitStatus:
     """Show up to which offset each partition is counted, and the offset of its consumer group.
 
-    Both are committed in one transaction, so they differ only where somebody set the group's offset
-    (kafka-consumer-groups.sh --reset-offsets). Workers refuse to go on there: lines would be counted twice or not at
-    all. --accept takes one of both, while no worker runs. With --accept group lines that were counted already are
-    counted again if the offset is lower, and lines in between are left out if it is higher.
+    Both offsets are committed in one transaction, so they differ only if somebody set the group's offset
+    (kafka-consumer-groups.sh --reset-offsets). Workers refuse to resume there: lines would be counted twice or not at
+    all. --accept chooses one of the two offsets, while no worker runs. With --accept group, lines that are counted
+    already are counted again if the group's offset is lower, and lines are skipped if it is higher.
 
-    Where Kafka has forgotten the group's offset, because no worker ran for offsets.retention.minutes, counting goes on
-    at the recorded one by itself. Exit status 1 where any differ.
+    If Kafka has deleted the group's offset, because no worker ran for offsets.retention.minutes, counting resumes at
+    the recorded offset by itself. Exit status 1 if any offsets differ.
     """
     from wcsup.audit.positions import Positions
 

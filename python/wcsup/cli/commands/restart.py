@@ -1,4 +1,4 @@
-"""`wcsup restart`: new processes in the place of running ones."""
+"""`wcsup restart`: replace running worker processes by new ones."""
 
 import click
 
@@ -20,6 +20,6 @@ from wcsup.config import Config
 def command(config: Config, slot: str, wait: bool) -> None:
     """Restart a worker of the running wcsup run, or all of them one after another.
 
-    SLOT is a name that wcsup status shows. The worker finishes what it has and commits it before it ends.
+    SLOT is a name that wcsup status shows. The worker commits its batch before it ends.
     """
     click.echo(slots(ask(config, "restart", wait=wait, slot=slot)))

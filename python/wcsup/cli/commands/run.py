@@ -1,4 +1,4 @@
-"""`wcsup run`: count, with as many workers as asked for."""
+"""`wcsup run`: count with a supervised pool of workers."""
 
 import sys
 from collections import deque
@@ -23,12 +23,12 @@ WORKERS = Pattern(r"auto|\d{1,4}(\.\.\d{1,4})?", "expected a number, a range suc
 
 
 class Run(Command):
-    """The command; once it is given an `--input`, plain arguments are further files."""
+    """The command `run`. After `--input`, plain arguments are further files."""
 
     allow_extra_args = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, and add what is left over to the files."""
+        """Parse, and add the remaining arguments to the files."""
         super().parse_args(ctx, args)
         if ctx.args and not ctx.params["input"]:
             raise click.UsageError(f"Got unexpected extra argument ({' '.join(ctx.args)})", ctx)
@@ -86,7 +86,7 @@ class Run(Command):
     default=30.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a worker may take to finish when it is to end; then it is killed.",
+    help="How long a worker may take to drain before it is killed.",
 )
 @click.option(
     "--http",
@@ -98,7 +98,7 @@ class Run(Command):
     "--max-rss",
     type=Size(),
     metavar="SIZE",
-    help="Resident memory, such as 300M, past which a worker is drained and replaced.",
+    help="Resident memory, such as 300M, above which a worker is drained and replaced.",
 )
 @click.option(
     "--cpu-affinity",
@@ -125,10 +125,10 @@ def command(
 ) -> int:
     """Count words, with a pool of workers that is kept running.
 
-    Makes the topics that are missing, starts mappers and reducers, and starts one anew that dies. A terminal
-    shows what each of them does. Ctrl-C ends it in good order: mappers, then reducers finish and commit what
-    they have. Counts stay in Kafka: the next wcsup run goes on where this one ended. Exit status 130 where it
-    was to end when all is counted and was ended before.
+    Makes missing topics, starts mappers and reducers, and replaces a worker that dies. On a terminal it shows what
+    each worker does. Ctrl-C ends the run in order: first mappers, then reducers commit their batches and end. Totals
+    stay in Kafka: the next wcsup run goes on where this one ended. Exit status 130 if a run with --exit-when-done was
+    ended before everything was counted.
     """
     from wcsup.feeding.feed import FeedJob
     from wcsup.kafka import application, rights
@@ -156,7 +156,7 @@ def command(
         raise UsageError("--mappers 0 and --reducers 0 leave nothing to run: have at least one of a kind")
     snapshots: deque[Snapshot] = deque(maxlen=1)
     with ExitStack() as during:
-        # First of all: an address that can't be had is said before anything is started.
+        # First of all, so that an address that can't be used is reported before anything is started.
         site = during.enter_context(_site(http, config)) if http else None
         config = connect(config)
         watch = LagWatch(config)
@@ -210,7 +210,7 @@ def _site(http: tuple[str, int], config: Config) -> "Server":
 
 
 def _view(config: Config, plain: bool) -> "LiveView | PlainView":
-    """Return what shows the run: a live view on a terminal, lines of the log elsewhere."""
+    """Return the view of the run: a live view on a terminal, log lines elsewhere."""
     if sys.stdout.isatty() and not plain:
         from wcsup.observe.live import LiveView
 

@@ -1,4 +1,4 @@
-"""`wcsup scale`: another number of workers."""
+"""`wcsup scale`: change the number of workers."""
 
 import click
 
@@ -22,7 +22,7 @@ COUNT = click.IntRange(min=0)
 @click.option("--reducers", type=COUNT, metavar="N", help="How many reducers there are to be.")
 @click.option("--wait", is_flag=True, help="Return when they are at work.")
 def command(config: Config, mappers: int | None, reducers: int | None, wait: bool) -> None:
-    """Change how many workers the running wcsup run has: of each kind no more than there are partitions.
+    """Change how many workers the running wcsup run has: at most one mapper and one reducer for each partition.
 
     New ones take over partitions of the others; those that are too many finish what they have, commit it and leave
     their partitions to the rest, on this host and on others: it may have none of a kind.

@@ -1,4 +1,4 @@
-"""`wcsup status`: what a running supervisor's workers do."""
+"""`wcsup status`: the workers of a running supervisor."""
 
 import time
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(config: Config, as_json: bool) -> None:
-    """Show what each worker of the running wcsup run does, and how much there is left to count.
+    """Show what each worker of the running wcsup run does, and how much is left to count.
 
-    Where none runs on this machine it has no workers, and what is left to count is asked from Kafka.
+    If no wcsup run is on this machine, it shows no workers, and asks Kafka how much is left to count.
     """
     try:
         snapshot = ask(config, "status")
@@ -44,7 +44,7 @@ def command(config: Config, as_json: bool) -> None:
 
 
 def _lags(config: Config) -> dict[str, float | None]:
-    """Return what is left to count, asked from Kafka; nothing is known where it does not run or has no topics."""
+    """Return the lag as Kafka tells it; unknown if Kafka does not run or has no topics."""
     from wcsup import broker
     from wcsup.kafka import clients, progress
 
@@ -68,7 +68,7 @@ def _lags(config: Config) -> dict[str, float | None]:
 
 
 def _retention(admin: "AdminClient", config: Config) -> float | None:
-    """Return in how many seconds Kafka may delete a line that waits, at the earliest; none where that is not known."""
+    """Return in how many seconds Kafka may delete an uncounted line, at the earliest; none where not known."""
     from confluent_kafka import KafkaException
 
     from wcsup.kafka.progress import of_stage
@@ -78,7 +78,7 @@ def _retention(admin: "AdminClient", config: Config) -> float | None:
     with closing(Uncounted(config, admin)) as uncounted:
         try:
             found = uncounted.look({partition: one.offset for partition, one in enumerate(progress) if one.lag})
-        except KafkaException:  # the topic's configuration is not for everybody to read
+        except KafkaException:  # this user may lack the right to read the topic's configuration
             return None
     return min(found.left(time.time()).values(), default=None)
 
@@ -129,7 +129,7 @@ def _text(config: Config, snapshot: dict[str, Any]) -> str:
 
 
 def _in_memory(workers: Sequence[dict[str, Any]]) -> list[str]:
-    """Say how many of the words need no look-up in the stores."""
+    """Say how many words need no look-up in the stores."""
     from wcsup.observe.figures import size
 
     words, known, taken, bound = (

@@ -37,8 +37,8 @@ WATCH_SECONDS = 1.0
 def command(config: Config, limit: int, watch: bool, as_json: bool) -> None:
     """Show the most frequent words with their totals.
 
-    The highest comes first, equal ones in the order of the alphabet. What is shown was committed, a second ago
-    at most. More than 100 words take longer: all counts are read for them.
+    The highest total comes first; words with equal totals are in alphabetical order. The totals are committed ones,
+    and at most a second old. More than 100 words take longer, since all counts are read for them.
     """
     from wcsup.observe.totals import KEPT_WORDS, Top
 
@@ -79,4 +79,4 @@ def _watch(top: "Top", as_json: bool) -> None:
                 click.echo(_table(words))
             shown, due = words, time.monotonic() + WATCH_SECONDS
     except KeyboardInterrupt:
-        return  # that is how it ends
+        return  # Ctrl-C is the way to end it

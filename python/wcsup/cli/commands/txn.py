@@ -40,13 +40,13 @@ command = TransactionGroup(
     help="What to do where Kafka has forgotten how a transaction was decided; a wrong guess loses or doubles counts.",
 )
 def settle(config: Config, outcome: Literal["commit", "abort"] | None) -> None:
-    """End transactions that were decided and hang, as they were decided.
+    """Finish hanging transactions: commit or abort each of them as Kafka had decided.
 
-    Kafka can lose the message that tells a partition of a transaction's end, when a broker that had its only copy is
-    killed. Workers end what hangs of their own names at their start, and after a while what is of names that are gone;
-    this does the same at once, and for a user who may when workers may not. It takes READ on __transaction_state and
-    __consumer_offsets and ALTER on the cluster. A worker that has the name of such a transaction right now is replaced
-    by a new process.
+    When the broker with the only copy of a partition is killed, Kafka can lose the marker that ends a transaction
+    there. Workers finish hanging transactions of their own names at their start, and abandoned ones after a while. This
+    command finishes them at once, also if workers lack the rights: it needs READ on __transaction_state and
+    __consumer_offsets and ALTER on the cluster. A worker that runs under the name of such a transaction is replaced by
+    a new process.
     """
     from contextlib import closing
 

@@ -1,4 +1,4 @@
-"""`wcsup verify`: count again in another way, and compare."""
+"""`wcsup verify`: recount in plain Python, and compare."""
 
 import click
 
@@ -30,12 +30,12 @@ from wcsup.errors import ExitStatus
 def command(config: Config, most: int, as_json: bool) -> ExitStatus:
     """Recount the committed lines in plain Python and compare with the counts, word by word.
 
-    Stores of this machine that no worker has open are compared with the counts. It changes nothing, and the
-    application may go on: then totals are proven to be neither lower than what was mapped and reduced before nor
-    higher than what is mapped by the end. Where nothing moves, they are proven to be exact.
+    Stores of this machine that no worker has open are compared with the counts. The command changes nothing, and the
+    application may go on: then each total is proven to be at least what was mapped and reduced before, and at most
+    what is mapped by the end. If nothing moves, totals are proven to be exact.
 
-    Exit status 0 where nothing disagrees; 1 where something does or where it can't be decided, because lines are
-    gone. In --json `exact` is true where every total was proven to be exact, `holds` where the status is 0.
+    Exit status 0 if nothing disagrees; 1 if something does, or if it can't be decided because lines are deleted. In
+    --json `exact` is true if every total was proven to be exact, and `holds` if the status is 0.
     """
     from wcsup.audit.verify import verify
 
