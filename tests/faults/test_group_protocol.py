@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
+from feeding import fed
 from invariants import Witness, hold
 
 from wcsup.errors import ExitStatus
@@ -33,33 +34,33 @@ def share(first: WorkerProcess, second: WorkerProcess) -> bool:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_workers_are_killed_come_and_go_under_load(newer: Application, seed: int, role: Role) -> None:
-    lines = prose(40_000, seed)
     chance = random.Random(seed)
     newer.start("reduce" if role == "map" else "map")
     first = newer.start(role)
-    with Witness(newer), newer.feeding(lines, rate=4000):
-        wait_for("one has all", lambda: owned(first) == 4)
+    with Witness(newer):
+        with fed(newer, seed) as lines:
+            wait_for("one has all", lambda: owned(first) == 4)
 
-        # When another one comes, and takes its share
-        second = newer.start(role, "1", state=newer.elsewhere())
-        wait_for("both share", partial(share, first, second))
-
-        # When either is killed and started again, which has its share back when the dead member's session is over
-        for _ in range(2):
-            committed = second.report.counters.commits
-            wait_for("it commits", lambda: second.report.counters.commits > committed)  # noqa: B023 - called here
-            if chance.random() < 0.5:
-                first.kill()
-                first = newer.start(role)
-            else:
-                second.kill()
-                second = newer.start(role, "1", state=newer.elsewhere())
+            # When another one comes, and takes its share
+            second = newer.start(role, "1", state=newer.elsewhere())
             wait_for("both share", partial(share, first, second))
 
-        # When one ends, however it is told to, then the other has everything at once
-        second.signal(chance.choice([signal.SIGTERM, signal.SIGINT]))
-        assert second.wait() == ExitStatus.DONE
-        wait_for("one has all", lambda: owned(first) == 4)
+            # When either is killed and started again, which has its share back when the dead member's session is over
+            for _ in range(2):
+                committed = second.report.counters.commits
+                wait_for("it commits", lambda: second.report.counters.commits > committed)  # noqa: B023 - called here
+                if chance.random() < 0.5:
+                    first.kill()
+                    first = newer.start(role)
+                else:
+                    second.kill()
+                    second = newer.start(role, "1", state=newer.elsewhere())
+                wait_for("both share", partial(share, first, second))
+
+            # When one ends, however it is told to, then the other has everything at once
+            second.signal(chance.choice([signal.SIGTERM, signal.SIGINT]))
+            assert second.wait() == ExitStatus.DONE
+            wait_for("one has all", lambda: owned(first) == 4)
         newer.wait_counted()
     hold(newer, lines, states=[newer.elsewhere()])
 

@@ -9,6 +9,7 @@ knows the others by them.
 """
 
 import json
+import os
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -66,7 +67,10 @@ class Plan:
             chosen += {ports.find_free()} - set(chosen)
         plan = cls(process.new_cluster(), chosen[:COUNT], chosen[COUNT:])
         new = data / f"{_FILE}.new"
-        new.write_text(json.dumps(asdict(plan)))
+        with new.open("w") as file:
+            file.write(json.dumps(asdict(plan)))
+            file.flush()
+            os.fsync(file.fileno())  # without it a host's crash would leave an empty plan, and nodes that fit no other
         new.replace(data / _FILE)
         return plan
 
