@@ -193,7 +193,7 @@ class Combiner:
     def packed(self, limit: int) -> Records:
         """Return the same as records that carry many words each, with values of at most `limit` bytes.
 
-        A word that is longer by itself has a record of its own. `rust/packed.rs` has the format.
+        A word that is longer by itself has a record of its own. `rust/wire/packed.rs` has the format.
         """
     def mixed(self, homes: Sequence[int], limit: int) -> Records:
         """Return the same with the words of several partitions in one record.

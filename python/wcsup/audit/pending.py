@@ -1,4 +1,4 @@
-"""Records of `words` read the plain way: one word, or many of them packed (`rust/packed.rs` has the format)."""
+"""Records of `words` read the plain way: one word, or many of them packed (`rust/wire/packed.rs` has the format)."""
 
 from collections.abc import Iterator
 

@@ -1,6 +1,6 @@
 """The native libraries that wcsup works with, and whether they are those that it was tested with.
 
-The Rust core calls librdkafka by itself, and takes records out of its queues (`rust/boundary/librdkafka/`). Its
+The Rust core calls librdkafka by itself, and takes records out of its queues (`rust/librdkafka/`). Its
 interface is stable, but what wcsup relies on beside it is known of the tested versions alone.
 """
 

@@ -1,11 +1,10 @@
-//! The Python boundary: conversion, release of the GIL and errors, nothing else. What each name does is said in
-//! `python/wcsup/_core.pyi`, which `mypy.stubtest` holds against this.
+//! The classes that Python sees. Conversion, release of the GIL and errors may enter, nothing else. What each name does
+//! is said in `python/wcsup/_core.pyi`, which `mypy.stubtest` holds against this.
 
 mod aggregator;
 mod changelog;
 mod combiner;
 mod inbox;
-mod librdkafka;
 mod outlet;
 mod records;
 mod state;
@@ -17,8 +16,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::partition;
-use crate::tokenize::Rule;
+use crate::wire::partitioner;
+use crate::words::tokenize::Rule;
 
 #[pymodule]
 mod _core {
@@ -37,13 +36,16 @@ mod _core {
     };
 
     #[pymodule_export]
-    const MAX_WORD_BYTES: usize = crate::tokenize::MAX_WORD_BYTES;
+    const MAX_WORD_BYTES: usize = crate::words::tokenize::MAX_WORD_BYTES;
 }
 
 #[pyfunction]
 #[pyo3(name = "partition")]
 fn partition_of(key: &[u8], partitions: i64) -> PyResult<u32> {
-    Ok(partition::partition(key, number_of_partitions(partitions)?))
+    Ok(partitioner::partition(
+        key,
+        number_of_partitions(partitions)?,
+    ))
 }
 
 #[pyfunction]
@@ -79,7 +81,7 @@ fn duration(seconds: f64) -> PyResult<Duration> {
 }
 
 /// Refuses what librdkafka's special offsets would stand for: a batch must know where it starts.
-fn position(partition: i32, offset: i64) -> PyResult<(i32, i64)> {
+fn first_offset(partition: i32, offset: i64) -> PyResult<(i32, i64)> {
     if partition < 0 || offset < -1 {
         return Err(PyValueError::new_err(format!(
             "no record is at offset {offset} of partition {partition}"

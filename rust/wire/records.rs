@@ -4,7 +4,7 @@ use std::cmp::{max, min};
 use std::iter;
 use std::ops::Range;
 
-use crate::packed;
+use crate::wire::packed;
 
 /// Keys and values, one behind the other, and the partitions that they are for.
 #[derive(Debug, Default)]

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use super::{
     Api, Client, Handle, Heard, Message, NAME, NO_ERROR, OnError, Queue, User, hear, on_error,
 };
-use crate::input::Event;
+use crate::batch::input::Event;
 
 const CONF_OK: c_int = 0;
 /// The end of a partition was reached.

@@ -1,4 +1,5 @@
-//! Uses the clients that Python made out of librdkafka, without a Python object for each record.
+//! Uses the clients that Python made out of librdkafka, without a Python object for each record. What calls librdkafka or
+//! is called by it may enter, and nothing that knows Python.
 //!
 //! confluent-kafka makes a `Message` of every record that is read, a third of all that a line of prose costs, and takes
 //! a dict for each one that is written. Its clients give no handle out, but librdkafka gives one to plugins

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::packed::Malformed;
+use crate::wire::packed::Malformed;
 
 /// One thing that a consumer handed over.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +65,7 @@ impl fmt::Display for Reason {
                 write!(
                     f,
                     "a word of {length} bytes is longer than {}",
-                    crate::tokenize::MAX_WORD_BYTES
+                    crate::words::tokenize::MAX_WORD_BYTES
                 )
             }
             Self::NoKey => f.write_str("the record has no key"),

@@ -6,8 +6,8 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::duration;
-use super::librdkafka::{Producer, Taken, Written};
 use super::records::Records;
+use crate::librdkafka::{Producer, Taken, Written};
 
 #[pyclass(module = "wcsup._core", frozen)]
 pub struct Outlet(Arc<Producer>);

@@ -1,6 +1,6 @@
 //! What a word is: the two rules.
 //!
-//! Both are here as they read; the ascii rule's fast form for many lines is in [`crate::ascii`].
+//! Both are here as they read; the ascii rule's fast form for many lines is in [`crate::words::ascii`].
 //!
 //! Case folding is `icu_casemap`'s: full folding (`ß` is `ss`), kept by the Unicode Consortium and at the version of
 //! Unicode that `unicode-segmentation` splits by. `caseless` is smaller, but a version behind.
@@ -10,7 +10,7 @@ use std::str::FromStr;
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::ascii::{self, Text};
+use crate::words::ascii::{self, Text};
 
 /// The longest word that is counted. With its overhead it fits a record under Kafka's default
 /// `max.message.bytes` of 1,048,588.

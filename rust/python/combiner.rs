@@ -6,8 +6,8 @@ use pyo3::types::PyList;
 
 use super::inbox::{Inbox, RejectedRecord};
 use super::records::Records;
-use super::{number_of_partitions, parse_rule, position};
-use crate::combine;
+use super::{first_offset, number_of_partitions, parse_rule};
+use crate::batch::combine;
 
 #[pyclass(module = "wcsup._core")]
 pub struct Combiner {
@@ -27,13 +27,13 @@ impl Combiner {
     }
 
     fn own(&mut self, partition: i32, offset: i64) -> PyResult<()> {
-        let (partition, offset) = position(partition, offset)?;
-        self.batch.positions.own(partition, offset);
+        let (partition, offset) = first_offset(partition, offset)?;
+        self.batch.offsets.own(partition, offset);
         Ok(())
     }
 
     fn disown(&mut self, partition: i32) {
-        self.batch.positions.disown(partition);
+        self.batch.offsets.disown(partition);
     }
 
     fn add(&mut self, py: Python<'_>, inbox: &mut Inbox) -> PyResult<()> {
@@ -59,7 +59,7 @@ impl Combiner {
     }
 
     fn offsets(&self) -> Vec<(i32, i64)> {
-        self.batch.positions.moved()
+        self.batch.offsets.moved()
     }
 
     fn rejected<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {

@@ -8,7 +8,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
-use crate::records;
+use crate::wire::records;
 
 #[pyclass(module = "wcsup._core")]
 pub struct Records(records::Records);

@@ -5,24 +5,24 @@
 
 /// The input partitions that a batch owns, with the offset expected next of each.
 #[derive(Debug, Default)]
-pub struct Positions {
+pub struct Offsets {
     /// Sorted by partition. A worker owns a few dozen at most, so that a binary search beats a hash map.
-    owned: Vec<Position>,
+    owned: Vec<Owned>,
     /// Where the last record was found: records come in runs of one partition.
     last: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Position {
+struct Owned {
     partition: i32,
     next: i64,
     moved: bool,
 }
 
-impl Positions {
+impl Offsets {
     /// Takes records of `partition` from `offset` on; -1 stands for whatever comes first.
     pub fn own(&mut self, partition: i32, offset: i64) {
-        let position = Position {
+        let owned = Owned {
             partition,
             next: offset,
             moved: false,
@@ -31,8 +31,8 @@ impl Positions {
             .owned
             .binary_search_by_key(&partition, |owned| owned.partition)
         {
-            Ok(index) => self.owned[index] = position,
-            Err(index) => self.owned.insert(index, position),
+            Ok(index) => self.owned[index] = owned,
+            Err(index) => self.owned.insert(index, owned),
         }
     }
 
@@ -44,9 +44,9 @@ impl Positions {
     /// Whether a record belongs to the batch. If so, the offset expected next is the one behind it.
     pub fn take(&mut self, partition: i32, offset: i64) -> bool {
         match self.find(partition) {
-            Some(position) if offset >= position.next => {
-                position.next = offset.saturating_add(1);
-                position.moved = true;
+            Some(owned) if offset >= owned.next => {
+                owned.next = offset.saturating_add(1);
+                owned.moved = true;
                 true
             }
             _ => false,
@@ -56,9 +56,9 @@ impl Positions {
     /// The partition ends at `offset`: what lies between the last record and it are control records.
     pub fn end(&mut self, partition: i32, offset: i64) {
         match self.find(partition) {
-            Some(position) if offset > position.next => {
-                position.next = offset;
-                position.moved = true;
+            Some(owned) if offset > owned.next => {
+                owned.next = offset;
+                owned.moved = true;
             }
             _ => {}
         }
@@ -92,7 +92,7 @@ impl Positions {
         self.of(|_| true)
     }
 
-    fn of(&self, wanted: impl Fn(&Position) -> bool) -> Vec<(i32, i64)> {
+    fn of(&self, wanted: impl Fn(&Owned) -> bool) -> Vec<(i32, i64)> {
         let wanted = self.owned.iter().filter(|owned| wanted(owned));
         wanted.map(|owned| (owned.partition, owned.next)).collect()
     }
@@ -104,7 +104,7 @@ impl Positions {
         }
     }
 
-    fn find(&mut self, partition: i32) -> Option<&mut Position> {
+    fn find(&mut self, partition: i32) -> Option<&mut Owned> {
         if self
             .owned
             .get(self.last)
@@ -121,67 +121,67 @@ impl Positions {
 
 #[cfg(test)]
 mod tests {
-    use super::Positions;
+    use super::Offsets;
 
     #[test]
     fn takes_each_owned_record_once() {
-        let mut positions = Positions::default();
-        positions.own(3, 10);
-        assert!(!positions.take(3, 9));
-        assert!(positions.take(3, 10));
-        assert!(!positions.take(3, 10));
+        let mut offsets = Offsets::default();
+        offsets.own(3, 10);
+        assert!(!offsets.take(3, 9));
+        assert!(offsets.take(3, 10));
+        assert!(!offsets.take(3, 10));
         assert!(
-            positions.take(3, 15),
+            offsets.take(3, 15),
             "compaction and control records leave gaps"
         );
-        assert!(!positions.take(2, 0));
-        assert_eq!(positions.moved(), [(3, 16)]);
+        assert!(!offsets.take(2, 0));
+        assert_eq!(offsets.moved(), [(3, 16)]);
     }
 
     #[test]
     fn minus_one_takes_whatever_comes_first() {
-        let mut positions = Positions::default();
-        positions.own(0, -1);
-        assert!(positions.moved().is_empty());
-        assert!(positions.take(0, 77));
-        assert!(!positions.take(0, 76));
+        let mut offsets = Offsets::default();
+        offsets.own(0, -1);
+        assert!(offsets.moved().is_empty());
+        assert!(offsets.take(0, 77));
+        assert!(!offsets.take(0, 76));
     }
 
     #[test]
     fn an_end_only_moves_forward() {
-        let mut positions = Positions::default();
-        positions.own(0, 5);
-        positions.end(0, 5);
-        positions.end(1, 9);
-        assert!(positions.moved().is_empty());
-        positions.end(0, 8);
-        positions.end(0, 6);
-        assert_eq!(positions.moved(), [(0, 8)]);
-        assert_eq!(positions.next(0), Some(8));
-        assert_eq!(positions.next(1), None);
+        let mut offsets = Offsets::default();
+        offsets.own(0, 5);
+        offsets.end(0, 5);
+        offsets.end(1, 9);
+        assert!(offsets.moved().is_empty());
+        offsets.end(0, 8);
+        offsets.end(0, 6);
+        assert_eq!(offsets.moved(), [(0, 8)]);
+        assert_eq!(offsets.next(0), Some(8));
+        assert_eq!(offsets.next(1), None);
     }
 
     #[test]
     fn clear_keeps_what_is_expected_and_own_sets_it_anew() {
-        let mut positions = Positions::default();
-        positions.own(1, 0);
-        positions.own(0, 0);
-        assert!(positions.take(1, 4));
-        positions.clear();
-        assert!(positions.moved().is_empty());
-        assert!(!positions.take(1, 4));
-        positions.own(1, 4);
-        assert!(positions.take(1, 4));
-        positions.disown(1);
-        assert!(!positions.take(1, 5));
-        assert!(positions.take(0, 0));
+        let mut offsets = Offsets::default();
+        offsets.own(1, 0);
+        offsets.own(0, 0);
+        assert!(offsets.take(1, 4));
+        offsets.clear();
+        assert!(offsets.moved().is_empty());
+        assert!(!offsets.take(1, 4));
+        offsets.own(1, 4);
+        assert!(offsets.take(1, 4));
+        offsets.disown(1);
+        assert!(!offsets.take(1, 5));
+        assert!(offsets.take(0, 0));
     }
 
     #[test]
     fn the_last_offset_there_can_be_does_not_overflow() {
-        let mut positions = Positions::default();
-        positions.own(0, 0);
-        assert!(positions.take(0, i64::MAX));
-        assert_eq!(positions.next(0), Some(i64::MAX));
+        let mut offsets = Offsets::default();
+        offsets.own(0, 0);
+        assert!(offsets.take(0, i64::MAX));
+        assert_eq!(offsets.next(0), Some(i64::MAX));
     }
 }

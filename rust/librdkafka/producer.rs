@@ -34,7 +34,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{API, Api, Client, Handle, Heard, Message, NAME, NO_ERROR, Topic, User, hear};
-use crate::records::Records;
+use crate::wire::records::Records;
 
 /// librdkafka copies key and value (`RD_KAFKA_MSG_F_COPY`).
 const COPY: c_int = 2;

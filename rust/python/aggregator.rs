@@ -7,8 +7,8 @@ use super::inbox::{Inbox, RejectedRecord};
 use super::records::Records;
 use super::state::{State, found_totals, missing, old_totals, totals_error};
 use super::totals::Totals;
-use super::{number_of_partitions, position};
-use crate::aggregate;
+use super::{first_offset, number_of_partitions};
+use crate::batch::aggregate;
 
 #[pyclass(module = "wcsup._core")]
 pub struct Aggregator {
@@ -27,13 +27,13 @@ impl Aggregator {
     }
 
     fn own(&mut self, partition: i32, offset: i64) -> PyResult<()> {
-        let (partition, offset) = position(partition, offset)?;
-        self.batch.positions.own(partition, offset);
+        let (partition, offset) = first_offset(partition, offset)?;
+        self.batch.offsets.own(partition, offset);
         Ok(())
     }
 
     fn disown(&mut self, partition: i32) {
-        self.batch.positions.disown(partition);
+        self.batch.offsets.disown(partition);
     }
 
     fn add(&mut self, py: Python<'_>, inbox: &mut Inbox) -> PyResult<()> {

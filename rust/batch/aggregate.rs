@@ -7,22 +7,22 @@
 //! Totals of a partition whose offset has not moved come from such a record. Its offset is committed all the same:
 //! that has the next owner wait for a transaction that has yet to end, by the offset that is pending (KIP-447).
 
-use crate::input::{Event, Reason, Rejected};
-use crate::packed::{self, Entries, Packed, Whose};
-use crate::partition::partition;
-use crate::partitions::Partitions;
-use crate::positions::Positions;
-use crate::records::Records;
-use crate::tokenize::MAX_WORD_BYTES;
+use crate::batch::by_partition::WordsByPartition;
+use crate::batch::input::{Event, Reason, Rejected};
+use crate::batch::offsets::Offsets;
 use crate::totals::{Totals, TotalsError};
+use crate::wire::packed::{self, Entries, Packed, Whose};
+use crate::wire::partitioner::partition;
+use crate::wire::records::Records;
+use crate::words::tokenize::MAX_WORD_BYTES;
 
 /// Counts added up by partition and word.
 #[derive(Debug)]
 pub struct Aggregator {
     /// What is owned.
-    pub positions: Positions,
+    pub offsets: Offsets,
     partitions: u32,
-    sums: Partitions<i64>,
+    sums: WordsByPartition<i64>,
     tally: Tally,
 }
 
@@ -48,9 +48,9 @@ impl Aggregator {
     #[must_use]
     pub fn new(partitions: u32) -> Self {
         Self {
-            positions: Positions::default(),
+            offsets: Offsets::default(),
             partitions,
-            sums: Partitions::default(),
+            sums: WordsByPartition::default(),
             tally: Tally::default(),
         }
     }
@@ -58,7 +58,7 @@ impl Aggregator {
     /// Takes records in and returns those that can't be processed.
     pub fn add(&mut self, events: &[Event<'_>]) -> Vec<Rejected> {
         let Self {
-            positions,
+            offsets,
             partitions,
             sums,
             tally,
@@ -70,7 +70,7 @@ impl Aggregator {
             let read = match *event {
                 Event::Other => return Counts::none(index),
                 Event::End { partition, offset } => {
-                    positions.end(partition, offset);
+                    offsets.end(partition, offset);
                     return Counts::none(index);
                 }
                 Event::Record {
@@ -79,7 +79,7 @@ impl Aggregator {
                     key,
                     value,
                 } => {
-                    if !positions.take(partition, offset) {
+                    if !offsets.take(partition, offset) {
                         return Counts::none(index);
                     }
                     tally.taken += 1;
@@ -166,7 +166,7 @@ impl Aggregator {
     /// Partitions that the batch has words of, those that are owned or the others, in order.
     fn with_words(&self, owned: bool) -> Vec<i32> {
         let mut numbers = self.sums.numbers();
-        numbers.retain(|partition| self.positions.owns(*partition) == owned);
+        numbers.retain(|partition| self.offsets.owns(*partition) == owned);
         numbers
     }
 
@@ -196,9 +196,9 @@ impl Aggregator {
     #[must_use]
     pub fn offsets(&self) -> Vec<(i32, i64)> {
         if self.tally.mixed {
-            self.positions.all()
+            self.offsets.all()
         } else {
-            self.positions.moved()
+            self.offsets.moved()
         }
     }
 
@@ -253,7 +253,7 @@ impl Aggregator {
     pub fn clear(&mut self) {
         self.sums.clear();
         self.tally = Tally::default();
-        self.positions.clear();
+        self.offsets.clear();
     }
 }
 
@@ -348,10 +348,10 @@ impl<'a> Iterator for Counts<'a> {
 #[cfg(test)]
 mod tests {
     use super::Aggregator;
-    use crate::input::{Event, Reason, Rejected};
-    use crate::packed::{self, Malformed, Packed, Whose};
-    use crate::partition::partition;
+    use crate::batch::input::{Event, Reason, Rejected};
     use crate::totals::TotalsError;
+    use crate::wire::packed::{self, Malformed, Packed, Whose};
+    use crate::wire::partitioner::partition;
 
     fn add(aggregator: &mut Aggregator, records: &[(i32, &str, i64)]) -> Vec<Rejected> {
         let values: Vec<_> = records
@@ -363,7 +363,7 @@ mod tests {
             .zip(&values)
             .zip(0..)
             .map(|(((partition, key, _), value), offset)| {
-                aggregator.positions.own(*partition, 0);
+                aggregator.offsets.own(*partition, 0);
                 Event::Record {
                     partition: *partition,
                     offset,
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn packed_and_plain_records_add_up() {
         let mut aggregator = Aggregator::new(12);
-        aggregator.positions.own(0, 0);
+        aggregator.offsets.own(0, 0);
         let words: [(&[u8], i64); 3] = [(b"\0", 1), (b"a", 2), (b"b", 300)];
         let values = packed::pack(words.into_iter(), Whose::Own, 1000);
         let (plain, damaged) = (5_i64.to_be_bytes(), [&values[0][..], b"\x01a\x01"].concat());
@@ -470,7 +470,7 @@ mod tests {
     #[test]
     fn packed_words_whose_sums_do_not_fit_are_rejected_whole() {
         let mut aggregator = Aggregator::new(12);
-        aggregator.positions.own(0, 0);
+        aggregator.offsets.own(0, 0);
         let pack =
             |words: &[(&'static [u8], i64)]| packed::pack(words.iter().copied(), Whose::Own, 1000);
         let (most, both) = (pack(&[(b"b", i64::MAX)]), pack(&[(b"a", 1), (b"b", 1)]));
@@ -520,7 +520,7 @@ mod tests {
         };
         let mixed = packed::pack(pairs(), Whose::Any, 1 << 16);
         for owned in [0, 1] {
-            aggregator.positions.own(owned, 5);
+            aggregator.offsets.own(owned, 5);
         }
         assert!(aggregator.add(&[packed_event(5, &mixed[0])]).is_empty());
         assert_eq!(aggregator.offsets(), [(0, 6), (1, 5)], "both fence");
@@ -547,7 +547,7 @@ mod tests {
         assert_eq!(aggregator.counted(), counted.into());
 
         // What is opened before the batch ends is not forwarded any more.
-        aggregator.positions.own(3, 0);
+        aggregator.offsets.own(3, 0);
         assert_eq!(aggregator.partitions(), [0, 1, 3]);
         assert_eq!(aggregator.forwarded(1 << 16).len(), 1);
         assert_eq!(aggregator.offsets(), [(0, 6), (1, 5), (3, 0)]);
@@ -560,7 +560,7 @@ mod tests {
     #[test]
     fn words_of_any_partition_whose_sums_do_not_fit_are_rejected_whole() {
         let mut aggregator = Aggregator::new(2);
-        aggregator.positions.own(0, 0);
+        aggregator.offsets.own(0, 0);
         let pack = |words: &[(&'static [u8], i64)]| {
             packed::pack(words.iter().copied(), Whose::Any, 1000).swap_remove(0)
         };

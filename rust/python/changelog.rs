@@ -4,8 +4,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::first_offset;
 use super::inbox::Inbox;
-use super::position;
 use super::state::{State, found_totals, missing, old_totals, totals_error};
 use super::totals::Totals;
 use crate::totals::changelog;
@@ -24,8 +24,8 @@ impl Changelog {
     }
 
     fn own(&mut self, partition: i32, offset: i64) -> PyResult<()> {
-        let (partition, offset) = position(partition, offset)?;
-        self.log.positions.own(partition, offset);
+        let (partition, offset) = first_offset(partition, offset)?;
+        self.log.offsets.own(partition, offset);
         Ok(())
     }
 
@@ -42,7 +42,7 @@ impl Changelog {
     }
 
     fn next_offset(&self, partition: i32) -> PyResult<i64> {
-        let next = self.log.positions.next(partition);
+        let next = self.log.offsets.next(partition);
         next.ok_or_else(|| PyValueError::new_err(format!("partition {partition} is not owned")))
     }
 

@@ -14,7 +14,7 @@
 //!   and a buffer to fold in place.
 //! - Pieces of 2 KiB instead of 8: no difference.
 
-use crate::table::Key;
+use crate::batch::table::Key;
 
 const BLOCK: usize = 64;
 

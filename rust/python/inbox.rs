@@ -9,8 +9,8 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 
 use super::duration;
-use super::librdkafka::{self, Consumer, Notice};
-use crate::input::{Event, Rejected};
+use crate::batch::input::{Event, Rejected};
+use crate::librdkafka::{self, Consumer, Notice};
 
 fn link(py: Python<'_>) -> PyResult<()> {
     let client: std::ffi::OsString = py

@@ -13,7 +13,7 @@
 //! What is not written in this way exactly is rejected as a whole. The rules are strict (the shortest LEB128
 //! alone, words that rise), so that damage is found rather than counted.
 
-use crate::tokenize::MAX_WORD_BYTES;
+use crate::words::tokenize::MAX_WORD_BYTES;
 
 /// The key of packed records.
 pub const KEY: &[u8] = b"\0";
@@ -198,7 +198,7 @@ fn read_long(mut number: u64, bytes: &mut &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{Malformed, NAME, Packed, Whose, pack, read, write};
-    use crate::tokenize::MAX_WORD_BYTES;
+    use crate::words::tokenize::MAX_WORD_BYTES;
 
     fn read_all(value: &[u8]) -> Result<Vec<(&[u8], i64)>, Malformed> {
         let packed = Packed::read(value).expect("a packed value")?;

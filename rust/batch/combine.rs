@@ -4,14 +4,14 @@
 //! Where distinct words are many, lz4 makes them 17 % smaller than in no order, for 40 ns a word; a batch of prose
 //! gains nothing, but has few. By count first and then by word compresses the same.
 
-use crate::ascii::Text;
-use crate::input::{Event, Reason, Rejected};
-use crate::packed::{self, Whose};
-use crate::partition;
-use crate::positions::Positions;
-use crate::records::Records;
-use crate::table::{Hashed, Table, WordsInOrder};
-use crate::tokenize::Rule;
+use crate::batch::input::{Event, Reason, Rejected};
+use crate::batch::offsets::Offsets;
+use crate::batch::table::{Hashed, Table, WordsInOrder};
+use crate::wire::packed::{self, Whose};
+use crate::wire::partitioner;
+use crate::wire::records::Records;
+use crate::words::ascii::Text;
+use crate::words::tokenize::Rule;
 
 /// Lines are split when so many bytes have come together: what the work on them touches stays in the first cache.
 const TEXT: usize = 8192;
@@ -22,7 +22,7 @@ const WAITING: usize = TEXT / 2 + 1;
 #[derive(Debug)]
 pub struct Combiner {
     /// What is owned.
-    pub positions: Positions,
+    pub offsets: Offsets,
     rule: Rule,
     partitions: u32,
     counts: Table<i64>,
@@ -51,7 +51,7 @@ impl Combiner {
     #[must_use]
     pub fn new(rule: Rule, partitions: u32) -> Self {
         Self {
-            positions: Positions::default(),
+            offsets: Offsets::default(),
             rule,
             partitions,
             counts: Table::default(),
@@ -67,14 +67,14 @@ impl Combiner {
         for (index, event) in events.iter().enumerate() {
             match *event {
                 Event::Other => {}
-                Event::End { partition, offset } => self.positions.end(partition, offset),
+                Event::End { partition, offset } => self.offsets.end(partition, offset),
                 Event::Record {
                     partition,
                     offset,
                     value,
                     ..
                 } => {
-                    if self.positions.take(partition, offset) {
+                    if self.offsets.take(partition, offset) {
                         if let Err(reason) = self.take(value) {
                             rejected.push(Rejected { index, reason });
                         }
@@ -172,7 +172,7 @@ impl Combiner {
             return None;
         }
         let mut records = Records::default();
-        let home = |word: &[u8]| homes[partition::partition(word, self.partitions) as usize];
+        let home = |word: &[u8]| homes[partitioner::partition(word, self.partitions) as usize];
         self.groups(home, |home, words| {
             records.put_packed(home, packed::pack(words, Whose::Any, limit));
         });
@@ -181,7 +181,7 @@ impl Combiner {
 
     /// Hands over each partition's distinct words with their counts, in byte order.
     fn partitions(&self, hand: impl FnMut(i32, WordsInOrder<'_, i64>)) {
-        self.groups(|word| partition::partition(word, self.partitions), hand);
+        self.groups(|word| partitioner::partition(word, self.partitions), hand);
     }
 
     /// Hands over the distinct words of each group, which has the number of a partition, in byte order.
@@ -220,17 +220,17 @@ impl Combiner {
     pub fn clear(&mut self) {
         self.counts.clear();
         self.tally = Tally::default();
-        self.positions.clear();
+        self.offsets.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Combiner;
-    use crate::input::{Event, Reason, Rejected};
-    use crate::packed::{KEY, Packed, Whose};
-    use crate::partition::partition;
-    use crate::tokenize::{MAX_WORD_BYTES, Rule};
+    use crate::batch::input::{Event, Reason, Rejected};
+    use crate::wire::packed::{KEY, Packed, Whose};
+    use crate::wire::partitioner::partition;
+    use crate::words::tokenize::{MAX_WORD_BYTES, Rule};
 
     fn line(offset: i64, value: &[u8]) -> Event<'_> {
         Event::Record {
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn adds_up_equal_words_by_partition() {
         let mut combiner = Combiner::new(Rule::Ascii, 3);
-        combiner.positions.own(0, 0);
+        combiner.offsets.own(0, 0);
         assert!(
             combiner
                 .add(&[
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_long_line_leaves_no_memory_behind() {
         let mut combiner = Combiner::new(Rule::Ascii, 3);
-        combiner.positions.own(0, 0);
+        combiner.offsets.own(0, 0);
         let letters = |number: usize| {
             let digits = format!("{number}");
             digits.bytes().map(|digit| digit - b'0' + b'a').collect()
@@ -316,7 +316,7 @@ mod tests {
     fn a_rejected_line_leaves_nothing_behind() {
         for rule in [Rule::Ascii, Rule::Unicode] {
             let mut combiner = Combiner::new(rule, 1);
-            combiner.positions.own(0, 0);
+            combiner.offsets.own(0, 0);
             let long = [b"a b ".to_vec(), vec![b'x'; MAX_WORD_BYTES + 1]].concat();
             let rejected = combiner.add(&[line(0, b"a"), line(1, &long), line(1, b"twice")]);
             assert_eq!(
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn mixes_the_words_of_partitions_with_one_home() {
         let mut combiner = Combiner::new(Rule::Ascii, 4);
-        combiner.positions.own(0, 0);
+        combiner.offsets.own(0, 0);
         let text = (0..200).map(|n| format!("w{}", "x".repeat(n % 50)));
         let text = text.collect::<Vec<_>>().join(" ");
         assert!(combiner.add(&[line(0, text.as_bytes())]).is_empty());
