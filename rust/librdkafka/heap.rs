@@ -112,8 +112,6 @@ struct Relocation {
 const KINDS: [u32; 3] = [1, 6, 7];
 #[cfg(target_arch = "aarch64")]
 const KINDS: [u32; 3] = [257, 1025, 1026];
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const KINDS: [u32; 0] = [];
 
 /// What the loader knows of a library.
 struct Tables {
@@ -147,7 +145,7 @@ impl Tables {
         // SAFETY: the loader has it there, and a library that is linked to stays loaded.
         let dynamic = unsafe { std::slice::from_raw_parts(dynamic.start as *const Dynamic, count) };
         let value = |tag| Some(dynamic.iter().find(|entry| entry.tag == tag)?.value);
-        // glibc has made addresses of these, musl has left offsets.
+        // glibc has made addresses of them, unless the linker made the table read-only (`-z rodynamic`).
         let table = |tag| value(tag).map(|at| if at < base { base + at } else { at });
         let mut relocations = Vec::new();
         for (at, size) in [(DT_RELA, DT_RELASZ), (DT_JMPREL, DT_PLTRELSZ)] {

@@ -6,10 +6,81 @@
 //! (`plugin.library.paths` in its CONFIGURATION.md), and this library is one: `conf_init` has `on_new` called with each
 //! client that is made with it, and `on_destroy` before that client ends.
 //!
-//! Python keeps all else: rebalances, transactions, callbacks, errors.
+//! Python keeps all else: rebalances, transactions, callbacks, errors. [`consumer`] reads, [`producer`] writes, [`heap`]
+//! gives librdkafka a heap of its own.
+//!
+//! # What it relies on
+//!
+//! `rdkafka.h` is librdkafka's public interface, and what it declares does not change within a major version: the
+//! functions in `api!`, the interceptors' types, `rd_kafka_message_t`, `rd_kafka_plugin_f_conf_init_t`, and the numbers
+//! of errors. The rest is known of the source alone. It was read in 2.15.0, and the tests run with 2.16.1.
+//!
+//! | what | where in librdkafka | who relies on it |
+//! |---|---|---|
+//! | a client calls `on_new` in the thread that makes it, before it has threads | `rd_kafka_new`, `rdkafka.c` | `NEWEST` |
+//! | it calls `on_destroy` once, while the brokers' threads may still run; where it could not be made, too | `rd_kafka_destroy_internal`, `rd_kafka_new`, `rdkafka.c` | `on_destroy`, `hear` |
+//! | `log.queue` is set after the callback for errors | `common_conf_setup`, `confluent_kafka.c` of confluent-kafka | `on_conf_set` |
+//! | the value of `error_cb` is its address, written by `%p` | `rd_kafka_anyconf_get0`, `rdkafka_conf.c` | `hears_errors` |
+//! | outdated records are dropped in any queue | `rd_kafka_q_serve_rkmessages`, `rdkafka_queue.c` | [`consumer`] |
+//! | a request without an answer is told | see the page of [`producer`] | `unanswered` |
+//! | a lost connection is `DOWN` | `rd_kafka_broker_state_names`, `rdkafka_broker.c` | `broke` |
+//! | it frees by `free` what it has of `strdup`, `strndup` and `realpath` | `rd.h` | [`heap`] |
+//!
+//! # What is checked, and what happens where it fails
+//!
+//! | check | when | where it fails |
+//! |---|---|---|
+//! | the version is one that was tested | before the first client (`python/wcsup/kafka/libraries.py`) | one refusal that says what to install, exit status 3 |
+//! | each function of `api!` is there | `link`, at the same time | the same refusal |
+//! | there is no client yet | `separate` | `RuntimeError`: a mistake in wcsup |
+//! | the loader's tables are understood, the system lets them be changed | `separate` | a line in the log; librdkafka keeps the C library's heap, and records take longer |
+//! | `link` came first | `conf_init` | librdkafka refuses the configuration with the reason |
+//! | the callback for errors is `on_error` | with each consumer | `RuntimeError`: a consumer without a logger |
+//! | the client is a consumer, or a producer | `Consumer::newest`, `Producer::newest` | `RuntimeError`: a mistake in wcsup |
+//!
+//! # Why it is sound
+//!
+//! **Threads.** librdkafka lets any thread use a client, a queue, a topic or a message. Each client's parts are behind one
+//! lock (`Consumer::open`, `Producer::open`), which is held while they are used, and never while a thread waits for time
+//! to pass or for Python's lock (GIL). What librdkafka's threads tell ([`Outcomes`], [`Heartbeats`]) is behind another
+//! lock, which is held for a few instructions: an acknowledgement may come in the midst of `rd_kafka_produce_batch`, in
+//! the same thread.
+//!
+//! **The end of a client.** `on_destroy` takes the parts out under their lock, and lets go of all of them, before
+//! librdkafka frees the client. A batch that is being counted is counted to its end first. A call that comes later finds
+//! no parts and returns none. What librdkafka's threads may still write to stays in memory (`hear`).
+//!
+//! **Who owns what.** A [`Message`] that was taken is ours until `rd_kafka_message_destroy`; key and value are
+//! librdkafka's, and every slice of them borrows from the lock's guard. Records that are written are ours, and librdkafka
+//! copies them (`COPY`). Queues and topics are references that were counted for us, given back once, in `Drop`. The `Arc`
+//! that `on_new` gives to librdkafka is taken back by `on_destroy`, which librdkafka calls once. No panic leaves a
+//! callback: one would end the process, for the callbacks are `extern "C"`.
+//!
+//! **What crosses the heaps.** With a heap of its own, librdkafka makes memory by `malloc`, `calloc` and `realloc` of
+//! mimalloc, and by nothing else:
+//!
+//! | memory | made by | freed by |
+//! |---|---|---|
+//! | most of librdkafka's | mimalloc | librdkafka's `free`: goes to mimalloc |
+//! | what librdkafka made before | the C library | librdkafka's `free`: sees that it is none of mimalloc's, and goes to the C library |
+//! | texts of `strdup`, `strndup`, `realpath` | the C library | librdkafka's `free`: as above |
+//! | the text of `rd_kafka_clusterid` | the C library, by `strdup` | confluent-kafka, by the C library's `free` (`list_topics` in `Metadata.c`) |
+//! | the text of `rd_kafka_memberid` | librdkafka | confluent-kafka, by `rd_kafka_mem_free`: librdkafka's `free` |
+//!
+//! So `strdup` has to stay as it is: confluent-kafka would free memory of mimalloc by the C library's `free`.
+//! `tests/fast/test_heap.py` dies if it is changed. confluent-kafka 2.16.1 frees nothing else that librdkafka made.
 
 mod consumer;
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+// As in Cargo.toml, where the reason is.
+#[cfg_attr(
+    not(all(
+        target_os = "linux",
+        target_env = "gnu",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        target_pointer_width = "64"
+    )),
+    path = "no_heap.rs"
+)]
 mod heap;
 mod producer;
 
@@ -178,8 +249,8 @@ pub fn link(library: &OsStr) -> Result<(), libloading::Error> {
     Ok(())
 }
 
-/// Gives librdkafka a heap of its own, as `heap` says. False where it goes on with what it has: on machines whose loader
-/// is not known there, and where the system refuses.
+/// Gives librdkafka a heap of its own, as `heap` says. False where it goes on with what it has: on machines that `heap`
+/// does not know, and where the system refuses.
 ///
 /// # Errors
 ///
@@ -190,11 +261,7 @@ pub fn separate() -> Result<bool, &'static str> {
     if unsafe { (api.rd_kafka_thread_cnt)() } > 0 {
         return Err("librdkafka has clients already");
     }
-    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-    let separate = heap::replace(api.rd_kafka_thread_cnt as *const c_void);
-    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-    let separate = false;
-    Ok(separate)
+    Ok(heap::replace(api.rd_kafka_thread_cnt as *const c_void))
 }
 
 /// What librdkafka calls when `plugin.library.paths` of a configuration is set to this library.
