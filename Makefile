@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check faults soak-supervisor soak-lookout soak-core soak bench bench-peers lock clean
+.PHONY: demo test check faults soak-supervisor soak-lookout soak-core model soak bench bench-peers lock clean
 demo: .stamps/build
 	$(BIN)/python -m wcsup.demo
 
@@ -44,7 +44,7 @@ soak-lookout: .stamps/build
 # All kinds of faults mixed from one seed, under load; SEED=… repeats what was dealt. `make test` has 18 s of it.
 # Before it, the Rust core is soaked by itself.
 soak: export MINUTES := $(or $(MINUTES),5)
-soak: .stamps/build soak-core
+soak: .stamps/build soak-core model
 	$(BIN)/python -m pytest -s tests/faults/test_soak.py
 
 # Each check of the Rust core (rust/fuzz/) for a minute, with inputs by libFuzzer, which needs a C++ compiler. New inputs
@@ -58,6 +58,10 @@ soak-core: .stamps/cargo-fuzz
 	    --sanitizer none $$check target/corpus/$$check rust/fuzz/corpus/$$check \
 	    -- -max_total_time=$(SECONDS_EACH) -max_len=2000 -timeout=60 -print_final_stats=1 || exit 1; \
 	done
+
+# All ways in which threads can meet where a client of librdkafka ends or a record is acknowledged, by loom.
+model:
+	RUSTFLAGS="--cfg loom" cargo test --locked --quiet --target-dir target/model --test model
 
 bench: .stamps/build
 	cargo bench --locked --quiet

@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    Api, Client, Handle, Heard, Message, NAME, NO_ERROR, OnError, Queue, User, hear, on_error,
+    Api, Handle, Heard, Made, Message, NAME, NO_ERROR, OnError, Parts, Queue, User, hear, newest,
+    on_error,
 };
 use crate::batch::input::Event;
 
@@ -39,8 +40,7 @@ const CHUNKS: [usize; 2] = [4, 500];
 
 /// A consumer that was made with the plugin.
 pub struct Consumer {
-    /// None once it was destroyed: no pointer into it outlives it.
-    open: Mutex<Option<Open>>,
+    open: Parts<Open>,
     /// Gets a byte where something has come into an empty queue.
     woken: UnixStream,
     heartbeats: &'static Heartbeats,
@@ -80,7 +80,7 @@ impl Consumer {
     ///
     /// Why there is none.
     pub fn newest() -> Result<Arc<Self>, &'static str> {
-        Client::newest(|api, handle, heard| {
+        newest(|Made { api, handle, heard }| {
             let Heard::Consumer(heartbeats) = heard else {
                 return Err("the client is no consumer");
             };
@@ -92,24 +92,17 @@ impl Consumer {
             wake.set_nonblocking(true).map_err(no_socket)?;
             let open = Open::new(api, handle, wake).ok_or("the client is no consumer")?;
             Ok(Self {
-                open: Mutex::new(Some(open)),
+                open: Parts::new(open),
                 woken,
                 heartbeats,
             })
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Has the records of a partition come here from now on. None where the consumer was closed.
     pub fn divert(&self, topic: &str, partition: i32) -> Result<Option<()>, NulError> {
         let topic = CString::new(topic)?;
-        Ok(self
-            .lock()
-            .as_mut()
-            .map(|open| open.divert(&topic, partition)))
+        Ok(self.open.with(|open| open.divert(&topic, partition)))
     }
 
     /// Wakes the threads that fetch from the leaders of partitions. None where the consumer was closed.
@@ -121,7 +114,7 @@ impl Consumer {
             .into_iter()
             .map(|(topic, partition)| Ok((CString::new(topic)?, partition)))
             .collect::<Result<Vec<_>, NulError>>()?;
-        Ok(self.lock().as_ref().map(|open| open.wake(&partitions)))
+        Ok(self.open.with(|open| open.wake(&partitions)))
     }
 
     /// How long ago the last heartbeat was sent to the group; none where none was.
@@ -132,7 +125,7 @@ impl Consumer {
     /// Waits until there is something to take or to poll. None where the consumer was closed.
     pub fn wait(&self, time: Duration) -> Option<()> {
         let end = Instant::now() + time;
-        while self.lock().as_ref()?.is_empty() {
+        while self.open.with(|open| open.is_empty())? {
             let left = end.saturating_duration_since(Instant::now());
             // A byte may be of what was taken before: then there is more to wait for. A signal ends the wait.
             if left.is_zero()
@@ -147,27 +140,27 @@ impl Consumer {
 
     /// Takes records out of the queue, up to about these bounds. None where the consumer was closed.
     pub fn take(&self, records: usize, bytes: usize) -> Option<Vec<Notice>> {
-        Some(self.lock().as_mut()?.take(records, bytes))
+        self.open.with(|open| open.take(records, bytes))
     }
 
     /// How many were taken, everything else than records included.
     pub fn len(&self) -> usize {
-        self.lock().as_ref().map_or(0, |open| open.taken.len())
+        self.open.with(|open| open.taken.len()).unwrap_or(0)
     }
 
     /// Gives what was taken to `work` and lets go of it. None where the consumer was closed.
     pub fn hand<T>(&self, work: impl FnOnce(&[Event<'_>]) -> T) -> Option<T> {
-        let mut open = self.lock();
-        let open = open.as_mut()?;
-        let result = work(&open.events());
-        open.release();
-        Some(result)
+        self.open.with(|open| {
+            let result = work(&open.events());
+            open.release();
+            result
+        })
     }
 }
 
 impl User for Consumer {
     fn end(&self) {
-        self.lock().take();
+        self.open.end();
     }
 }
 

@@ -41,14 +41,15 @@
 //! # Why it is sound
 //!
 //! **Threads.** librdkafka lets any thread use a client, a queue, a topic or a message. Each client's parts are behind one
-//! lock (`Consumer::open`, `Producer::open`), which is held while they are used, and never while a thread waits for time
-//! to pass or for Python's lock (GIL). What librdkafka's threads tell ([`Outcomes`], [`Heartbeats`]) is behind another
+//! lock ([`lifetime::Parts`]), which is held while they are used, and never while a thread waits for time
+//! to pass or for Python's lock (GIL). What librdkafka's threads tell ([`Deliveries`], [`Heartbeats`]) is behind another
 //! lock, which is held for a few instructions: an acknowledgement may come in the midst of `rd_kafka_produce_batch`, in
 //! the same thread.
 //!
 //! **The end of a client.** `on_destroy` takes the parts out under their lock, and lets go of all of them, before
 //! librdkafka frees the client. A batch that is being counted is counted to its end first. A call that comes later finds
-//! no parts and returns none. What librdkafka's threads may still write to stays in memory (`hear`).
+//! no parts and returns none. What librdkafka's threads may still write to stays in memory (`hear`). `model.rs` goes
+//! through all ways in which threads can meet in [`lifetime`] and [`deliveries`].
 //!
 //! **Who owns what.** A [`Message`] that was taken is ours until `rd_kafka_message_destroy`; key and value are
 //! librdkafka's, and every slice of them borrows from the lock's guard. Records that are written are ours, and librdkafka
@@ -72,6 +73,7 @@
 
 mod consumer;
 // As in Cargo.toml, where the reason is.
+mod deliveries;
 #[cfg_attr(
     not(all(
         target_os = "linux",
@@ -82,19 +84,21 @@ mod consumer;
     path = "no_heap.rs"
 )]
 mod heap;
+mod lifetime;
 mod producer;
 
 use std::cell::RefCell;
 use std::cmp::min;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
-use std::mem;
 use std::ptr::{self, NonNull};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use libloading::os::unix::{Library, RTLD_NOW};
 
 use consumer::Heartbeats;
 pub use consumer::{Consumer, Notice};
+use deliveries::Deliveries;
+use lifetime::{Client, Parts, User};
 use producer::Outcomes;
 pub use producer::{Producer, Taken, Written};
 
@@ -236,7 +240,7 @@ static API: OnceLock<Api> = OnceLock::new();
 
 thread_local! {
     /// The client that this thread made last.
-    static NEWEST: RefCell<Option<Arc<Client>>> = const { RefCell::new(None) };
+    static NEWEST: RefCell<Option<Arc<Client<Made>>>> = const { RefCell::new(None) };
 }
 
 /// Finds librdkafka's functions in a library that is linked with it, as it was loaded already.
@@ -347,7 +351,7 @@ unsafe extern "C" fn on_new(
         Ok(heard) => heard,
         Err(error) => return error,
     };
-    let client = Arc::new(Client(Mutex::new(Use::None { api, handle, heard })));
+    let client = Arc::new(Client::new(Made { api, handle, heard }));
     let opaque = Arc::into_raw(Arc::clone(&client));
     // SAFETY: `handle` is librdkafka's; `on_destroy` takes the reference back.
     let error = unsafe {
@@ -366,29 +370,21 @@ unsafe extern "C" fn on_new(
 /// A client ends: whatever of it is still held has to go first.
 unsafe extern "C" fn on_destroy(_handle: *mut Handle, opaque: *mut c_void) -> c_int {
     // SAFETY: `on_new` gave it, once.
-    let client = unsafe { Arc::from_raw(opaque.cast_const().cast::<Client>()) };
-    if let Use::By(user) = client.change(Use::Destroyed) {
-        user.end();
-    }
+    let client = unsafe { Arc::from_raw(opaque.cast_const().cast::<Client<Made>>()) };
+    client.end();
     NO_ERROR
 }
 
 /// A client that was made with the plugin.
-struct Client(Mutex<Use>);
-
-/// What a client is used for.
-enum Use {
-    None {
-        api: &'static Api,
-        handle: *mut Handle,
-        heard: Heard,
-    },
-    By(Arc<dyn User>),
-    Destroyed,
+#[derive(Clone, Copy)]
+struct Made {
+    api: &'static Api,
+    handle: *mut Handle,
+    heard: Heard,
 }
 
 // SAFETY: librdkafka's clients may be used by any thread.
-unsafe impl Send for Use {}
+unsafe impl Send for Made {}
 
 /// What librdkafka's threads tell of a client.
 #[derive(Clone, Copy)]
@@ -409,33 +405,11 @@ fn hear<T: Default>(add: impl FnOnce(*mut c_void) -> c_int) -> Result<&'static T
     }
 }
 
-/// Who holds parts of a client.
-trait User: Send + Sync {
-    /// Lets go of all of them.
-    fn end(&self);
-}
-
-impl Client {
-    fn change(&self, to: Use) -> Use {
-        mem::replace(
-            &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner),
-            to,
-        )
-    }
-
-    /// Gives the client that this thread made last, once, to what `open` makes of it.
-    fn newest<T: User + 'static>(
-        open: impl FnOnce(&'static Api, *mut Handle, Heard) -> Result<T, &'static str>,
-    ) -> Result<Arc<T>, &'static str> {
-        const NONE: &str = "this thread has made no client with the plugin since";
-        let client = NEWEST.take().ok_or(NONE)?;
-        let mut what = client.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Use::None { api, handle, heard } = *what else {
-            return Err(NONE);
-        };
-        let user = Arc::new(open(api, handle, heard)?);
-        let shared: Arc<dyn User> = Arc::<T>::clone(&user);
-        *what = Use::By(shared);
-        Ok(user)
-    }
+/// Gives the client that this thread made last, once, to what `open` makes of it.
+fn newest<T: User + 'static>(
+    open: impl FnOnce(Made) -> Result<T, &'static str>,
+) -> Result<Arc<T>, &'static str> {
+    let client = NEWEST.take();
+    let claimed = client.and_then(|client| client.claim(open));
+    claimed.unwrap_or(Err("this thread has made no client with the plugin since"))
 }

@@ -29,11 +29,14 @@ use std::cmp::max;
 use std::ffi::{CStr, CString, NulError, c_char, c_int, c_void};
 use std::ops::Range;
 use std::ptr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{API, Api, Client, Handle, Heard, Message, NAME, NO_ERROR, Topic, User, hear};
+use super::{
+    API, Api, Deliveries, Handle, Heard, Made, Message, NAME, NO_ERROR, Parts, Topic, User, hear,
+    newest,
+};
 use crate::wire::records::Records;
 
 /// librdkafka copies key and value (`RD_KAFKA_MSG_F_COPY`).
@@ -54,8 +57,7 @@ const IN_DOUBT: c_int = 1;
 
 /// A producer that was made with the plugin.
 pub struct Producer {
-    /// None once it was destroyed: no pointer into it outlives it.
-    open: Mutex<Option<Open>>,
+    open: Parts<Open>,
     heard: &'static Outcomes,
 }
 
@@ -72,25 +74,20 @@ unsafe impl Send for Open {}
 /// What came of a producer's records and requests.
 #[derive(Default)]
 pub struct Outcomes {
-    counts: Mutex<Counts>,
-    settled: Condvar,
+    deliveries: Deliveries<Told>,
     /// Whether a request that changes a transaction had no answer.
     unanswered: AtomicBool,
     /// Whether a connection was lost since that was asked last.
     broke: AtomicBool,
 }
 
+/// What acknowledgements told of a producer's records.
 #[derive(Default)]
-struct Counts {
-    sent: usize,
-    /// Those that failed are counted, too, and records that were not given by us.
-    acknowledged: usize,
+struct Told {
     /// Those that failed and may be in their topics all the same.
     in_doubt: usize,
     /// The topic of the first that failed by itself, and the error.
     failed: Option<(CString, c_int)>,
-    /// How many have to be acknowledged for the one who waits.
-    wanted: Option<usize>,
     /// In no order: there are a few dozen.
     written: Vec<(CString, i32, i64)>,
     /// The place in it of the record that was acknowledged last, with its topic: they come in runs of one partition.
@@ -98,7 +95,7 @@ struct Counts {
 }
 
 // SAFETY: the topic is compared and nothing else.
-unsafe impl Send for Counts {}
+unsafe impl Send for Told {}
 
 /// Topic, partition and offset.
 pub type Written = (String, i32, i64);
@@ -113,7 +110,7 @@ impl Producer {
     ///
     /// Why there is none.
     pub fn newest() -> Result<Arc<Self>, &'static str> {
-        Client::newest(|api, handle, heard| {
+        newest(|Made { api, handle, heard }| {
             let Heard::Producer(heard) = heard else {
                 return Err("the client is no producer");
             };
@@ -123,7 +120,7 @@ impl Producer {
                 topics: Vec::new(),
             };
             Ok(Self {
-                open: Mutex::new(Some(open)),
+                open: Parts::new(open),
                 heard,
             })
         })
@@ -139,35 +136,32 @@ impl Producer {
         places: Range<usize>,
     ) -> Result<Option<Taken>, NulError> {
         let topic = CString::new(topic)?;
-        // Before they are given, for they may be acknowledged before that returns.
         let given = places.len();
-        self.heard.lock().sent += given;
-        let mut open = self.lock();
-        let taken = open
-            .as_mut()
-            .map(|open| open.produce(topic, records, places));
-        self.heard.lock().sent -= given - taken.map_or(0, |(taken, _)| taken);
+        self.heard.deliveries.give(given);
+        let taken = self.open.with(|open| open.produce(topic, records, places));
+        let refused = given - taken.map_or(0, |(taken, _)| taken);
+        self.heard.deliveries.take_back(refused);
         Ok(taken)
     }
 
     /// Begins to count anew: what was acknowledged before is forgotten.
     pub fn begin(&self) {
-        *self.heard.lock() = Counts::default();
+        self.heard.deliveries.begin();
     }
 
     /// Waits until no more than `left` of the records given since `begin` are yet to be acknowledged or failed, or for so
     /// long.
     pub fn settle(&self, left: usize, time: Duration) {
-        self.heard.settle(left, time);
+        self.heard.deliveries.settle(left, time);
     }
 
     /// The highest offset acknowledged since `begin`, by topic and partition.
     pub fn written(&self) -> Vec<Written> {
-        let counts = self.heard.lock();
         let named = |(topic, partition, offset): &(CString, i32, i64)| {
             (topic.to_string_lossy().into_owned(), *partition, *offset)
         };
-        counts.written.iter().map(named).collect()
+        let told = |told: &Told| told.written.iter().map(named).collect();
+        self.heard.deliveries.told(told)
     }
 
     /// Whether a connection was lost since this was asked last.
@@ -183,18 +177,15 @@ impl Producer {
 
     /// How many records failed since `begin` and may be in their topics all the same.
     pub fn in_doubt(&self) -> usize {
-        self.heard.lock().in_doubt
+        self.heard.deliveries.told(|told| told.in_doubt)
     }
 
     /// The topic and the error of the first record that failed since `begin`, not counting those that were dropped.
     pub fn failed(&self) -> Option<(String, c_int)> {
-        let counts = self.heard.lock();
-        let failed = counts.failed.as_ref();
-        failed.map(|(topic, error)| (topic.to_string_lossy().into_owned(), *error))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        let named =
+            |(topic, error): &(CString, c_int)| (topic.to_string_lossy().into_owned(), *error);
+        let told = |told: &Told| told.failed.as_ref().map(named);
+        self.heard.deliveries.told(told)
     }
 }
 
@@ -215,23 +206,6 @@ impl Outcomes {
                 error => error,
             }
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn settle(&self, left: usize, time: Duration) {
-        let mut counts = self.lock();
-        let wanted = counts.sent.saturating_sub(left);
-        if counts.acknowledged >= wanted {
-            return;
-        }
-        counts.wanted = Some(wanted);
-        let waiting = |counts: &mut Counts| counts.acknowledged < wanted;
-        let end = self.settled.wait_timeout_while(counts, time, waiting);
-        let (mut counts, _) = end.unwrap_or_else(PoisonError::into_inner);
-        counts.wanted = None;
     }
 }
 
@@ -256,24 +230,16 @@ unsafe extern "C" fn on_acknowledgement(
             CStr::from_ptr(name),
         )
     };
-    let mut counts = heard.lock();
-    if message.error == NO_ERROR {
-        counts.write(message, topic);
-    } else {
-        counts.in_doubt += usize::from(status == IN_DOUBT);
-        if !PURGED.contains(&message.error) && counts.failed.is_none() {
-            counts.failed = Some((topic.to_owned(), message.error));
+    heard.deliveries.acknowledge(|told| {
+        if message.error == NO_ERROR {
+            told.write(message, topic);
+        } else {
+            told.in_doubt += usize::from(status == IN_DOUBT);
+            if !PURGED.contains(&message.error) && told.failed.is_none() {
+                told.failed = Some((topic.to_owned(), message.error));
+            }
         }
-    }
-    counts.acknowledged += 1;
-    let acknowledged = counts.acknowledged;
-    if counts
-        .wanted
-        .take_if(|wanted| acknowledged >= *wanted)
-        .is_some()
-    {
-        heard.settled.notify_all();
-    }
+    });
     NO_ERROR
 }
 
@@ -322,7 +288,7 @@ unsafe extern "C" fn on_broker_state_change(
     NO_ERROR
 }
 
-impl Counts {
+impl Told {
     fn write(&mut self, message: &Message, topic: &CStr) {
         let (partition, offset) = (message.partition, message.offset);
         let place = match self.last {
@@ -349,7 +315,7 @@ impl Counts {
 
 impl User for Producer {
     fn end(&self) {
-        self.lock().take();
+        self.open.end();
     }
 }
 
