@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check faults soak-supervisor soak-lookout soak bench bench-peers lock clean
+.PHONY: demo test check faults soak-supervisor soak-lookout soak-core soak-memory model soak bench bench-peers lock clean
 demo: .stamps/build
 	$(BIN)/python -m wcsup.demo
 
@@ -42,9 +42,38 @@ soak-lookout: .stamps/build
 	$(BIN)/python -m pytest -s --timeout 0 tests/kafka/test_lookout.py -k week
 
 # All kinds of faults mixed from one seed, under load; SEED=… repeats what was dealt. `make test` has 18 s of it.
+# Before it, the Rust core is soaked by itself.
 soak: export MINUTES := $(or $(MINUTES),5)
-soak: .stamps/build
+soak: .stamps/build soak-core soak-memory model
 	$(BIN)/python -m pytest -s tests/faults/test_soak.py
+
+# Each check of the Rust core (rust/fuzz/) for a minute, with inputs by libFuzzer, which needs a C++ compiler. New inputs
+# are kept in target/, and one that a check fails for is named at the end: it belongs in rust/fuzz/corpus.
+SECONDS_EACH ?= 60
+CHECKS ?= packed aggregator table words totals
+soak-core: .stamps/cargo-fuzz
+	@for check in $(CHECKS); do \
+	  mkdir -p target/corpus/$$check; \
+	  PATH="$(abspath .stamps/cargo-fuzz/bin):$$PATH" cargo fuzz run --fuzz-dir rust/fuzz --target-dir target/fuzz \
+	    --sanitizer none $$check target/corpus/$$check rust/fuzz/corpus/$$check \
+	    -- -max_total_time=$(SECONDS_EACH) -max_len=2000 -timeout=60 -print_final_stats=1 || exit 1; \
+	done
+
+# Who owns and who frees memory where librdkafka, the Rust core and Python meet, under valgrind; it takes some minutes, and
+# what it found is in target/memory. Tests that look where the C library's heap is can't run so: valgrind has its own.
+# What Python reads before it is written is not looked at: that is its own business, and takes half of the time.
+MEMORY := frees or copies or along or leaves or outlives or ends_with_its or written_as
+soak-memory: .stamps/build
+	@command -v valgrind > /dev/null || { echo "soak-memory needs valgrind, which is not installed" >&2; exit 1; }
+	rm -rf target/memory && mkdir -p target/memory
+	PYTHONMALLOC=malloc valgrind -q --undef-value-errors=no --trace-children=yes --error-exitcode=9 --num-callers=30 \
+	  --suppressions=tests/valgrind.supp --log-file=$(abspath target/memory)/%p \
+	  $(BIN)/python -m pytest -n0 --timeout 0 tests/fast/test_heap.py tests/fast/test_reader.py tests/fast/test_writer.py \
+	  -k "$(MEMORY)" || { cat target/memory/*; exit 1; }
+
+# All ways in which threads can meet where a client of librdkafka ends or a record is acknowledged, by loom.
+model:
+	RUSTFLAGS="--cfg loom" cargo test --locked --quiet --target-dir target/model --test model
 
 bench: .stamps/build
 	cargo bench --locked --quiet
@@ -61,6 +90,7 @@ lock: .stamps/venv
 	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.txt --upgrade
 	cargo update
+	cargo update --manifest-path rust/fuzz/Cargo.toml
 
 clean:
 	rm -rf $(VENV) .stamps target python/wcsup/_core*.so
@@ -71,6 +101,9 @@ clean:
 	$(BIN)/pip install --quiet --require-hashes --only-binary :all: -r requirements.txt
 	@mkdir -p .stamps && touch $@
 
-.stamps/build: .stamps/venv Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust -name "*.rs")
+.stamps/cargo-fuzz:
+	cargo install --quiet --locked --version 0.13.2 --root $@ cargo-fuzz
+
+.stamps/build: .stamps/venv Cargo.toml Cargo.lock pyproject.toml README.md $(shell find rust -name fuzz -prune -o -name "*.rs" -print)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
 	@touch $@

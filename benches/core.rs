@@ -7,15 +7,15 @@ use std::sync::LazyLock;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use wcsup_core::aggregate::Aggregator;
-use wcsup_core::ascii::Text;
-use wcsup_core::combine::Combiner;
-use wcsup_core::input::Event;
-use wcsup_core::table::{Key, Table};
-use wcsup_core::tokenize::Rule;
+use wcsup_core::batch::aggregate::Aggregator;
+use wcsup_core::batch::combine::Combiner;
+use wcsup_core::batch::input::Event;
+use wcsup_core::batch::table::{Key, Table};
 use wcsup_core::totals::Totals;
 use wcsup_core::totals::changelog::Changelog;
 use wcsup_core::totals::top::Top;
+use wcsup_core::words::ascii::Text;
+use wcsup_core::words::tokenize::Rule;
 
 fn main() {
     divan::main();
@@ -148,7 +148,7 @@ fn events<'a>(lines: &'a [Vec<u8>], value: Option<&'a [u8]>) -> Vec<Event<'a>> {
 /// A combiner that has these lines.
 fn combined(lines: &[Vec<u8>]) -> Combiner {
     let mut combiner = Combiner::new(Rule::Ascii, PARTITIONS);
-    combiner.positions.own(0, 0);
+    combiner.offsets.own(0, 0);
     combiner.add(&events(lines, None));
     combiner
 }
@@ -318,7 +318,7 @@ mod combiner {
             .counter(words(lines))
             .bench_local(|| {
                 combiner.clear();
-                combiner.positions.own(0, 0);
+                combiner.offsets.own(0, 0);
                 for events in events.chunks(5000) {
                     combiner.add(events);
                 }
@@ -356,7 +356,7 @@ mod many {
         let mut aggregator = Aggregator::new(12);
         bencher.counter(WORDS.len()).bench_local(|| {
             aggregator.clear();
-            aggregator.positions.own(0, 0);
+            aggregator.offsets.own(0, 0);
             events
                 .chunks(5000)
                 .for_each(|events| assert!(aggregator.add(events).is_empty()));
@@ -368,7 +368,7 @@ mod many {
         let events = events(&WORDS, Some(&ONE));
         bencher.counter(WORDS.len()).bench_local(|| {
             let mut log = Changelog::default();
-            log.positions.own(0, 0);
+            log.offsets.own(0, 0);
             events.chunks(5000).for_each(|events| log.add(events));
             log.totals(0, None)
         });
@@ -377,7 +377,7 @@ mod many {
     #[divan::bench(sample_count = 20)]
     fn totals(bencher: Bencher) {
         let mut aggregator = Aggregator::new(12);
-        aggregator.positions.own(0, 0);
+        aggregator.offsets.own(0, 0);
         aggregator.add(&events(&WORDS, Some(&ONE)));
         let old = vec![Some(7); aggregator.words(0).len()];
         bencher

@@ -195,7 +195,7 @@ class Combiner:
     def packed(self, limit: int) -> Records:
         """Return the same words as packed records of many words, with values of at most `limit` bytes.
 
-        A word that is longer than `limit` has a record of its own. `rust/packed.rs` has the format.
+        A word that is longer than `limit` has a record of its own. `rust/wire/packed.rs` has the format.
         """
     def mixed(self, homes: Sequence[int], limit: int) -> Records:
         """Return the same words as packed records that may have words of several partitions.

@@ -1,16 +1,16 @@
 //! Records of `counts`, folded by partition and word while a store is restored: the last one counts.
 
 use super::{Totals, TotalsError, parse_total};
-use crate::input::Event;
-use crate::partitions::Partitions;
-use crate::positions::Positions;
+use crate::batch::by_partition::WordsByPartition;
+use crate::batch::input::Event;
+use crate::batch::offsets::Offsets;
 
 /// The last total of each word, by partition; none where the last record deletes the word.
 #[derive(Debug, Default)]
 pub struct Changelog {
     /// What is owned.
-    pub positions: Positions,
-    last: Partitions<Option<i64>>,
+    pub offsets: Offsets,
+    last: WordsByPartition<Option<i64>>,
     taken: u64,
     malformed: u64,
 }
@@ -19,7 +19,7 @@ impl Changelog {
     /// Takes records in.
     pub fn add(&mut self, events: &[Event<'_>]) {
         let Self {
-            positions,
+            offsets,
             last,
             taken,
             malformed,
@@ -27,7 +27,7 @@ impl Changelog {
         let totals = events.iter().filter_map(|event| match *event {
             Event::Other => None,
             Event::End { partition, offset } => {
-                positions.end(partition, offset);
+                offsets.end(partition, offset);
                 None
             }
             Event::Record {
@@ -36,7 +36,7 @@ impl Changelog {
                 key,
                 value,
             } => {
-                if !positions.take(partition, offset) {
+                if !offsets.take(partition, offset) {
                     return None;
                 }
                 *taken += 1;
@@ -54,7 +54,7 @@ impl Changelog {
 
     /// Takes no more records of a partition and forgets what was read of it.
     pub fn disown(&mut self, partition: i32) {
-        self.positions.disown(partition);
+        self.offsets.disown(partition);
         self.last.remove(partition);
     }
 
@@ -115,7 +115,7 @@ impl Changelog {
 #[cfg(test)]
 mod tests {
     use super::Changelog;
-    use crate::input::Event;
+    use crate::batch::input::Event;
 
     fn record<'a>(offset: i64, key: &'a [u8], value: Option<&'a [u8]>) -> Event<'a> {
         Event::Record {
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn the_last_record_of_a_word_counts() {
         let mut log = Changelog::default();
-        log.positions.own(0, 0);
+        log.offsets.own(0, 0);
         let (one, two) = (1_i64.to_be_bytes(), 2_i32.to_be_bytes());
         log.add(&[
             record(0, b"a", Some(&one)),
@@ -147,7 +147,7 @@ mod tests {
             },
         ]);
         assert_eq!(
-            (log.taken(), log.malformed(), log.positions.next(0)),
+            (log.taken(), log.malformed(), log.offsets.next(0)),
             (8, 1, Some(9))
         );
         assert_eq!(log.words(0).collect::<Vec<_>>(), [b"a", b"b", b"c"]);

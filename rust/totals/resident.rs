@@ -10,7 +10,7 @@
 
 use std::cmp::Ordering;
 
-use crate::packed::write;
+use crate::wire::packed::write;
 
 /// A block is split when it has more bytes and more than one word.
 const MOST: usize = 1024;
@@ -486,7 +486,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{Resident, bits, prefix, read};
-    use crate::packed::write;
+    use crate::wire::packed::write;
 
     type Map = BTreeMap<Vec<u8>, i64>;
 

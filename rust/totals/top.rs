@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::Totals;
-use crate::table::Table;
+use crate::batch::table::Table;
 
 /// Words longer than this are left out: the list is for people to read, and must fit a record.
 pub const LONGEST_LISTED: usize = 256;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Totals;
-use crate::table::Table;
+use crate::batch::table::Table;
 
 /// The last total of each word, none of a deleted one. A word that changes often is then written once.
 ///

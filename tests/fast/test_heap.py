@@ -1,7 +1,14 @@
 """Where librdkafka has what it makes. Each test is a process of its own, for a process has one heap for good."""
 
+import platform
 import subprocess
 import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="librdkafka keeps the C library's heap here, see Cargo.toml"
+)
 
 PRELUDE = """
 import ctypes
@@ -42,6 +49,18 @@ for conf in (before, after):
     copy = library.rd_kafka_conf_dup(ctypes.c_void_p(conf))
     for one in (conf, copy):
         library.rd_kafka_conf_destroy(ctypes.c_void_p(one))
+print("done")
+""")
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
+def test_what_confluent_kafka_frees_itself_is_in_the_heap_of_c() -> None:
+    """`list_topics` frees the cluster's id by the C library's `free`, which ends the process for memory of mimalloc."""
+    done = run("""
+assert _core.separate_heap()
+consumer = Consumer({"group.id": "a", "test.mock.num.brokers": 1})
+assert consumer.list_topics(timeout=10).cluster_id.startswith("mockCluster")
+consumer.close()
 print("done")
 """)
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr

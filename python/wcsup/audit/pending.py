@@ -1,4 +1,4 @@
-"""Records of `words` read in plain Python: one word, or packed words (`rust/packed.rs` has the format)."""
+"""Records of `words` read in plain Python: one word, or packed words (`rust/wire/packed.rs` has the format)."""
 
 from collections.abc import Iterator
 

@@ -1,6 +1,6 @@
 """The native libraries that wcsup works with, and whether wcsup was tested with their versions.
 
-The Rust core calls librdkafka directly, and takes records out of librdkafka's queues (`rust/boundary/librdkafka/`).
+The Rust core calls librdkafka directly, and takes records out of librdkafka's queues (`rust/librdkafka/`).
 librdkafka's interface is stable. wcsup also relies on behaviour that is not part of the interface, and that is known
 only of the tested versions.
 """

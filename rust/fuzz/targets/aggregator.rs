@@ -1,0 +1,5 @@
+//! `checks/aggregator.rs` under libFuzzer.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::aggregator::check(data));
