@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check faults soak-supervisor soak-lookout soak-core soak-memory model soak bench bench-peers lock clean
+.PHONY: demo test check faults soak-supervisor soak-lookout soak-core soak-memory model soak bench bench-peers wheel lock clean
 demo: .stamps/build
 	$(BIN)/python -m wcsup.demo
 
@@ -84,6 +84,17 @@ ROUNDS ?= 3
 bench-peers: .stamps/build
 	$(BIN)/python -m benches.peers --rounds $(ROUNDS) $(ARGS)
 
+# What pip installs without a Rust toolchain, for this machine's processor and a C library as old as its own; tried in
+# an environment of its own.
+wheel: .stamps/venv
+	rm -rf dist .stamps/wheel
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin build --release --strip --out dist
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/maturin sdist --out dist
+	$(PYTHON) -m venv .stamps/wheel
+	.stamps/wheel/bin/pip install --quiet "$$(ls dist/*.whl)[broker]"
+	cd .stamps && wheel/bin/wcsup --version
+	@ls -l dist
+
 # The lock has hashes and no address: pip takes packages from the index it is set up with.
 lock: .stamps/venv
 	$(BIN)/pip install --quiet uv
@@ -93,7 +104,7 @@ lock: .stamps/venv
 	cargo update --manifest-path rust/fuzz/Cargo.toml
 
 clean:
-	rm -rf $(VENV) .stamps target python/wcsup/_core*.so
+	rm -rf $(VENV) .stamps dist target python/wcsup/_core*.so
 
 .stamps/venv: requirements.txt
 	rm -rf $(VENV)

@@ -72,8 +72,8 @@
 //! `tests/fast/test_heap.py` dies if it is changed. confluent-kafka 2.16.1 frees nothing else that librdkafka made.
 
 mod consumer;
-// As in Cargo.toml, where the reason is.
 mod deliveries;
+// As in Cargo.toml, where the reason is.
 #[cfg_attr(
     not(all(
         target_os = "linux",
