@@ -205,8 +205,9 @@ def _sustained(sustained: Sequence[Sustained]) -> list[str]:
     note = (
         f"Prose is written at a rate for {seconds:.0f} s while the system works, by a driver on the same cores. A rate "
         "is held if the driver kept it, and if the least backlog (what is written and not committed by the system's "
-        "group) is no larger in the last quarter of that time than in the third one, for each topic that the system "
-        "reads, by more than a tenth of a second's input. The highest of the rates that held is the figure."
+        "group) is less than a second's input in the last quarter of that time, or no larger than in the third one by "
+        "more than a tenth of a second's input, for each topic that the system reads. The highest of the rates that "
+        "held is the figure."
     )
     head = ["", "lines/s held", "peak MB", "wcsup's / its"]
     steps_head = ["", "round", "lines/s asked", "written", "backlog, third quarter", "last quarter", "held"]

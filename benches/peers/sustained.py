@@ -24,6 +24,8 @@ _PAUSE = 0.1
 """Between two looks at the backlog."""
 _TOLERANCE = 0.1
 """Seconds of input by which a backlog may rise and not count as growth: a look is late for its low by that at most."""
+_BETWEEN_COMMITS = 1.0
+"""Seconds of input that a system which keeps up may have before it: each of them commits once in that time at least."""
 _KEPT = 0.97
 """The driver has kept a rate if it has written this part of the lines, or more."""
 _numbers = itertools.count(1)
@@ -180,11 +182,12 @@ def _step(running: Started, driver: Driver, rate: int, seconds: float) -> Step:
 
 
 def grows(looks: Sequence[Look]) -> bool:
-    """Tell whether the least backlog of a stage rises from the first half of the looks to the second."""
+    """Tell whether the least backlog of a stage is more than a second's input, and rises in the second half."""
     seconds = looks[-1].moment - looks[0].moment
     for stage, ((begin, _), (end, _)) in enumerate(zip(looks[0].progress, looks[-1].progress, strict=True)):
         before, after = _backlogs(looks, stage)
-        if after - before > _TOLERANCE * (end - begin) / seconds:
+        second = (end - begin) / seconds
+        if after > _BETWEEN_COMMITS * second and after - before > _TOLERANCE * second:
             return True
     return False
 
