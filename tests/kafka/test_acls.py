@@ -67,6 +67,22 @@ def test_each_purpose_needs_no_more_than_is_listed(secured: SecuredBroker, confi
         done = reader(command)
         assert done.status == 0, (command, done.err)
 
+    # And what a user may not see is left out, and said
+    done = runner("doctor --json")
+    assert done.status == 0, done.out
+    checks = {(check["name"], check["health"]): check["message"] for check in json.loads(done.out)["checks"]}
+    assert "--operation DescribeConfigs --cluster" in checks["broker", "warning"]
+    assert "can't be seen" in checks["timeouts", "warning"]
+    assert ("topics", "ok") in checks
+
+    # And who may not delete all deletes nothing
+    half = user(secured, config, tmp_path, "half", READ)
+    secured.allow({as_right(one) for one in rights.by_purpose(config)[DELETE] if one.kind == "topic"}, "half")
+    done = half("del")
+    assert done.status == 3
+    assert f"to DELETE group {config.map_group} and DELETE group {config.reduce_group}" in done.err
+    assert reader("count word").status == 0, "the topics are there"
+
     deleter = user(secured, config, tmp_path, "deleter", DELETE)
     done = deleter("del")
     assert done.status == 0, done.err

@@ -13,8 +13,10 @@ from confluent_kafka.admin._resource import ResourceType
 
 from wcsup.audit.checks import Check
 from wcsup.config import Config
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients, failures, refusals, topics
 from wcsup.kafka.application import owner
+from wcsup.kafka.failures import Failure
+from wcsup.kafka.rights import Right
 
 _NEEDED = {
     "InitProducerId": (0, "transactions", "0.11"),
@@ -24,6 +26,8 @@ _NEEDED = {
     "Metadata": (10, "topic ids (KIP-516)", "2.8"),
 }
 """An API, its version, its purpose, and the first Kafka that has it."""
+
+_SEE_SETTINGS = Right("cluster", "", "DESCRIBE_CONFIGS")
 
 _API = re.compile(r"(\S+?)/\w+: +ApiKey (\w+) \(\d+\) Versions (\d+)\.\.(\d+)")
 
@@ -62,6 +66,8 @@ class Cluster:
     """Settings by broker."""
     topics: dict[str, Settings] = field(default_factory=dict)
     """Settings of the application's topics and of Kafka's own ones that exist, by full name."""
+    hidden: str = ""
+    """Why this user can't see the settings of the brokers, and what to do about it; empty where they are seen."""
 
     @property
     def known(self) -> list[str]:
@@ -90,7 +96,13 @@ def connect(config: Config) -> Cluster:
     cluster = Cluster(config, admin, listed, heard.by_broker)
     for broker in listed.brokers:
         resource = ConfigResource(ResourceType.BROKER, str(broker))
-        entries = admin.describe_configs([resource])[resource].result()
+        try:
+            entries = admin.describe_configs([resource])[resource].result()
+        except KafkaException as failed:
+            if failures.meaning(failures.of(failed)) is not Failure.REFUSED:
+                raise
+            cluster.hidden = str(refusals.forbidden(config, [_SEE_SETTINGS]))
+            break
         cluster.settings[broker] = {key: entry.value for key, entry in entries.items()}
     cluster.topics = dict(_topics(cluster))
     admin.poll(0.1)  # librdkafka hands over its log lines during a poll
@@ -98,15 +110,15 @@ def connect(config: Config) -> Cluster:
 
 
 def _topics(cluster: Cluster) -> Iterable[tuple[str, Settings]]:
-    """Yield topics with their settings; Kafka's own topics are missing if this user may not see them."""
+    """Yield topics with their settings; those that this user may not see are missing."""
     names = [*map(cluster.config.topic, cluster.known), *(name for name in KAFKAS_OWN if name in cluster.listed.topics)]
     resources = {name: ConfigResource(ResourceType.TOPIC, name) for name in names}
     answers = cluster.admin.describe_configs(list(resources.values())) if resources else {}
     for name, resource in resources.items():
         try:
             yield name, {key: entry.value for key, entry in answers[resource].result().items()}
-        except KafkaException:
-            if name not in KAFKAS_OWN:
+        except KafkaException as failed:
+            if name not in KAFKAS_OWN and failures.meaning(failures.of(failed)) is not Failure.REFUSED:
                 raise
 
 
@@ -118,6 +130,8 @@ def brokers(cluster: Cluster) -> Iterator[Check]:
         f"{count} {'brokers' if count > 1 else 'broker'} at {cluster.config.bootstrap_servers}, "
         f"cluster {cluster.listed.cluster_id}",
     )
+    if cluster.hidden:
+        yield Check.warning("broker", f"settings can't be seen, and are not judged: {cluster.hidden}")
 
 
 def features(cluster: Cluster) -> Iterator[Check]:

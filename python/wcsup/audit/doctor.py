@@ -11,7 +11,9 @@ from wcsup.audit.checks import Check
 from wcsup.audit.cluster import Cluster
 from wcsup.audit.holdups import OpenTransaction
 from wcsup.config import Config
-from wcsup.errors import WcsupError
+from wcsup.errors import RefusedError, WcsupError
+from wcsup.kafka import failures
+from wcsup.kafka.failures import Failure
 from wcsup.kafka.hanging import Hanging
 
 CHECKS: dict[str, Callable[[Cluster], Iterator[Check]]] = {
@@ -29,6 +31,12 @@ CHECKS: dict[str, Callable[[Cluster], Iterator[Check]]] = {
     "groups": application.progress,
     "clock": holdups.clock,
 }
+
+
+_OF_SETTINGS = {"elections", "timeouts", "expiry", "late requests", "sizes"}
+"""Checks of settings of the brokers."""
+_OF_THE_APPLICATION = {"topics", "application", "groups"}
+"""Checks whose questions workers ask, too: where these are refused, so are the workers."""
 
 
 class Doctor:
@@ -60,7 +68,10 @@ class Doctor:
             yield Check.failed("broker", f"it answers, and refuses to: {error.args[0].str()}")
             return
         for name, look in CHECKS.items():
-            yield from _asking(name, partial(look, asked))
+            if asked.hidden and name in _OF_SETTINGS:
+                yield Check.warning(name, "not looked at: the settings of the brokers can't be seen")
+            else:
+                yield from _asking(name, partial(look, asked))
         yield from _asking("hanging", partial(stuck.hanging, asked, self.hanging))
         yield from _asking("transactions", partial(self._transactions, asked))
 
@@ -72,10 +83,19 @@ class Doctor:
 
 
 def _asking(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
-    """Make a check. If a broker refuses to answer, mostly for a missing right, only this check fails."""
+    """Make a check. If a broker refuses to answer, only this check fails, or is left out: a right may be missing."""
     try:
         yield from look()
-    except KafkaException as error:
-        yield Check.failed(name, f"Kafka does not answer: {error.args[0].str()}")
-    except WcsupError as error:
-        yield Check.failed(name, str(error))
+    except KafkaException as failed:
+        error = failures.of(failed)
+        if failures.meaning(error) is Failure.REFUSED and name not in _OF_THE_APPLICATION:
+            yield Check.warning(name, f"not looked at: {error.str()}")
+        else:
+            yield Check.failed(name, f"Kafka does not answer: {error.str()}")
+    except RefusedError as refused:
+        if name in _OF_THE_APPLICATION:
+            yield Check.failed(name, str(refused))
+        else:
+            yield Check.warning(name, f"not looked at: {refused}")
+    except WcsupError as wrong:
+        yield Check.failed(name, str(wrong))

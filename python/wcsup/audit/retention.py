@@ -18,7 +18,8 @@ _NAME = "retention"
 
 def retention(cluster: Cluster) -> Iterator[Check]:
     """Say how long each topic's records are kept, and how soon uncounted lines may be deleted."""
-    kept = {name: Retention.of(cluster.topics[cluster.config.topic(name)]) for name in cluster.known}
+    told = {name: cluster.topics.get(cluster.config.topic(name)) for name in cluster.known}
+    kept = {name: Retention.of(settings) for name, settings in told.items() if settings}
     if "words" in kept:
         yield from _words(cluster, kept["words"])
     if {"lines", "words"} <= set(kept):

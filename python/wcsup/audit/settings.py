@@ -147,8 +147,8 @@ def sizes(cluster: Cluster) -> Iterator[Check]:
 
 def _limits(cluster: Cluster) -> dict[str, int]:
     """Return the largest record that each topic takes, by plain name."""
-    entries = {name: cluster.topics[cluster.config.topic(name)] for name in cluster.known}
-    return {name: int(settings["max.message.bytes"] or 0) for name, settings in entries.items()}
+    entries = {name: cluster.topics.get(cluster.config.topic(name)) for name in cluster.known}
+    return {name: int(settings["max.message.bytes"] or 0) for name, settings in entries.items() if settings}
 
 
 def _made_too_small(cluster: Cluster) -> Iterator[Check]:

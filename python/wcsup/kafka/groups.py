@@ -5,7 +5,7 @@ from confluent_kafka.admin import AdminClient
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
-from wcsup.kafka import clients
+from wcsup.kafka import clients, failures
 from wcsup.kafka.refusals import About, forbidden, told
 from wcsup.kafka.rights import Right
 from wcsup.kafka.topics import patiently
@@ -43,6 +43,31 @@ def members(admin: AdminClient, group: str) -> int:
         if cause.code() == KafkaError.GROUP_ID_NOT_FOUND:
             return 0
         raise KafkaException(KafkaError(cause.code(), f"group {group}: {cause.str()}")) from error
+
+
+def lacking(admin: AdminClient, config: Config) -> list[Right]:
+    """Return the rights that this user lacks to delete the application's groups (KIP-430).
+
+    A group that does not exist lacks none, unless not even that may be known.
+    """
+    wanted = [config.map_group, config.reduce_group]
+    answers = admin.describe_consumer_groups(
+        wanted, include_authorized_operations=True, request_timeout=clients.REACH_SECONDS
+    )
+    found = []
+    for group in wanted:
+        try:
+            operations = answers[group].result().authorized_operations
+        except KafkaException as failed:
+            code = failures.of(failed).code()
+            if code == KafkaError.GROUP_ID_NOT_FOUND:
+                continue
+            if code != KafkaError.GROUP_AUTHORIZATION_FAILED:
+                raise
+            operations = []
+        if operations is not None and "DELETE" not in {operation.name for operation in operations}:
+            found.append(Right("group", group, "DELETE"))
+    return found
 
 
 def delete(admin: AdminClient, config: Config) -> list[str]:

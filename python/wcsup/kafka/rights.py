@@ -152,7 +152,8 @@ def said(rights: Sequence[Right]) -> str:
     for right in rights:
         name = f"{right.name}*" if right.prefix else right.name
         by_thing[right.kind, name].append(right.operation)
-    return " and ".join(f"{', '.join(operations)} {kind} {name}" for (kind, name), operations in by_thing.items())
+    things = ((f"{kind} {name}".rstrip(), operations) for (kind, name), operations in by_thing.items())
+    return " and ".join(f"{', '.join(operations)} {thing}" for thing, operations in things)
 
 
 def commands(address: str, user: str, rights: Sequence[Right]) -> str:
@@ -173,7 +174,7 @@ def command_lines(address: str, user: str, rights: Sequence[Right]) -> list[str]
             [
                 f"kafka-acls.sh --bootstrap-server {address} --add --allow-principal User:{user}",
                 *(f"--operation {_NAMES.get(operation, operation)}" for operation in operations),
-                *(f"--{kind} {name}" for name in names),
+                *(f"--{kind} {name}".rstrip() for name in names),
                 *(["--resource-pattern-type prefixed"] if prefix else []),
             ]
         )

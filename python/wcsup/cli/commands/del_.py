@@ -66,7 +66,7 @@ def _stop_supervisor(config: Config, force: bool) -> None:
 
 
 def _delete_from_kafka(config: Config, force: bool) -> list[str]:
-    from wcsup.kafka import application, clients, groups, refusals, topics
+    from wcsup.kafka import application, clients, groups, refusals, rights, topics
     from wcsup.kafka.refusals import About
     from wcsup.kafka.rights import Right
 
@@ -76,6 +76,10 @@ def _delete_from_kafka(config: Config, force: bool) -> list[str]:
         owner = application.owner(config, admin)
     if owner is not None:
         owner.refuse_others(config)
+    # Asked before anything is deleted: topics without their groups would be half an application.
+    topic_rights = [Right("topic", config.topic(name), "DELETE") for name in topics.NAMES]
+    if lacking := [*rights.lacking(admin, topic_rights), *groups.lacking(admin, config)]:
+        raise refusals.forbidden(config, lacking)
     if not force:
         _await_no_members(admin, config)
     deleted = [f"topic {name}" for name in topics.delete(admin, config)]
