@@ -95,3 +95,32 @@ def test_of_two_supervisors_with_one_name_the_later_one_works(wcsup: Shell, seed
     assert wcsup(f"drain --wait --state-dir {clone}").status == 0
     assert second.wait(WAIT_SECONDS) == ExitStatus.DONE
     hold(application, lines, states=[clone])
+
+
+def test_a_host_that_leaves_for_good_hands_its_partitions_on_at_once(wcsup: Shell, seed: int) -> None:
+    # Given two hosts that share the partitions, which would be a dead one's for a minute
+    application = wcsup.application
+    application.make_topics()
+    lines = prose(3000, seed)
+    other = wcsup.place / "other"
+    run = "run --mappers 1 --reducers 1 --plain --session-timeout 60"
+
+    def owned(place: str) -> list[int]:
+        workers = wcsup(f"status --json {place}").json["workers"]
+        return sorted(len(worker["partitions"]) for worker in workers if worker["ready"])
+
+    first = wcsup.start(run)
+    wcsup.wait_ready()
+    second = wcsup.start(f"{run} --log-file second.log --state-dir {other}")
+    wait_for("it is there", (other / "control.sock").exists)
+    wait_for("both have a half", lambda: owned("") == owned(f"--state-dir {other}") == [2, 2])
+
+    # When one leaves under load, then the other one has everything
+    with application.feeding(lines, rate=500):
+        assert wcsup("drain --leave --wait").status == 0
+        assert first.wait(WAIT_SECONDS) == ExitStatus.DONE
+        wait_for("the other one has all", lambda: owned(f"--state-dir {other}") == [4, 4], 30)
+    application.wait_counted()
+    assert wcsup(f"drain --wait --state-dir {other}").status == 0
+    assert second.wait(WAIT_SECONDS) == ExitStatus.DONE
+    hold(application, lines, states=[other])

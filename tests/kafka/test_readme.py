@@ -16,6 +16,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 ONCE = (
     "wcsup doctor",
+    "wcsup doctor --acls",
     "wcsup status",
     "wcsup gen book.txt",
     "zcat dump.gz | wcsup gen -",
@@ -52,6 +53,9 @@ ELSEWHERE = {
     "wcsup run --mappers 4 --reducers 2 --rate 61000 --input stdlib.txt --exit-when-done --log-file run.log",
     "wcsup status --json",
     "wcsup run",
+    # tests/faults/test_embedded_cluster.py and tests/faults/test_supervisors.py have these.
+    "wcsup broker start --nodes 3",
+    "wcsup drain --leave",
 }
 
 
