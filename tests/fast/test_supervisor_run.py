@@ -414,6 +414,14 @@ def test_systemd_hears_of_readiness_life_and_the_end(state: Path, tmp_path: Path
         with Running(state, environment=environment) as run:
             while not {"READY=1", "WATCHDOG=1", "STATUS=2 of 2 workers ready"} <= heard:
                 heard.add(systemd.recv(1000).decode())
+            heard.clear()
+            run.signal(signal.SIGHUP)
+            while not any(message.startswith("RELOADING=1\nMONOTONIC_USEC=") for message in heard):
+                assert "READY=1" not in heard
+                heard.add(systemd.recv(1000).decode())
+            while "READY=1" not in heard:
+                heard.add(systemd.recv(1000).decode())
+            assert run.status()["restarts"] == {"requested": 2}
             run.signal(signal.SIGTERM)
             while not {"STOPPING=1", "STATUS=SIGTERM"} <= heard:
                 heard.add(systemd.recv(1000).decode())

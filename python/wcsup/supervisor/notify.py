@@ -49,14 +49,19 @@ class Service:
 
     def __init__(self, notifier: Notifier, clock: Clock) -> None:
         self._notifier, self._clock = notifier, clock
-        self._ready = self._stopping = False
+        self._ready = self._stopping = self._reloading = False
         self._status = ""
         self._alive_at = float("-inf")
 
-    def tick(self, snapshot: Snapshot, was_ready: bool) -> None:
-        """Notify systemd of changes."""
-        if was_ready and not self._ready:
-            self._ready = True
+    def reload(self) -> None:
+        """Notify systemd that the workers are restarted one after another (`Type=notify-reload`)."""
+        self._reloading = True
+        self._notifier.tell(RELOADING=1, MONOTONIC_USEC=int(self._clock.monotonic() * 1e6))
+
+    def tick(self, snapshot: Snapshot, was_ready: bool, *, rolling: bool = False) -> None:
+        """Notify systemd of changes; `rolling`: workers are restarted one after another."""
+        if was_ready and (not self._ready or (self._reloading and not rolling)):
+            self._ready, self._reloading = True, False
             self._notifier.tell(READY=1)
         if snapshot.stopping and not self._stopping:
             self._stopping = True
@@ -71,7 +76,7 @@ class Service:
             self._alive_at = now
             if self._notifier.watchdog:
                 self._notifier.tell(WATCHDOG=1)
-            if not self._ready or self._stopping:  # restoring and draining may take long
+            if not self._ready or self._reloading or self._stopping:  # restoring and draining may take long
                 self._notifier.tell(EXTEND_TIMEOUT_USEC=15_000_000)
 
     def close(self) -> None:

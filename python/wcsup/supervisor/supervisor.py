@@ -175,7 +175,7 @@ class Supervisor:
         self._ticks += 1
         snapshot = self._observer.look()
         self._autoscale(snapshot)
-        self._service.tick(snapshot, self._pool.was_ready)
+        self._service.tick(snapshot, self._pool.was_ready, rolling=self._pool.rolling)
         self._hooks.on_tick(snapshot)
         if self._pool.stop is None and self._hooks.done(snapshot):
             self._pool.drain("everything is done")
@@ -222,6 +222,7 @@ class Supervisor:
             self._stop("the terminal is gone")
         elif self._pool.stop is None:
             log.info("SIGHUP: restarting every slot")
+            self._service.reload()
             self._pool.restart(slot.name for slot in self._pool.in_order())
 
     def handle_usr1(self) -> None:
