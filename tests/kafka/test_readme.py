@@ -26,6 +26,7 @@ ONCE = (
     "wcsup chaos --minutes 1 --seed 7",
     "wcsup verify",
     "wcsup txn settle",
+    "wcsup txn list",
     "wcsup positions",
     "wcsup drain",
     "wcsup run --input book.txt --exit-when-done",
@@ -53,7 +54,8 @@ ELSEWHERE = {
     "wcsup run --mappers 4 --reducers 2 --rate 61000 --input stdlib.txt --exit-when-done --log-file run.log",
     "wcsup status --json",
     "wcsup run",
-    # tests/faults/test_embedded_cluster.py and tests/faults/test_supervisors.py have these.
+    # tests/faults/test_embedded_cluster.py, tests/kafka/test_txn.py and tests/faults/test_supervisors.py have these.
+    "wcsup txn abort NAME",
     "wcsup broker start --nodes 3",
     "wcsup drain --leave",
 }

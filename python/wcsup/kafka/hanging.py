@@ -119,6 +119,8 @@ class Examination:
         self._layout = Layout({}, {})
         self.going_on: list[Transaction] = []
         """Running transactions with records in a partition at the last look; these end by themselves."""
+        self._strangers: list[str] = []
+        """Names of other applications with records in a partition at the last look."""
 
     def close(self) -> None:
         """Close the connections."""
@@ -133,6 +135,7 @@ class Examination:
             return []
         producers = {one.producer for one in found}
         names = self._brokers.names(self._layout, producers) if name is None else {}
+        self._strangers = [one for one in names.values() if not self._is_own(one)]
         transactions = self._transactions([name] if name else self._own(names))
         forgotten = producers - names.keys() if name is None else set()
         suspects = [one for one in found if one.producer in forgotten or _is_over(one, transactions.get(one.producer))]
@@ -142,6 +145,10 @@ class Examination:
         still = {(one.place, one.producer, one.offset) for one in again}
         lasting = [one for one in suspects if (one.place, one.producer, one.offset) in still]
         return self._judged(lasting, transactions)
+
+    def strangers(self) -> list[Transaction]:
+        """Return the transactions of other applications that had records in these topics at the last look for all."""
+        return list(self._transactions(self._strangers).values())
 
     def unseen(self) -> list[Place]:
         """Return partitions that the last look could not examine, since they have no leader."""
@@ -155,6 +162,15 @@ class Examination:
         found = [(group, self._config.topic(name)) for group, name in inputs]
         waiting = [(group, topic, self._brokers.unstable(layout, group, topic)) for group, topic in found]
         return [one for one in waiting if one[2]]
+
+    def transaction(self, name: str) -> Transaction | None:
+        """Return the transaction of a `transactional.id`; none where its coordinator does not know the name.
+
+        Raises `ConfigurationError` for a name that is not the application's.
+        """
+        if not self._is_own(name):
+            raise ConfigurationError(f"{name!r} is no transactional.id of application {self._config.app_id}")
+        return self._brokers.transaction(self._brokers.layout([]), name)
 
     def decided(self, name: str) -> bool:
         """Return whether the coordinator is done with the last transaction of a `transactional.id`."""
@@ -205,9 +221,13 @@ class Examination:
         return {one.producer: one for one in said if one is not None}
 
     def _own(self, names: dict[int, str]) -> list[str]:
-        """Return the names that belong to this application (see `StateDirectory.name`)."""
-        own = re.compile(rf"{re.escape(self._config.app_id)}-[0-9a-f]{{8}}-(map|reduce)-.+")
-        return [name for name in names.values() if own.fullmatch(name)]
+        """Return the names that belong to this application."""
+        return [name for name in names.values() if self._is_own(name)]
+
+    def _is_own(self, name: str) -> bool:
+        """Return whether a name is one that `StateDirectory.name` makes for this application."""
+        own = rf"{re.escape(self._config.app_id)}-[0-9a-f]{{8}}-(map|reduce)-.+"
+        return re.fullmatch(own, name) is not None
 
     def _judged(self, lasting: list[Open], transactions: dict[int, Transaction]) -> list[Hanging]:
         """Return which of the lasting open transactions hang, each with its decision."""

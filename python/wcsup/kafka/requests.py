@@ -68,6 +68,10 @@ class Transaction:
     epoch: int
     places: frozenset[Place]
     """The partitions that have yet to get its marker."""
+    timeout: float = 0.0
+    """The seconds after which its coordinator aborts it."""
+    since: float | None = None
+    """When it was begun, in seconds since 1970; none where none is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,7 @@ class Brokers:
         code = answer.number("h")
         answer.compact_string()
         state = answer.compact_string()
-        _, _, producer, epoch = answer.take("iqqh")
+        timeout, began, producer, epoch = answer.take("iqqh")
         places: set[Place] = set()
         for _ in answer.compact_items():
             topic = answer.compact_string()
@@ -222,7 +226,8 @@ class Brokers:
         if code == _TRANSACTIONAL_ID_NOT_FOUND:
             return None
         _check(code, f"transactional.id {name}")
-        return Transaction(name, state, producer, epoch, frozenset(places))
+        since = began / 1000 if began >= 0 else None
+        return Transaction(name, state, producer, epoch, frozenset(places), timeout / 1000, since)
 
     def names(self, layout: Layout, producers: Collection[int]) -> dict[int, str]:
         """Return the `transactional.id` of each of these producers that a coordinator knows and this user may see."""

@@ -1,13 +1,18 @@
 """`wcsup txn`: transactions of the application, and their end."""
 
+import time
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from wcsup.cli.cluster import connect, quiet_clients
 from wcsup.cli.command import Section, define
+from wcsup.cli.show import print_json
 from wcsup.config import Config
+
+if TYPE_CHECKING:
+    from wcsup.kafka.requests import Transaction
 
 
 class TransactionGroup(click.Group):
@@ -18,11 +23,90 @@ class TransactionGroup(click.Group):
 
 command = TransactionGroup(
     "txn",
-    help="""End transactions that hold the application up.
+    help="""List and end transactions that hold the application up.
 
-    Those that are open end by themselves, at the latest by --transaction-timeout; wcsup doctor lists both kinds.""",
-    short_help="End transactions that hold the application up.",
+    Running transactions end by themselves, at the latest after their time-out. Hanging ones do not: Kafka has decided
+    them, and lost the marker that ends them in a partition.""",
+    short_help="List and end transactions that hold the application up.",
 )
+
+
+@define(
+    "list",
+    example="""
+    wcsup txn list
+    wcsup txn list --json
+    """,
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_(config: Config, as_json: bool) -> None:
+    """List the open transactions in the topics: whose each one is, how old, and the partitions that it holds up.
+
+    Transactions of commits under way are among them: they are open for milliseconds. Those of other applications that
+    write to these topics are listed, too.
+    """
+    from contextlib import closing
+
+    from wcsup.kafka.hanging import Examination, told
+
+    quiet_clients()
+    with closing(Examination(connect(config, start=False))) as examination:
+        hanging = examination.find()
+        running = [*examination.going_on, *examination.strangers()]
+    if as_json:
+        print_json({"running": [_as_json(one) for one in running], "hanging": told(hanging)})
+        return
+    for one in running:
+        click.echo(_line(one))
+    for sentence in told(hanging):
+        click.echo(f"hanging: {sentence}")
+    if not running and not hanging:
+        click.echo("no transaction is open")
+
+
+def _as_json(one: "Transaction") -> dict[str, object]:
+    return {
+        "transactional_id": one.name,
+        "state": one.state,
+        "producer_id": one.producer,
+        "producer_epoch": one.epoch,
+        "since": one.since,
+        "timeout": one.timeout,
+        "partitions": [{"topic": topic, "partition": partition} for topic, partition in sorted(one.places)],
+    }
+
+
+def _line(one: "Transaction") -> str:
+    from wcsup.observe.figures import span
+
+    age = "" if one.since is None else f" for {span(max(0.0, time.time() - one.since))}"
+    by_topic: dict[str, list[int]] = {}
+    for topic, partition in sorted(one.places):
+        by_topic.setdefault(topic, []).append(partition)
+    where = "; ".join(f"{topic}, partition {', '.join(map(str, numbers))}" for topic, numbers in by_topic.items())
+    return f"{one.name}: {one.state}{age}, ends after {span(one.timeout)} at the latest: {where}"
+
+
+@define("abort", example="wcsup txn abort books-1f2e3d4c-map-0")
+@click.argument("name", metavar="TRANSACTIONAL-ID")
+def abort(config: Config, name: str) -> None:
+    """End the running transaction of a name that wcsup txn list shows, before its time-out does.
+
+    The name is fenced: what ran under it can write nothing any more, and reads its batch again if it still runs. A
+    transaction that Kafka has decided to commit is committed.
+    """
+    from contextlib import closing
+
+    from wcsup.kafka.hanging import Examination
+
+    quiet_clients()
+    with closing(Examination(connect(config, start=False))) as examination:
+        found = examination.transaction(name)
+        if found is None or found.since is None:
+            click.echo(f"no transaction of {name} is open")
+            return
+        examination.replace(name)
+    click.echo(f"{'committed' if found.state == 'PrepareCommit' else 'aborted'}: the transaction of {name}")
 
 
 @define(
@@ -68,4 +152,5 @@ def settle(config: Config, outcome: Literal["commit", "abort"] | None) -> None:
         click.echo("nothing hangs")
 
 
-command.add_command(settle)
+for _command in (list_, abort, settle):
+    command.add_command(_command)
