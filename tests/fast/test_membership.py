@@ -168,14 +168,20 @@ def test_a_member_that_is_not_fenced_is_found_so_in_time() -> None:
     assert loop.clock.now - began == 3.0
 
 
-@pytest.mark.parametrize(("gone", "seconds"), [(True, 0.0), (False, 2.0)])
-def test_it_leaves_as_far_as_the_broker_can_be_told(gone: bool, seconds: float) -> None:
+def test_it_leaves_and_waits_until_the_broker_was_told() -> None:
     loop = Loop().joined(0)
-    loop.reader.consumer.id = "" if gone else "member"
+    loop.reader.consumer.id = ""
+    loop.membership.leave()
+    assert loop.told == [("unsubscribe",), ("memberid",), ("close",)]
+
+
+def test_it_does_not_wait_for_long_where_no_broker_can_be_told() -> None:
+    loop = Loop().joined(0)
     began = loop.clock.now
     loop.membership.leave()
     assert loop.told[0] == ("unsubscribe",)
-    assert loop.clock.now - began == seconds
+    assert ("close",) not in loop.told
+    assert loop.clock.now - began == 2.0
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ batch all partitions are opened anew, and their records are read again.
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -24,6 +25,7 @@ from wcsup.kafka import clients, failures, topics
 from wcsup.kafka.failures import Failure, classify
 from wcsup.kafka.ownership import Orphans
 from wcsup.kafka.reader import Reader
+from wcsup.pipeline.aside import Aside
 from wcsup.pipeline.offsets import Offsets
 from wcsup.pipeline.patience import Doing, Patience
 from wcsup.pipeline.stage import Stage
@@ -117,15 +119,24 @@ class Membership:
         self.join()
 
     def leave(self) -> None:
-        """Leave the group: closing the consumer of a static member does not do that (KIP-345).
+        """Leave the group for good, as a static member does not when its consumer is closed (KIP-345).
 
-        librdkafka drops the member id as it sends the request to leave; `close` waits for the answer.
+        librdkafka forgets the member's id when it has the request for the broker ready, and a process that ends then
+        may not have sent it. Closing the consumer waits for the answer: it is closed aside, where no broker may be.
         """
         self.consumer.unsubscribe()
         deadline = self._clock() + _LEAVE_SECONDS
-        while self.consumer.memberid() and self._clock() < deadline:
+
+        def alive(_seconds: float = 0.0) -> None:
             self._ties.beat()
-            self.reader.read(_TURN_SECONDS)
+            if self._clock() >= deadline:
+                raise TimeoutError
+
+        with suppress(TimeoutError):
+            while self.consumer.memberid():
+                alive()
+                self.reader.read(_TURN_SECONDS)
+            Aside().make(self.reader.close, alive)
 
     def look(self) -> None:
         """Rejoin the group where partitions have no owner."""
