@@ -259,6 +259,18 @@ class Application:
     def lag(self) -> progress.Lag:
         return progress.lag(self.admin, self.config)
 
+    def wait_led(self) -> None:
+        """Wait until the leaders of all partitions answer."""
+
+        def answer() -> bool:
+            try:
+                self.lag()
+            except KafkaException:
+                return False
+            return True
+
+        wait_for("all partitions have leaders", answer)
+
     def store(self, lines: list[bytes]) -> WorkerProcess:
         """Count lines with a new mapper and a new reducer; return the reducer once its stores have all totals."""
         self.feed(lines)

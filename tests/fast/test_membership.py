@@ -5,7 +5,7 @@ from confluent_kafka import KafkaError
 from loop import Loop
 
 from wcsup.errors import ConfigurationError, RefusedError, RetryError
-from wcsup.pipeline.membership import REFUSED_SECONDS, SEEK_SECONDS
+from wcsup.pipeline.membership import ASK_AGAIN_SECONDS, SEEK_SECONDS
 from wcsup.pipeline.patience import Doing
 
 REFUSED = RefusedError("it may not be read", 0)
@@ -62,7 +62,7 @@ def test_offsets_that_are_refused_are_asked_for_again_after_a_while() -> None:
     assert loop.patience.waits_for(Doing.OFFSETS)
 
     loop.offsets.refused = None
-    loop.clock.now += REFUSED_SECONDS
+    loop.clock.now += ASK_AGAIN_SECONDS
     loop.membership.open()
     assert loop.membership.opening == set()
     assert not loop.patience.waiting

@@ -8,7 +8,6 @@ from pathlib import Path
 import psutil
 import pytest
 from application import Application, prose, wait_for
-from confluent_kafka import KafkaException
 from fixtures import configuration
 from invariants import hold
 
@@ -29,19 +28,6 @@ def data(tmp_path: Path) -> Iterator[Path]:
 def pids(data: Path) -> list[int | None]:
     found = broker.status(data)
     return [] if found is None else [node.pid for node in found.nodes]
-
-
-def wait_led(application: Application) -> None:
-    """Wait until the leaders of all partitions answer."""
-
-    def answer() -> bool:
-        try:
-            application.lag()
-        except KafkaException:
-            return False
-        return True
-
-    wait_for("all partitions are led", answer)
 
 
 def test_three_nodes_count_on_without_one_and_come_back_with_their_data(data: Path, tmp_path: Path) -> None:
@@ -68,7 +54,7 @@ def test_three_nodes_count_on_without_one_and_come_back_with_their_data(data: Pa
         wait_for("it is gone", lambda: not psutil.pid_exists(killed))
 
         # Then nothing is missed, and commands go on with the others
-        wait_led(application)
+        application.wait_led()
         application.wait_counted()
         others = pids(data)
         assert [pid is None for pid in others] == [False, True, False]
@@ -78,7 +64,7 @@ def test_three_nodes_count_on_without_one_and_come_back_with_their_data(data: Pa
         assert broker.start(data).bootstrap == started.bootstrap
         assert pids(data)[::2] == others[::2]
         assert pids(data)[1] not in {None, killed}
-        wait_led(application)
+        application.wait_led()
         hold(application, lines)
     finally:
         application.stop()

@@ -146,16 +146,8 @@ def finish(application: Application, lines: list[bytes], role: Role, *, states: 
     more = prose(500, len(lines))
     application.feed(more)
     application.start("reduce" if role == "map" else "map", "9")
-    wait_for("all partitions have leaders", lambda: has_leaders(application))
+    application.wait_led()
     hold(application, lines + more, states=states or [])
-
-
-def has_leaders(application: Application) -> bool:
-    try:
-        application.lag()
-    except KafkaException:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])

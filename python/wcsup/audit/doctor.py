@@ -88,14 +88,14 @@ def _asking(name: str, look: Callable[[], Iterator[Check]]) -> Iterator[Check]:
         yield from look()
     except KafkaException as failed:
         error = failures.of(failed)
-        if failures.meaning(error) is Failure.REFUSED and name not in _OF_THE_APPLICATION:
-            yield Check.warning(name, f"not looked at: {error.str()}")
-        else:
-            yield Check.failed(name, f"Kafka does not answer: {error.str()}")
-    except RefusedError as refused:
-        if name in _OF_THE_APPLICATION:
-            yield Check.failed(name, str(refused))
-        else:
-            yield Check.warning(name, f"not looked at: {refused}")
+        refused = failures.meaning(error) is Failure.REFUSED
+        yield _unmade(name, error.str(), f"Kafka does not answer: {error.str()}", refused=refused)
     except WcsupError as wrong:
-        yield Check.failed(name, str(wrong))
+        yield _unmade(name, str(wrong), str(wrong), refused=isinstance(wrong, RefusedError))
+
+
+def _unmade(name: str, why: str, failure: str, *, refused: bool) -> Check:
+    """Return what stands for a check that could not be made: it is left out where a right is lacking for it alone."""
+    if refused and name not in _OF_THE_APPLICATION:
+        return Check.warning(name, f"not looked at: {why}")
+    return Check.failed(name, failure)

@@ -9,9 +9,7 @@ knows the others by them.
 """
 
 import json
-import os
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +20,7 @@ from wcsup.broker.process import Kafka
 from wcsup.broker.readiness import await_ready, await_step
 from wcsup.broker.record import Record
 from wcsup.errors import BrokerUnreachableError, ConfigurationError
+from wcsup.process.files import write_through
 
 COUNT = 3
 DEFAULT_HEAP = "256m"
@@ -67,10 +66,7 @@ class Plan:
             chosen += {ports.find_free()} - set(chosen)
         plan = cls(process.new_cluster(), chosen[:COUNT], chosen[COUNT:])
         new = data / f"{_FILE}.new"
-        with new.open("w") as file:
-            file.write(json.dumps(asdict(plan)))
-            file.flush()
-            os.fsync(file.fileno())  # without it a host's crash would leave an empty plan, and nodes that fit no other
+        write_through(new, json.dumps(asdict(plan)))  # an empty plan would leave nodes that fit no other one
         new.replace(data / _FILE)
         return plan
 
@@ -106,7 +102,7 @@ def start(data: Path, plan: Plan, *, heap: str, quiet: bool) -> None:
         if node.pid is None:
             _start(Kafka(node.data, runtime, class_path), node, plan, heap)
     deadline = time.monotonic() + _START_SECONDS
-    all_live = partial(_all_live, data, plan)
+    all_live = partial(_all_live, plan)
     running = partial(_all_present, data)
     # A coordinator's topic is to have a copy on each node: so all are waited for before the first one is asked for.
     served = await_step(all_live, deadline=deadline, running=running) and all(
@@ -150,8 +146,8 @@ def _start(kafka: Kafka, node: Node, plan: Plan, heap: str) -> None:
     Record(port=node.port, version=pinned.KAFKA_VERSION, started=time.time(), pid=pid).write(node.data)
 
 
-def _all_live(data: Path, plan: Plan) -> bool:
-    return all(node.pid is not None and wire.brokers(node.port) == COUNT for node in find(data, plan))
+def _all_live(plan: Plan) -> bool:
+    return all(wire.brokers(port) == COUNT for port in plan.ports)
 
 
 def _all_present(data: Path) -> bool:
@@ -163,8 +159,8 @@ def _failed(data: Path, plan: Plan) -> BrokerUnreachableError:
     for node in find(data, plan):
         if node.pid is None:
             reason, file = process.reason_of_end(node.data)
-            with suppress(AttributeError):
-                Record.read(node.data).stopped().write(node.data)  # type: ignore[union-attr]
+            if (record := Record.read(node.data)) is not None:
+                record.stopped().write(node.data)
             return BrokerUnreachableError(f"node {node.number} of the embedded Kafka ended: {reason}; see {file}")
     return BrokerUnreachableError(
         f"the nodes of the embedded Kafka do not serve after {_START_SECONDS:.0f} s: see "

@@ -90,19 +90,23 @@ def told(found: Iterable[Hanging]) -> list[str]:
     return [_sentence(of) for of in transactions.values()]
 
 
+def listed(places: Iterable[Place]) -> str:
+    """Return partitions in words, topic by topic."""
+    by_topic: dict[str, list[int]] = {}
+    for topic, partition in places:
+        by_topic.setdefault(topic, []).append(partition)
+    return "; ".join(f"{topic}, partition {', '.join(map(str, sorted(ps)))}" for topic, ps in by_topic.items())
+
+
 def _sentence(of: list[Hanging]) -> str:
     one = of[0]
     decided = {True: "was committed", False: "was aborted", None: "was decided, nobody knows how"}[one.commit]
     since = [one.since for one in of if one.since is not None]
     when = time.strftime(" since %Y-%m-%d %H:%M:%S", time.localtime(min(since))) if since else ""
-    by_topic: dict[str, list[int]] = {}
-    for each in of:
-        by_topic.setdefault(each.open.topic, []).append(each.open.partition)
-    where = "; ".join(f"{topic}, partition {', '.join(map(str, sorted(ps)))}" for topic, ps in by_topic.items())
     return (
         f"a transaction of {one.name or 'a forgotten name'} (producer id {one.open.producer}, epoch {one.open.epoch}) "
         f"{decided}, and hangs"
-        f"{when}, since Kafka did not tell {where}"
+        f"{when}, since Kafka did not tell {listed(each.open.place for each in of)}"
     )
 
 

@@ -21,9 +21,9 @@ _REDUCE = {
     "dead-letters": "WRITE",
     "positions": "READ WRITE",
 }
-_FEED = {"lines": "WRITE DESCRIBE_CONFIGS", "positions": "READ"}
 _CHECKED = "DESCRIBE_CONFIGS"
 """The right to each topic that the check at a start needs."""
+_FEED = {"lines": f"WRITE {_CHECKED}", "positions": "READ"}
 _NAMES = {
     "READ": "Read",
     "WRITE": "Write",
@@ -74,6 +74,15 @@ def to_make(config: Config, names: Iterable[str]) -> list[Right]:
     return [Right("topic", config.topic(name), "CREATE") for name in names]
 
 
+def to_delete(config: Config) -> list[Right]:
+    """Return the rights for deleting the application: its topics, whose owner is read first, and its groups."""
+    return [
+        *(Right("topic", config.topic(name), "DELETE") for name in _MAP | _REDUCE),
+        Right("topic", config.topic("positions"), "READ"),
+        *(Right("group", group, "DELETE") for group in (config.map_group, config.reduce_group)),
+    ]
+
+
 def by_purpose(config: Config) -> dict[str, list[Right]]:
     """Return the least that each purpose needs, in the order in which an application comes to it.
 
@@ -81,7 +90,7 @@ def by_purpose(config: Config) -> dict[str, list[Right]]:
     """
     names = list(_MAP | _REDUCE)
     groups = [Right("group", group, "READ") for group in (config.map_group, config.reduce_group)]
-    name = Right("transactional-id", f"{config.app_id}-", "WRITE", prefix=True)
+    name = of_name(config, f"{config.app_id}-")
     trim = Right("topic", config.topic("words"), "DELETE")
     topics = [config.topic(one) for one in names]
     return {
@@ -92,11 +101,7 @@ def by_purpose(config: Config) -> dict[str, list[Right]]:
             *(Right("topic", one, "READ") for one in topics),
             *(Right("group", one.name, "DESCRIBE") for one in groups),
         ],
-        "wcsup del": [
-            *(Right("topic", one, "DELETE") for one in topics),
-            Right("topic", config.topic("positions"), "READ"),
-            *(Right("group", one.name, "DELETE") for one in groups),
-        ],
+        "wcsup del": to_delete(config),
     }
 
 

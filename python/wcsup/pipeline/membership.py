@@ -35,7 +35,7 @@ log = logging.getLogger("wcsup.membership")
 
 SEEK_SECONDS = 20.0
 """How long seeks of an assigned partition may fail before a new process tries."""
-REFUSED_SECONDS = 1.0
+ASK_AGAIN_SECONDS = 1.0
 """How soon a request that the brokers refused is made again."""
 _ASKING_SECONDS = 2.0
 """How long a new member without partitions rejoins at once: the other members have just been asked to give some up."""
@@ -232,7 +232,7 @@ class Membership:
             found = self._offsets.find(self.consumer, partitions)
         except RefusedError as refused:
             self._patience.refused(Doing.OFFSETS, refused)
-            self._find_at = self._clock() + REFUSED_SECONDS
+            self._find_at = self._clock() + ASK_AGAIN_SECONDS
             return None
         if found is not None or not self._offsets.reading:
             self._patience.passed(Doing.OFFSETS)

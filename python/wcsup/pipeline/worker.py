@@ -21,7 +21,7 @@ from wcsup.pipeline.holdup import Holdup
 from wcsup.pipeline.intake import Intake
 from wcsup.pipeline.login import Login
 from wcsup.pipeline.mapper import Mapper
-from wcsup.pipeline.membership import REFUSED_SECONDS, Membership, Ties
+from wcsup.pipeline.membership import ASK_AGAIN_SECONDS, Membership, Ties
 from wcsup.pipeline.offsets import Offsets
 from wcsup.pipeline.pacing import Pacing
 from wcsup.pipeline.patience import Doing, Patience
@@ -133,7 +133,7 @@ class Worker:
         try:
             # The predecessor is fenced before the first poll: its open transaction is settled by then.
             while not self._start() and self._drain_since is None:
-                self._pause(REFUSED_SECONDS)
+                self._pause(ASK_AGAIN_SECONDS)
             self._enter(Phase.JOINING)
             self._beat(now=True)
             self._membership.join()
@@ -220,7 +220,7 @@ class Worker:
             if self._transactions.started or self._start():
                 self._commit()
             else:
-                self._pause(REFUSED_SECONDS)
+                self._pause(ASK_AGAIN_SECONDS)
         elif dry:
             self._transactions.look()
             self._look_still()
@@ -231,7 +231,7 @@ class Worker:
     def _ask_whether_refused(self) -> None:
         """Raise a refusal that has lasted too long; ask again about refusals whose end librdkafka does not report."""
         self._patience.look()
-        if self._clock() < self._asked_at + REFUSED_SECONDS:
+        if self._clock() < self._asked_at + ASK_AGAIN_SECONDS:
             return
         self._asked_at = self._clock()
         if not self._transactions.started:

@@ -1,1 +1,1 @@
-"""What all processes of wcsup share: logging, memory settings, crash points, deferred imports."""
+"""What all processes of wcsup share: logging, memory settings, crash points, deferred imports, lasting files."""

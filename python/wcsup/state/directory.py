@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, DiskError
+from wcsup.process.files import write_through
 
 _FORMAT = 1
 
@@ -85,7 +86,7 @@ def open_directory(config: Config) -> StateDirectory:
         tempfile.TemporaryFile(dir=path).close()  # unlike `os.access`, this also finds a read-only file system
         if not about.exists():
             draft = path / f".application.{os.getpid()}"
-            _write_through(draft, json.dumps({"format": _FORMAT, "host": os.urandom(4).hex(), **mine}) + "\n")
+            write_through(draft, json.dumps({"format": _FORMAT, "host": os.urandom(4).hex(), **mine}) + "\n")
             try:
                 os.link(draft, about)  # unlike a rename, it does not replace the file of a faster process
             except FileExistsError:
@@ -106,14 +107,6 @@ def open_directory(config: Config) -> StateDirectory:
                 "choose another with --state-dir, or clear it with wcsup del"
             )
     return StateDirectory(path, found["host"])
-
-
-def _write_through(path: Path, text: str) -> None:
-    """Write a file whose content is on the disk before it has its name: a host's crash would leave it empty, else."""
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _unusable(path: Path, error: OSError) -> ConfigurationError:

@@ -77,8 +77,7 @@ def _delete_from_kafka(config: Config, force: bool) -> list[str]:
     if owner is not None:
         owner.refuse_others(config)
     # Asked before anything is deleted: topics without their groups would be half an application.
-    topic_rights = [Right("topic", config.topic(name), "DELETE") for name in topics.NAMES]
-    if lacking := [*rights.lacking(admin, topic_rights), *groups.lacking(admin, config)]:
+    if lacking := [*rights.lacking(admin, rights.to_delete(config)), *groups.lacking(admin, config)]:
         raise refusals.forbidden(config, lacking)
     if not force:
         _await_no_members(admin, config)

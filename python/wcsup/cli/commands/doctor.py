@@ -81,7 +81,7 @@ def _list_acls(config: Config, *, as_json: bool) -> ExitStatus:
 
     given = clients.read_properties(config)
     address = config.bootstrap_servers or given.get("bootstrap.servers", "127.0.0.1:9092")
-    user = given.get("sasl.username", "wcsup")
+    user = clients.user(config) or "wcsup"
     purposes = rights.by_purpose(config)
     if as_json:
         print_json({purpose: [asdict(right) for right in needed] for purpose, needed in purposes.items()})

@@ -77,13 +77,11 @@ def _as_json(one: "Transaction") -> dict[str, object]:
 
 
 def _line(one: "Transaction") -> str:
+    from wcsup.kafka.hanging import listed
     from wcsup.observe.figures import span
 
     age = "" if one.since is None else f" for {span(max(0.0, time.time() - one.since))}"
-    by_topic: dict[str, list[int]] = {}
-    for topic, partition in sorted(one.places):
-        by_topic.setdefault(topic, []).append(partition)
-    where = "; ".join(f"{topic}, partition {', '.join(map(str, numbers))}" for topic, numbers in by_topic.items())
+    where = listed(sorted(one.places))
     return f"{one.name}: {one.state}{age}, ends after {span(one.timeout)} at the latest: {where}"
 
 
