@@ -14,7 +14,7 @@ SIDE_BY_SIDE := -n 2 --dist loadfile
 test: .stamps/build
 	cargo test --locked --quiet
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/fast
-	$(BIN)/python -m pytest --durations=15 tests/kafka
+	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) tests/kafka
 	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) tests/faults
 
 check: .stamps/build

@@ -11,10 +11,12 @@ from unittest import mock
 from wcsup import broker as embedded
 from wcsup.broker import ports, settings
 
+_HERE = "127.0.0.1"
+
 # In a properties file the last of equal keys is valid, so these lines override those of the embedded broker.
 _MORE = """
-listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{outside}
+listeners=PLAINTEXT://{listens}:{port},PROXIED://127.0.0.1:{inside},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://{address}:{port},PROXIED://127.0.0.1:{outside}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 # A test waits for these; in earnest nobody does.
 transaction.abort.timed.out.transaction.cleanup.interval.ms=200
@@ -40,26 +42,42 @@ class TestBroker:
 
     __test__ = False
 
-    def __init__(self, data: Path, doors: Doors, more: str = "") -> None:
-        """`more` are further lines of the properties file."""
+    def __init__(self, data: Path, doors: Doors, more: str = "", address: str = _HERE) -> None:
+        """`more` are further lines of the properties file. `address` is where other machines find this one."""
         self._data = data
         self._doors = doors
         self._more = more
+        self._address = address
         self._running: embedded.Broker | None = None
 
     def start(self) -> None:
-        with mock.patch.object(settings, "server", _extended(settings.server, self._doors, self._more)):
+        with mock.patch.object(settings, "server", self._extended(settings.server)):
             self._running = embedded.start(self._data, quiet=True)
 
     @property
     def address(self) -> str:
         assert self._running is not None
-        return self._running.bootstrap
+        return self._running.bootstrap.replace(_HERE, self._address)
 
     def kill(self) -> None:
         """End the broker like a crash of its host: nothing is flushed, and no client is told."""
         assert self._running is not None
         kill(self._running.pid)
+
+    def _extended(self, server: Callable[..., str]) -> Callable[..., str]:
+        def patched(*, port: int, controller_port: int, **other: str) -> str:
+            text = server(port=port, controller_port=controller_port, **other)
+            own = _MORE.format(
+                port=port,
+                controller_port=controller_port,
+                inside=self._doors.inside,
+                outside=self._doors.outside,
+                address=self._address,
+                listens=_HERE if self._address == _HERE else "0.0.0.0",  # noqa: S104 - on a network of its own
+            )
+            return text + own + self._more
+
+        return patched
 
 
 def kill(pid: int) -> None:
@@ -68,19 +86,10 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _extended(server: Callable[..., str], doors: Doors, more: str) -> Callable[..., str]:
-    def patched(*, port: int, controller_port: int, **other: str) -> str:
-        text = server(port=port, controller_port=controller_port, **other)
-        own = _MORE.format(port=port, controller_port=controller_port, inside=doors.inside, outside=doors.outside)
-        return text + own + more
-
-    return patched
-
-
 @contextmanager
-def broker(data: Path, doors: Doors, more: str = "") -> Iterator[TestBroker]:
+def broker(data: Path, doors: Doors, more: str = "", address: str = _HERE) -> Iterator[TestBroker]:
     """A running broker, killed at the end of the `with` block: a clean stop takes half a minute with many topics."""
-    running = TestBroker(data, doors, more)
+    running = TestBroker(data, doors, more, address)
     running.start()
     try:
         yield running

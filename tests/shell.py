@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +30,10 @@ class Done:
 class Shell:
     """Calls `wcsup` for one application, in a directory of its own."""
 
-    def __init__(self, config: Config, place: Path) -> None:
+    def __init__(self, config: Config, place: Path, within: Sequence[str] = ()) -> None:
+        """`within` is the command that calls a command elsewhere, such as `ip netns exec NAME`."""
         self.config = config
+        self._within = within
         self.place = place
         self._started: list[tuple[str, subprocess.Popen[bytes]]] = []
         environment = {name: value for name, value in os.environ.items() if not name.startswith("WCSUP_")}
@@ -59,12 +62,17 @@ class Shell:
         self, line: str, *, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
     ) -> "subprocess.Popen[bytes]":
         """Start a command."""
-        command = [sys.executable, "-m", "wcsup.cli", *line.split()]
+        command = [*self._within, sys.executable, "-m", "wcsup.cli", *line.split()]
         process = subprocess.Popen(
             command, env=self._environment, cwd=self.place, stdin=stdin, stdout=stdout, stderr=stderr
         )
         self._started.append((line, process))
         return process
+
+    @property
+    def running(self) -> "list[subprocess.Popen[bytes]]":
+        """The started commands that have not ended."""
+        return [process for _, process in self._started if process.poll() is None]
 
     def file(self, name: str, text: bytes) -> str:
         (self.place / name).write_bytes(text)

@@ -93,6 +93,11 @@ class Config:
         """The reducers' consumer group."""
         return f"{self.app_id}-reduce"
 
+    @property
+    def hosts_topic(self) -> str:
+        """The full name of the topic in which hosts tell of themselves; it is none of those that are counted with."""
+        return f"{self.topic_prefix}{self.app_id}-hosts"
+
     def to_json(self) -> str:
         """Return the configuration as JSON, for a child process."""
         return json.dumps(asdict(self), default=str)

@@ -8,7 +8,7 @@ from pathlib import Path
 from wcsup.config import Config
 from wcsup.errors import WcsupError
 from wcsup.process import logs
-from wcsup.supervisor import Hooks, LagView, RunOptions, Snapshot, Task, Workers, run
+from wcsup.supervisor import Hooks, LagView, RunOptions, Snapshot, Task, Workers, locked, run
 from wcsup.supervisor.autoscale import Scaling
 from wcsup.supervisor.policy import Policy
 from wcsup.supervisor.slot import Deadlines
@@ -38,18 +38,19 @@ def main() -> int:
     if "cpu_affinity" in options:
         options["cpu_affinity"] = tuple(options["cpu_affinity"])
     try:
-        return run(
-            Config(state_dir=Path(said["state"])),
-            RunOptions(**options),
-            tasks=[Task(name, tuple(command)) for name, command in said.get("tasks", {}).items()],
-            hooks=Hooks(done=done, lag=lambda: lag),
-            surroundings=Surroundings(
-                command=said.get("worker", (sys.executable, "-I", "-S", str(FAKE))),
-                policy=Policy(**said.get("policy", {})),
-                deadlines=Deadlines(**said.get("deadlines", {})),
-                scaling=Scaling(**said.get("scaling", {})),
-            ),
-        )
+        with locked(Path(said["state"])):
+            return run(
+                Config(state_dir=Path(said["state"])),
+                RunOptions(**options),
+                tasks=[Task(name, tuple(command)) for name, command in said.get("tasks", {}).items()],
+                hooks=Hooks(done=done, lag=lambda: lag),
+                surroundings=Surroundings(
+                    command=said.get("worker", (sys.executable, "-I", "-S", str(FAKE))),
+                    policy=Policy(**said.get("policy", {})),
+                    deadlines=Deadlines(**said.get("deadlines", {})),
+                    scaling=Scaling(**said.get("scaling", {})),
+                ),
+            )
     except WcsupError as error:
         logs.flush()
         print(f"error: {error}", file=sys.stderr)

@@ -68,7 +68,7 @@ def test_a_supervisor_killed_again_and_again_under_load(wcsup: Shell, seed: int)
 
 
 def test_of_two_supervisors_with_one_name_the_later_one_works(wcsup: Shell, seed: int) -> None:
-    # Given a run under load
+    # Given a run under load, whose host freezes
     application = wcsup.application
     application.make_topics()
     lines = prose(10_000, seed)
@@ -77,11 +77,18 @@ def test_of_two_supervisors_with_one_name_the_later_one_works(wcsup: Shell, seed
         wcsup.wait_ready()
         wait_for("it counts", lambda: witness.seen > 0)
 
-        # When another host is a clone of this one, with the same name in its state directory
+        frozen = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
+        for process in frozen:
+            process.suspend()
+
+        # When a clone of it is started in its place, with the same name in its state directory, and it goes on
         clone = wcsup.place / "clone"
         clone.mkdir()
         shutil.copy(application.config.state / "application.json", clone)
         second = wcsup.start(f"run --mappers 2 --reducers 2 --plain --log-file second.log --state-dir {clone}")
+        wait_for("the clone works", lambda: wcsup(f"status --json --state-dir {clone}").json.get("ready"))
+        for process in frozen:
+            process.resume()
 
         # Then every worker of the first one is fenced, it says so, and ends
         _, err = first.communicate(timeout=WAIT_SECONDS)

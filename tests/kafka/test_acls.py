@@ -12,7 +12,7 @@ from shell import Shell
 from wcsup.config import Config
 from wcsup.kafka import rights
 
-RUN, FIRST, WRITE, READ, DELETE = list(rights.by_purpose(Config()))
+RUN, FIRST, WRITE, READ, HOSTS, DELETE = list(rights.by_purpose(Config()))
 PASSWORD = "open-sesame-10"  # noqa: S105 - of a broker that a test makes
 
 
@@ -95,7 +95,7 @@ def test_the_list_is_of_commands_for_the_user_that_would_be_it(tmp_path: Path) -
     shell = Shell(config, tmp_path)
     lines = shell("doctor --acls").out.splitlines()
     assert [line for line in lines if line.startswith("# ")] == [
-        f"# {one}" for one in (RUN, FIRST, WRITE, READ, DELETE)
+        f"# {one}" for one in (RUN, FIRST, WRITE, READ, HOSTS, DELETE)
     ]
     commands = [line for line in lines if not line.startswith("# ")]
     own = "kafka-acls.sh --bootstrap-server kafka:9093 --add --allow-principal User:ann --operation "

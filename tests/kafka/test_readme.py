@@ -18,6 +18,7 @@ ONCE = (
     "wcsup doctor",
     "wcsup doctor --acls",
     "wcsup status",
+    "wcsup status --all",
     "wcsup gen book.txt",
     "zcat dump.gz | wcsup gen -",
     "wcsup scale --mappers 8 --reducers 4",
@@ -106,15 +107,17 @@ def pool(place: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def start(command: str, place: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        ["bash", "-c", f"exec {command}"],
-        env=place,
-        cwd=place["PWD"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    """Start a command; what it says is in the file `said`."""
+    with (Path(place["PWD"]) / "said").open("wb") as said:
+        return subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            env=place,
+            cwd=place["PWD"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        )
 
 
 def once(command: str, place: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
@@ -155,4 +158,4 @@ def test_commands_that_go_on_end_well_when_interrupted(command: str, place: dict
         wait_for("it uses its state", (state / "application.json").exists)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) in {0, 128 + signal.SIGINT}
+    assert process.wait(60) in {0, 128 + signal.SIGINT}, (Path(place["PWD"]) / "said").read_text()

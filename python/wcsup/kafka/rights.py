@@ -77,7 +77,7 @@ def to_make(config: Config, names: Iterable[str]) -> list[Right]:
 def to_delete(config: Config) -> list[Right]:
     """Return the rights for deleting the application: its topics, whose owner is read first, and its groups."""
     return [
-        *(Right("topic", config.topic(name), "DELETE") for name in _MAP | _REDUCE),
+        *(Right("topic", name, "DELETE") for name in [*map(config.topic, _MAP | _REDUCE), config.hosts_topic]),
         Right("topic", config.topic("positions"), "READ"),
         *(Right("group", group, "DELETE") for group in (config.map_group, config.reduce_group)),
     ]
@@ -100,6 +100,9 @@ def by_purpose(config: Config) -> dict[str, list[Right]]:
         "wcsup top, count, status and verify, which read": [
             *(Right("topic", one, "READ") for one in topics),
             *(Right("group", one.name, "DESCRIBE") for one in groups),
+        ],
+        "wcsup status --all, for which each run tells of itself": [
+            Right("topic", config.hosts_topic, operation) for operation in ("CREATE", "READ", "WRITE")
         ],
         "wcsup del": to_delete(config),
     }

@@ -59,6 +59,17 @@ _CONFIGS: dict[str, dict[str, str]] = {
     },
 }
 
+_HOSTS = {
+    "cleanup.policy": "compact,delete",
+    "retention.ms": "86400000",
+    "segment.bytes": "2097152",
+    "segment.ms": "600000",
+    "min.cleanable.dirty.ratio": "0.1",
+    "delete.retention.ms": "60000",
+    **_BROKERS_TIME,
+}
+"""For the hosts' topic: the last word of each host, which is forgotten after a day."""
+
 NEEDED_RECORD_BYTES = 1_001_024
 """A word of `_core.MAX_WORD_BYTES` with its value and the batch's overhead."""
 NEEDING_BYTES = ("words", "counts")
@@ -129,6 +140,24 @@ def _create(admin: AdminClient, config: Config, names: list[str], replicas: int,
             time.sleep(0.05)
         names = again
     return [name for name in NAMES if name in made]
+
+
+def make_hosts(config: Config) -> None:
+    """Make the topic in which hosts tell of themselves, if it does not exist.
+
+    Raises `KafkaException` where it can't be made.
+    """
+    admin, topic = clients.admin(config), config.hosts_topic
+    listed = admin.list_topics(timeout=clients.REACH_SECONDS)
+    if topic in listed.topics:
+        return
+    replicas = replication.wanted(config, len(listed.brokers))
+    new = NewTopic(topic, 1, replicas, config={**_HOSTS, **replication.settings(replicas)})
+    try:
+        admin.create_topics([new])[topic].result()
+    except KafkaException as failed:
+        if failures.of(failed).code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
 
 
 def _judge_making(config: Config, topic: str, error: KafkaError, names: Sequence[str], wanted: Sequence[Right]) -> None:
@@ -371,7 +400,7 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
 def delete(admin: AdminClient, config: Config) -> list[str]:
     """Delete the application's topics; once they are gone, return the names of those that existed."""
     there = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
-    names = [config.topic(name) for name in NAMES if config.topic(name) in there]
+    names = [name for name in [*map(config.topic, NAMES), config.hosts_topic] if name in there]
     if names:
         for topic, future in admin.delete_topics(names).items():
             try:

@@ -40,6 +40,21 @@ class StateDirectory:
         except OSError as error:
             raise _unusable(self.path, error) from error
 
+    def renamed(self) -> "StateDirectory":
+        """Give the directory a new host's name, and return it. Its stores stay: they are caches of `counts`.
+
+        Only for who holds the supervisor's lock. Raises `ConfigurationError` where it can't be written.
+        """
+        about, draft = self.path / "application.json", self.path / f".application.{os.getpid()}"
+        renamed = StateDirectory(self.path, os.urandom(4).hex())
+        try:
+            known = json.loads(about.read_text())
+            write_through(draft, json.dumps({**known, "host": renamed.host}) + "\n")
+            draft.replace(about)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        return renamed
+
     def name(self, config: Config, role: str, slot: str) -> str:
         """Return the name of a slot in Kafka: its `transactional.id` and `group.instance.id`."""
         return f"{config.app_id}-{self.host}-{role}-{slot}"

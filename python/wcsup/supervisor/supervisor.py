@@ -21,7 +21,6 @@ from wcsup.process import logs
 from wcsup.supervisor import strangers
 from wcsup.supervisor.autoscale import Autoscaler, Scaling
 from wcsup.supervisor.control import ControlServer
-from wcsup.supervisor.lock import locked
 from wcsup.supervisor.notify import Notifier, Service
 from wcsup.supervisor.observer import Observer
 from wcsup.supervisor.options import RunOptions, Task
@@ -79,7 +78,7 @@ def run(
     """Run the workers of an application until it is drained, and return `DONE`.
 
     Raises a `WcsupError` with status and reason where it has to give up. Call it from the main thread, with logging set
-    up and an existing state directory.
+    up, and with the lock of an existing state directory (`locked`).
     """
     if options.drain_timeout <= config.transaction_timeout:
         log.warning(
@@ -87,8 +86,7 @@ def run(
             options.drain_timeout,
             config.transaction_timeout,
         )
-    with locked(config.state):
-        stop = Supervisor(config, options, hooks, surroundings).run(tasks)
+    stop = Supervisor(config, options, hooks, surroundings).run(tasks)
     if stop.status is not ExitStatus.DONE:
         error = WcsupError(stop.reason)
         error.status = stop.status

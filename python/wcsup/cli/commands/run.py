@@ -16,7 +16,9 @@ from wcsup.errors import INTERRUPTED, ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from wcsup.observe.http import Server
+    from wcsup.observe.lag import Sample
     from wcsup.observe.live import LiveView
+    from wcsup.observe.outcome import Outcome
     from wcsup.observe.plain import PlainView
 
 WORKERS = Pattern(r"auto|\d{1,4}(\.\.\d{1,4})?", "expected a number, a range such as 1..8, or auto")
@@ -134,11 +136,12 @@ def command(
     from wcsup.kafka import application, rights
     from wcsup.kafka.lookout import Lookout
     from wcsup.kafka.sighting import Sight
+    from wcsup.observe.hosts import HostTeller, unshared
     from wcsup.observe.lag import LagWatch
     from wcsup.observe.outcome import Outcome
     from wcsup.observe.retention import RetentionWatch
     from wcsup.state.directory import open_directory
-    from wcsup.supervisor import Hooks, RunOptions, Snapshot, Task, Workers, automatic, run
+    from wcsup.supervisor import Hooks, RunOptions, Snapshot, Task, Workers, automatic, locked, run
 
     if rate is not None and not input:
         raise UsageError("--rate is how fast --input is written: give it files, or leave the rate out")
@@ -163,7 +166,9 @@ def command(
         fed = rights.of_feed(config) if input else []
         application.prepare(config, [*rights.of_run(config), *fed])
         application.check_positions(config)
-        open_directory(config)
+        directory = open_directory(config)
+        during.enter_context(locked(config.state))
+        host = unshared(config, directory).host
         during.enter_context(watch)
         sight = Sight()
         during.enter_context(Lookout(config, sight.see))
@@ -172,10 +177,12 @@ def command(
         during.enter_context(view)
         before = watch.first()
         outcome = Outcome(config, lambda: watch.last)
+        teller = during.enter_context(HostTeller(config, host))
 
         def tick(snapshot: Snapshot) -> None:
             snapshots.append(snapshot)
             view.show(snapshot)
+            teller.show(snapshot)
             if site:
                 site.show(snapshot)
 
@@ -191,16 +198,21 @@ def command(
             ),
         )
         end = watch.refresh() or before
-    lines = end.lines - before.lines
-    if outcome.final:
-        click.echo(outcome.summary(lines).text())
-    else:
-        click.echo(f"{lines:,} lines were read, {end.lag.lines or 0:,} are left for the next run")
+    _say_outcome(outcome, before, end)
     refused = sum(task.progress.get("refused", 0) for task in snapshots[-1].tasks)
     if refused:
         click.echo(f"wcsup: {refused:,} lines of the input were left out", err=True)
         return ExitStatus.CHECK_FAILED
     return INTERRUPTED if exit_when_done and outcome.final is None else status
+
+
+def _say_outcome(outcome: "Outcome", before: "Sample", end: "Sample") -> None:
+    """Print the summary of a run that counted everything, else what it read and what it left."""
+    lines = end.lines - before.lines
+    if outcome.final:
+        click.echo(outcome.summary(lines).text())
+    else:
+        click.echo(f"{lines:,} lines were read, {end.lag.lines or 0:,} are left for the next run")
 
 
 def _site(http: tuple[str, int], config: Config) -> "Server":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from wcsup.cli.cluster import quiet_clients
+from wcsup.cli.cluster import connect, quiet_clients
 from wcsup.cli.command import Section, define
 from wcsup.cli.show import print_json
 from wcsup.cli.steer import ask
@@ -24,15 +24,25 @@ if TYPE_CHECKING:
     section=Section.STEER,
     example="""
     wcsup status
+    wcsup status --all             every host of the application
     wcsup status --json            for another program
     """,
 )
+@click.option("--all", "everywhere", is_flag=True, help="Show all hosts of the application, as they tell it in Kafka.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(config: Config, as_json: bool) -> None:
+def command(config: Config, everywhere: bool, as_json: bool) -> None:
     """Show what each worker of the running wcsup run does, and how much is left to count.
 
-    If no wcsup run is on this machine, it shows no workers, and asks Kafka how much is left to count.
+    If no wcsup run is on this machine, it shows no workers, and asks Kafka how much is left to count. With --all it
+    shows the same on each host: what every host told a moment ago, and since when a host says nothing any more.
     """
+    if everywhere:
+        everything = _everything(config)
+        if as_json:
+            print_json(everything)
+        else:
+            click.echo(_all_text(everything))
+        return
     try:
         snapshot = ask(config, "status")
     except ConfigurationError:
@@ -41,6 +51,53 @@ def command(config: Config, as_json: bool) -> None:
         print_json(snapshot)
     else:
         click.echo(_text(config, snapshot))
+
+
+def _everything(config: Config) -> dict[str, Any]:
+    """Return the hosts of the application, the lag, and the partitions that no host tells of a worker for."""
+    from wcsup.kafka import clients
+    from wcsup.observe.hosts import LISTEN_SECONDS, Hosts
+
+    quiet_clients()
+    config = connect(config, start=False)
+    with closing(Hosts(config, clients.admin(config))) as hosts:
+        hosts.read()
+        heard = hosts.hear(LISTEN_SECONDS)
+        found = [host.to_json(silent=silent) for host, silent in hosts.all(heard=heard)]
+    workers = [worker for host in found if not host["silent"] for worker in host.get("workers", ())]
+    listed = clients.admin(config).list_topics(timeout=clients.REACH_SECONDS).topics
+    unowned = {}
+    for role, name in (("map", "lines"), ("reduce", "words")):
+        owned = {partition for worker in workers if worker["role"] == role for partition in worker["partitions"]}
+        unowned[name] = sorted({*listed[config.topic(name)].partitions} - owned)
+    return {"hosts": found, "unowned": unowned, **_lags(config)}
+
+
+def _all_text(everything: dict[str, Any]) -> str:
+    from wcsup.observe.figures import partition_list
+
+    paragraphs = []
+    for host in everything["hosts"]:
+        name = f"host {host['host']} on {host['machine']}"
+        if host["ended"] is not None:
+            paragraphs.append(f"{name}: ended at {host['told_at']}: {host['ended']}")
+        elif host["silent"]:
+            slots = ", ".join(worker["slot"] for worker in host.get("workers", ()))
+            paragraphs.append(f"{name}: silent since {host['told_at']}; it had {slots or 'no workers'}")
+        elif "workers" not in host:
+            paragraphs.append(f"{name}: its state is of wcsup {host['version']}, which is newer than this one")
+        else:
+            paragraphs.append(f"{name}, {_run_text(host)}")
+    live = [host for host in everything["hosts"] if not host["silent"]]
+    workers = [worker for host in live for worker in host.get("workers", ())]
+    ready = sum(worker["ready"] for worker in workers)
+    heard = f"{len(live)} of {len(everything['hosts'])} hosts are heard of, {ready} of {len(workers)} workers are ready"
+    last = [heard if everything["hosts"] else "no host of the application is heard of"]
+    for name, partitions in everything["unowned"].items():
+        if partitions:
+            last.append(f"no host tells of a worker for partitions {partition_list(partitions)} of {name}")
+    last.append(_left_text(everything))
+    return "\n\n".join([*paragraphs, "\n".join(last)])
 
 
 def _lags(config: Config) -> dict[str, float | None]:
@@ -92,7 +149,13 @@ def _state(worker: dict[str, Any]) -> str:
 
 
 def _text(config: Config, snapshot: dict[str, Any]) -> str:
-    from wcsup.observe.figures import columns, partition_list, size, span
+    if "pid" not in snapshot:
+        return f"no wcsup run has its state in {config.state}\n{_left_text(snapshot)}"
+    return f"{_run_text(snapshot)}\n{_left_text(snapshot)}"
+
+
+def _left_text(snapshot: dict[str, Any]) -> str:
+    from wcsup.observe.figures import span
 
     left = [
         f"{snapshot[name]:,} {what}"
@@ -102,10 +165,14 @@ def _text(config: Config, snapshot: dict[str, Any]) -> str:
     seconds = snapshot.get("lines_retention_seconds")
     if seconds is not None:
         left[0] += f" (Kafka may delete the first of them in {span(seconds)})"
-    left_text = "left to count: " + (", ".join(left) or "unknown")
+    return "left to count: " + (", ".join(left) or "unknown")
+
+
+def _run_text(snapshot: dict[str, Any]) -> str:
+    """Return what one run does: a line about the whole, and a table of its workers."""
+    from wcsup.observe.figures import columns, partition_list, size, span
+
     workers: Sequence[dict[str, Any]] = snapshot["workers"]
-    if "pid" not in snapshot:
-        return f"no wcsup run has its state in {config.state}\n{left_text}"
     head = [("slot", "pid", "state", "cpu", "memory", "restarts", "records", "partitions")]
     rows = [
         (
@@ -125,7 +192,7 @@ def _text(config: Config, snapshot: dict[str, Any]) -> str:
     if snapshot["broker"]["reachable"] is False:
         condition += f", no broker answers since {snapshot['broker']['since']}"
     title = f"supervisor {snapshot['pid']}, up {span(snapshot['uptime'])}, {condition}"
-    return "\n".join([title, columns(head + rows, "<><>>>><"), *why, *_in_memory(workers), left_text])
+    return "\n".join([title, columns(head + rows, "<><>>>><"), *why, *_in_memory(workers)])
 
 
 def _in_memory(workers: Sequence[dict[str, Any]]) -> list[str]:
