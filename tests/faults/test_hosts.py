@@ -1,8 +1,11 @@
 """Several `wcsup run`s of one application on hosts of their own: they come, go, are cut off, and come back."""
 
+import json
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import pytest
@@ -28,6 +31,12 @@ def told(host: TestHost) -> Any:
     return host("status --all --json").json
 
 
+def each(hosts: list[TestHost], command: str) -> list[Any]:
+    """Return what a command answers on each host; all are asked at once."""
+    asked = [host.start(command) for host in hosts]
+    return [json.loads(process.communicate(timeout=WAIT_SECONDS)[0]) for process in asked]
+
+
 def spread(asked: TestHost) -> list[dict[str, int]]:
     """Return how many partitions each host that is heard of has for each role, as one of the hosts tells it."""
     return [
@@ -37,6 +46,7 @@ def spread(asked: TestHost) -> list[dict[str, int]]:
     ]
 
 
+@pytest.mark.timeout(300)
 def test_hosts_come_go_and_are_cut_off_under_load(three: list[TestHost], seed: int) -> None:
     first, second, third = three
     application = Application(first.config)
@@ -75,12 +85,12 @@ def test_hosts_come_go_and_are_cut_off_under_load(three: list[TestHost], seed: i
 
         # Then each gives the same answers
         for command in ("count the --json", "top --json", "verify --json"):
-            answers = [host(command).json for host in three]
+            answers = each(three, command)
             if command.startswith("verify"):
                 assert all(answer["exact"] and answer["lines"] == len(lines) for answer in answers)
             else:
                 assert answers[0] == answers[1] == answers[2]
-        whole = [told(host) for host in three]
+        whole = each(three, "status --all --json")
         assert all(one["lines_lag"] == one["words_lag"] == 0 and not any(one["unowned"].values()) for one in whole)
 
     # And one that ends in order is not missed
@@ -112,3 +122,38 @@ def test_a_host_with_a_copied_state_directory_takes_a_name_of_its_own(three: lis
     assert "is a copy: host" in log and "from now on" in log
     for host in (first, second):
         assert host("drain --wait").status == 0
+
+
+def test_a_lost_host_has_its_totals_in_warm_stores_elsewhere(three: list[TestHost]) -> None:
+    # Given two hosts with reducers and a standby, and many words that are counted
+    first, second, _ = three
+    application = Application(first.config)
+    for host in (first, second):
+        host.start(f"{RUN} --standby 1")
+        host.wait_ready()
+    words = ["".join(letters).encode() for letters in product(ascii_lowercase, repeat=3)]
+    lines = [b" ".join(words[start : start + 50]) for start in range(0, len(words), 50)]
+    application.feed(lines)
+    application.wait_counted()
+
+    def restored(role: str) -> int:
+        """Return how many records of `counts` the second host's processes of a role have read."""
+        return sum(
+            int(worker["counters"]["restored"]) for worker in second.status()["workers"] if worker["role"] == role
+        )
+
+    wait_for("the standby has the other host's totals", lambda: restored("standby") > 0.4 * len(words))
+    before = restored("reduce")
+
+    # When one is lost
+    first.crash()
+    wait_for("the other has it all", lambda: not any(told(second)["unowned"].values()))
+    second.wait_ready()
+
+    # Then the other one's reducer has read next to nothing, and counts on
+    assert restored("reduce") - before < 0.05 * len(words)
+    application.feed(lines)
+    application.wait_counted()
+    assert second("verify --json").json["exact"]
+    assert second("drain --wait").status == 0
+    hold(application, [*lines, *lines], states=[second.config.state])

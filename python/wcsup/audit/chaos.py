@@ -94,7 +94,8 @@ class Chaos:
         if not self._deck:  # a shuffled deck, so that each kind of harm comes equally often
             self._deck = self._random.sample(ACTIONS, len(ACTIONS))
         action = self._deck.pop()
-        workers = [worker for worker in self._look().values() if worker["pid"] is not None]
+        # A standby's name can't be taken by another process, and counting does not depend on it.
+        workers = [w for w in self._look().values() if w["pid"] is not None and w["role"] != "standby"]
         victims = self._random.sample(workers, min(len(workers), 1 + (self._random.random() < _SECOND)))
         victim, others = victims[0], victims[1:]
         try:

@@ -27,7 +27,7 @@ class About:
     """The rights that such requests need. Where a topic is refused, the missing ones of these are looked for."""
 
 
-def of_role(config: Config, role: Literal["map", "reduce"]) -> About:
+def of_role(config: Config, role: Literal["map", "reduce", "standby"]) -> About:
     """Return the objects of a worker's requests: its group, and the rights that it needs."""
     group = config.map_group if role == "map" else config.reduce_group
     return About(group=group, rights=rights.of_role(config, role))

@@ -21,6 +21,7 @@ _REDUCE = {
     "dead-letters": "WRITE",
     "positions": "READ WRITE",
 }
+_STANDBY = {"counts": "READ"}
 _CHECKED = "DESCRIBE_CONFIGS"
 """The right to each topic that the check at a start needs."""
 _FEED = {"lines": f"WRITE {_CHECKED}", "positions": "READ"}
@@ -47,9 +48,9 @@ class Right:
     """Whether the right is for all names that begin with `name`."""
 
 
-def of_role(config: Config, role: Literal["map", "reduce"]) -> list[Right]:
+def of_role(config: Config, role: Literal["map", "reduce", "standby"]) -> list[Right]:
     """Return a worker's rights to topics."""
-    return _of_topics(config, _MAP if role == "map" else _REDUCE)
+    return _of_topics(config, {"map": _MAP, "reduce": _REDUCE, "standby": _STANDBY}[role])
 
 
 def of_run(config: Config) -> list[Right]:

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from wcsup.errors import ExitStatus
 from wcsup.kafka.sighting import Sight
@@ -14,6 +14,9 @@ from wcsup.pipeline.report import Job, Report
 from wcsup.pipeline.worker import Worker
 from wcsup.process.crash import name_worker
 from wcsup.process.memory import return_memory
+
+if TYPE_CHECKING:
+    from wcsup.pipeline.standby import Standby
 
 
 def work(job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight | None = None) -> ExitStatus:
@@ -24,7 +27,7 @@ def work(job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight
     """
     name_worker(job.name)
     return_memory()
-    worker: Worker | None = None
+    worker: "Worker | Standby | None" = None  # noqa: UP037 - the class is imported later, if at all
 
     def stop(number: int, _frame: FrameType | None) -> None:
         if worker is None:
@@ -33,7 +36,13 @@ def work(job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    worker = Worker(job, send, sight)
+    if job.role == "standby":
+        # Imported here for the reason that `Worker` has for its import of the reducer.
+        from wcsup.pipeline.standby import Standby  # noqa: PLC0415 - see above
+
+        worker = Standby(job, send, sight or Sight())
+    else:
+        worker = Worker(job, send, sight)
     worker.run()
     return ExitStatus.DONE
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from wcsup.config import Config
 
-Role = Literal["map", "reduce"]
+Role = Literal["map", "reduce", "standby"]
 
 
 class Phase(StrEnum):
@@ -43,6 +43,8 @@ class Job:
     report_fd: int | None = None
     """Open descriptor for reports; none in the foreground."""
     log_level: str = "info"
+    copies: int = 0
+    """Standby: how many hosts are to follow each partition that they do not own."""
 
     @property
     def name(self) -> str:
@@ -57,6 +59,7 @@ class Job:
                 "slot": self.slot,
                 "report_fd": self.report_fd,
                 "log_level": self.log_level,
+                "copies": self.copies,
                 "config": self.config.to_json(),
             }
         )
@@ -65,7 +68,8 @@ class Job:
     def from_json(cls, line: str | bytes) -> Self:
         """Read what `to_json` wrote."""
         job = json.loads(line)
-        return cls(job["role"], job["slot"], Config.from_json(job["config"]), job["report_fd"], job["log_level"])
+        config = Config.from_json(job["config"])
+        return cls(job["role"], job["slot"], config, job["report_fd"], job["log_level"], job["copies"])
 
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

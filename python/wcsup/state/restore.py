@@ -110,12 +110,14 @@ class Restore:
         identity: topics.Identity,
         *,
         clock: Callable[[], float] = time.monotonic,
+        log_level: int = logging.INFO,
     ) -> None:
+        """`log_level` is that of the lines about its progress."""
         self._config = config
         self._directory = directory
         self._admin = admin
         self._identity = identity
-        self._clock = clock
+        self._clock, self._log_level = clock, log_level
         self._cached = Cached()
         self._topic = config.topic("counts")
         self._openings: dict[int, _Opening] = {}
@@ -205,14 +207,14 @@ class Restore:
         assert self._reader is not None  # noqa: S101 - made by _take_turns
         if not self._openings:
             records, seconds = self._pace.end(self.read)
-            log.info("restored %d records of %s in %.2f s", records, self._topic, seconds)
+            log.log(self._log_level, "restored %d records of %s in %.2f s", records, self._topic, seconds)
             self._reader.close()
             self._reader = None
         elif self._pace.is_due():
             done, todo = (sum(each) for each in zip(*self.progress().values(), strict=True))
             left = self.remaining()
             soon = "" if left is None else f", {left:.0f} s left"
-            log.info("restoring: %d of %d offsets of the open partitions read%s", done, todo, soon)
+            log.log(self._log_level, "restoring: %d of %d offsets of the open partitions read%s", done, todo, soon)
 
     def close(self) -> None:
         """Stop opening the stores that are not open yet."""

@@ -50,6 +50,8 @@ class RunOptions:
 
     mappers: Workers = Workers(1, 1)
     reducers: Workers = Workers(1, 1)
+    standby: int = 0
+    """How many hosts keep a warm store of each partition that they do not own; with 0 there is no standby."""
     drain_timeout: float = 30.0
     """Seconds from asking a worker to drain to killing it; above the transaction time-out."""
     max_rss: int | None = None
@@ -63,7 +65,8 @@ class RunOptions:
 
     def of(self, role: Role) -> Workers:
         """Return how many workers of a role."""
-        return self.mappers if role == "map" else self.reducers
+        standbys = min(1, self.standby)
+        return {"map": self.mappers, "reduce": self.reducers, "standby": Workers(standbys, standbys)}[role]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from wcsup.supervisor.slot import Deadlines, Slot
 log = logging.getLogger(__name__)
 
 ROLES: tuple[Role, ...] = get_args(Role)
-"""In the order of draining: reducers still count the words of the mappers' last commits."""
+"""In the order of draining: reducers still count the words of the mappers' last commits, and a standby is idle then."""
 
 _SPARE_SECONDS = 1.0
 """How long after a worker's start a spare process is started: earlier, it would take processor time from the worker."""
@@ -66,8 +66,8 @@ class Pool:
 
     @property
     def ready(self) -> bool:
-        """Whether every slot is ready."""
-        return bool(self.slots) and all(slot.ready for slot in self.slots.values())
+        """Whether every slot that counts is ready."""
+        return bool(self.slots) and all(slot.ready for slot in self.slots.values() if slot.role != "standby")
 
     @property
     def finished(self) -> bool:
@@ -82,7 +82,9 @@ class Pool:
     @property
     def settled(self) -> bool:
         """Whether no slot is to go, and each is ready or has failed."""
-        return all(slot.wanted and (slot.ready or slot.failed) for slot in self.slots.values())
+        return all(
+            slot.wanted and (slot.ready or slot.failed) for slot in self.slots.values() if slot.role != "standby"
+        )
 
     def of(self, role: Role) -> list[Slot]:
         """Return the slots of a role by number."""
@@ -207,6 +209,9 @@ class Pool:
         match self._policy.decide(slot.name, living, self.was_ready, self._chance, working):
             case Restart(delay):
                 self._replace(slot, death.cause, delay)
+            case LeaveDown(reason) | StopAll(_, reason) if slot.role == "standby":  # counting does not depend on it
+                slot.failed = f"{reason}: {why}" if why else reason
+                log.error("left down: %s", slot.failed, extra={"slot": slot.name})
             case LeaveDown(reason):
                 slot.failed = reason
                 log.error("left down: %s", reason, extra={"slot": slot.name})
@@ -246,7 +251,14 @@ class Pool:
             if processors := self._options.cpu_affinity:
                 offset = self._options.mappers.high if slot.role == "reduce" else 0
                 child.pin(processors[(offset + slot.number) % len(processors)])
-            job = Job(slot.role, str(slot.number), self._config, child.report_fd, self._options.log_level)
+            job = Job(
+                slot.role,
+                str(slot.number),
+                self._config,
+                child.report_fd,
+                self._options.log_level,
+                self._options.standby,
+            )
             if child.assign(job) or not spare:  # a new process that is already dead is handled like any other death
                 return child
             self._release(spare)

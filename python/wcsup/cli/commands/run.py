@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wcsup.observe.live import LiveView
     from wcsup.observe.outcome import Outcome
     from wcsup.observe.plain import PlainView
+    from wcsup.supervisor import RunOptions
 
 WORKERS = Pattern(r"auto|\d{1,4}(\.\.\d{1,4})?", "expected a number, a range such as 1..8, or auto")
 
@@ -72,6 +73,15 @@ class Run(Command):
     help="How many reducers; 0 where other hosts have them.",
 )
 @click.option(
+    "--standby",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="How many other hosts keep a warm store of each partition, so that they take over soon when a host is lost. "
+    "Give it on every host.",
+)
+@click.option(
     "--input",
     type=click.Path(exists=True, dir_okay=False, readable=True),
     multiple=True,
@@ -116,6 +126,7 @@ def command(
     log: Logging,
     mappers: str,
     reducers: str,
+    standby: int,
     input: tuple[str, ...],
     rate: float | None,
     exit_when_done: bool,
@@ -143,20 +154,18 @@ def command(
     from wcsup.state.directory import open_directory
     from wcsup.supervisor import Hooks, RunOptions, Snapshot, Task, Workers, automatic, locked, run
 
-    if rate is not None and not input:
-        raise UsageError("--rate is how fast --input is written: give it files, or leave the rate out")
     log.start("run")
     map_auto, reduce_auto = automatic(config.partitions)
     options = RunOptions(
         mappers=Workers.parse(mappers, map_auto, config.partitions),
         reducers=Workers.parse(reducers, reduce_auto, config.partitions),
+        standby=standby,
         drain_timeout=drain_timeout,
         max_rss=max_rss,
         cpu_affinity=cpu_affinity,
         log_level=log.level,
     )
-    if not options.mappers.high and not options.reducers.high:
-        raise UsageError("--mappers 0 and --reducers 0 leave nothing to run: have at least one of a kind")
+    _refuse_misfits(config, options, rate_only=rate is not None and not input)
     snapshots: deque[Snapshot] = deque(maxlen=1)
     with ExitStack() as during:
         # First of all, so that an address that can't be used is reported before anything is started.
@@ -204,6 +213,18 @@ def command(
         click.echo(f"wcsup: {refused:,} lines of the input were left out", err=True)
         return ExitStatus.CHECK_FAILED
     return INTERRUPTED if exit_when_done and outcome.final is None else status
+
+
+def _refuse_misfits(config: Config, options: "RunOptions", *, rate_only: bool) -> None:
+    """Raise `UsageError` for options that make no sense together."""
+    if rate_only:
+        raise UsageError("--rate is how fast --input is written: give it files, or leave the rate out")
+    if not options.mappers.high and not options.reducers.high:
+        raise UsageError("--mappers 0 and --reducers 0 leave nothing to run: have at least one of a kind")
+    if options.standby and config.group_protocol != "classic":
+        raise UsageError(
+            "--standby needs --group-protocol classic: else Kafka does not tell which host has a partition"
+        )
 
 
 def _say_outcome(outcome: "Outcome", before: "Sample", end: "Sample") -> None:
