@@ -45,7 +45,7 @@ MALFORMED_WORDS = {
     "a 7-byte value": (b"w", b"1234567"),
     "a 9-byte value": (b"w", b"123456789"),
     "a text": (b"w", b"one hundred and three"),
-    "packed words of another version": (b"\0", b"WCSUP\0\0\x09" + b"\1a\1"),
+    "packed words of no version": (b"\0", b"WCSUP\0\0\0" + b"\1a\1"),
     "packed words cut off in a length": (b"\0", MAGIC + b"\x80"),
     "packed words cut off in a word": (b"\0", MAGIC + b"\5abc"),
     "packed words cut off before a count": (b"\0", MAGIC + b"\3abc"),
@@ -75,6 +75,20 @@ def test_every_malformed_record_of_words_becomes_one_dead_letter(application: Ap
     assert all(reasons)
     wait_for("they are counted", lambda: reducer.report.counters.dead_letters == len(MALFORMED_WORDS))
     hold(application, lines)
+
+
+def test_packed_words_of_a_newer_version_wait_for_it(application: Application, seed: int) -> None:
+    # Given lines, and a record of words as a later version may write them
+    lines = prose(200, seed)
+    application.write("words", [(b"\0", b"WCSUP\0\0\x03" + b"\1a\1")], partition=1)
+
+    # When a reducer comes to it, then it ends and says what to do; nothing of it is counted, or is a dead letter
+    application.start("map")
+    reducer = application.start("reduce")
+    application.feed(lines)
+    assert reducer.wait() == ExitStatus.CONFIGURATION
+    assert any("a newer wcsup wrote (partition 1, offset " in line and "upgrade wcsup" in line for line in reducer.log)
+    assert not dead(application)
 
 
 @pytest.mark.parametrize("number", [2**63 - 1, 2**62, -(2**63)])

@@ -257,7 +257,9 @@ def test_a_run_is_looked_at_scaled_restarted_drained_and_deleted(wcsup: Shell) -
 
     assert wcsup("scale --mappers 2 --wait").out == "map-0 running, map-1 running, reduce-0 running\n"
     assert [worker["slot"] for worker in wcsup.status()["workers"]] == ["map-0", "map-1", "reduce-0"]
-    assert wcsup("restart map-0 --wait").status == 0
+    measured = wcsup("restart map-0 --measure --json").json
+    assert measured["pauses"].keys() == {"map-0"}
+    assert 0 < measured["longest"] <= measured["seconds"]
     after = wcsup.status()["workers"][0]
     assert after["pid"] != before["workers"][0]["pid"]
     assert after["restarts"] == 1

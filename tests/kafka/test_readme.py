@@ -55,7 +55,9 @@ ELSEWHERE = {
     "wcsup run --mappers 4 --reducers 2 --rate 61000 --input stdlib.txt --exit-when-done --log-file run.log",
     "wcsup status --json",
     "wcsup run",
-    # tests/faults/test_embedded_cluster.py, tests/kafka/test_txn.py and tests/faults/test_supervisors.py have these.
+    # tests/kafka/test_commands.py, tests/faults/test_embedded_cluster.py, tests/kafka/test_txn.py and
+    # tests/faults/test_supervisors.py have these.
+    "wcsup restart all --measure",
     "wcsup txn abort NAME",
     "wcsup broker start --nodes 3",
     "wcsup drain --leave",

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from wcsup.errors import DiskError, ExitStatus, WcsupError
+from wcsup.errors import ConfigurationError, DiskError, ExitStatus, WcsupError
 from wcsup.kafka import libraries
 from wcsup.kafka.sighting import Sight, Sighting
 from wcsup.pipeline.process import end, work
@@ -32,7 +32,7 @@ def main() -> NoReturn:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR2, all_threads=True)
     heard = _lines()
-    job = Job.from_json(next(heard))
+    job = _read_job(next(heard))
     logs.configure(job.name, "json", job.log_level)
     sight = Sight()
     threading.Thread(target=_listen, args=[heard, sight], name="orphan-watch", daemon=True).start()
@@ -48,6 +48,16 @@ def main() -> NoReturn:
     except Exception:
         log.exception("a defect of wcsup; please report it")
         end(ExitStatus.RETRY)
+
+
+def _read_job(line: bytes) -> Job:
+    """Return the job; end with status 3 where the supervisor is of a version that this one does not understand."""
+    try:
+        return Job.from_json(line)
+    except ConfigurationError as error:
+        logs.configure("worker", "json")
+        log.error("%s", error)  # noqa: TRY400 - a traceback is for defects
+        end(error.status)
 
 
 def _die_with_parent(parent: int) -> None:

@@ -4,8 +4,13 @@ import json
 from dataclasses import dataclass
 from hashlib import sha256
 
+from wcsup.errors import ConfigurationError
+
 Refused = tuple[int, int, bytes | None, bytes | None, str]
 """A record that a batch refused: partition, offset, key, value and why."""
+
+_PACKED_KEY, _PACKED_NAME, _PACKED_VERSION = b"\0", b"WCSUP\0\0", 2
+"""How packed records begin, and the newest version that the Rust core reads (`rust/wire/packed.rs`)."""
 
 PACKED_BYTES = 64 << 10
 """Longest value of a packed record: about 5,000 words, so that the cost of a record is spread over enough words."""
@@ -16,6 +21,21 @@ LETTER_BYTES = 2_900_000
 _RECORD_BYTES = 64
 _HEADER_BYTES = 10
 """Upper bounds for the length fields and numbers of a record, and of a header."""
+
+
+def refuse_newer(topic: str, refused: Refused) -> None:
+    """Raise `ConfigurationError` for a packed record of a newer wcsup, which counts it: it is no dead letter."""
+    partition, offset, key, value, _ = refused
+    if key != _PACKED_KEY or value is None or not value.startswith(_PACKED_NAME):
+        return
+    version = value[len(_PACKED_NAME) :][:1]
+    if version > bytes([_PACKED_VERSION]):
+        raise ConfigurationError(
+            f"{topic} has a record that a newer wcsup wrote (partition {partition}, offset {offset}, version "
+            f"{version[0]} where this one reads {_PACKED_VERSION}): upgrade wcsup on this host. Nothing was counted "
+            "wrongly: the record waits"
+        )
+
 
 Headers = list[tuple[str, str | bytes | None]]
 

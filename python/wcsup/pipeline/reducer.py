@@ -12,7 +12,7 @@ from wcsup.errors import StoreBrokenError
 from wcsup.kafka.topics import Identity
 from wcsup.kafka.writer import Written
 from wcsup.pipeline.letters import Letters
-from wcsup.pipeline.records import PACKED_BYTES, Letter, readable, top_record
+from wcsup.pipeline.records import PACKED_BYTES, Letter, readable, refuse_newer, top_record
 from wcsup.pipeline.report import Counters, Report
 from wcsup.pipeline.transaction import Outbox
 from wcsup.pipeline.trim import Trim
@@ -191,7 +191,10 @@ class Reducer:
         Words of mixed records whose partitions other reducers own now go back to `words`, each to its own partition.
         """
         self._totals = {}
-        letters = [self._letters.of(refused) for refused in self._batch.rejected()]
+        rejected = self._batch.rejected()
+        for refused in rejected:
+            refuse_newer(self._config.topic(self.input), refused)
+        letters = [self._letters.of(refused) for refused in rejected]
         broken: StoreBrokenError | None = None
         for partition in self._batch.partitions():
             try:

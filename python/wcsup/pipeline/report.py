@@ -4,6 +4,11 @@ A supervised worker is `python -m wcsup.pipeline`. The first line of its standar
 lines are what the supervisor sees of topics and groups (`wcsup.kafka.sighting`). The end of the pipe
 means that the supervisor is gone. Reports go down the pipe whose descriptor the job names. Logs are JSON
 lines on standard error (see `wcsup.process.logs`).
+
+The supervisor may be older than its workers: `wcsup restart all` after an upgrade starts new code in them. So what is
+unknown in a line is passed over, and what is missing has its default. Only a change that the other side would
+misunderstand raises `TALK`, which the job carries: a worker then refuses the job, and says that the supervisor has to
+be started anew.
 """
 
 import json
@@ -13,8 +18,12 @@ from enum import StrEnum
 from typing import Any, Literal, Self
 
 from wcsup.config import Config
+from wcsup.errors import ConfigurationError
 
 Role = Literal["map", "reduce", "standby"]
+
+TALK = 1
+"""The version of what supervisor and worker tell each other."""
 
 
 class Phase(StrEnum):
@@ -60,16 +69,23 @@ class Job:
                 "report_fd": self.report_fd,
                 "log_level": self.log_level,
                 "copies": self.copies,
+                "talk": TALK,
                 "config": self.config.to_json(),
             }
         )
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote; raise `ConfigurationError` where another version of wcsup wrote it differently."""
         job = json.loads(line)
+        if job.get("talk", TALK) != TALK:
+            which = "an older" if job["talk"] < TALK else "a newer"
+            raise ConfigurationError(
+                f"the supervisor that runs is of {which} wcsup than the one that is installed now, and they do not "
+                "understand each other: end the run (wcsup drain --wait) and start it again"
+            )
         config = Config.from_json(job["config"])
-        return cls(job["role"], job["slot"], config, job["report_fd"], job["log_level"], job["copies"])
+        return cls(job["role"], job["slot"], config, job["report_fd"], job["log_level"], job.get("copies", 0))
 
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -142,9 +158,12 @@ class Counters:
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> Self:
         """Read what `asdict` made."""
-        values["batch_records"] = Histogram.from_mapping(values["batch_records"])
-        values["step_seconds"] = {step: Histogram.from_mapping(one) for step, one in values["step_seconds"].items()}
-        return cls(**values)
+        known = _known(cls, values)
+        if "batch_records" in known:
+            known["batch_records"] = Histogram.from_mapping(known["batch_records"])
+        steps = known.get("step_seconds", {})
+        known["step_seconds"] = {step: Histogram.from_mapping(one) for step, one in steps.items()}
+        return cls(**known)
 
 
 def _merge(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
@@ -191,12 +210,17 @@ class Report:
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
         """Read what `to_json` wrote."""
-        values = json.loads(line)
+        values = _known(cls, json.loads(line))
         values["phase"] = Phase(values["phase"])
         values["counters"] = Counters.from_mapping(values["counters"])
         values["restoring"] = {int(p): (done, todo) for p, (done, todo) in values["restoring"].items()}
         values["top"] = [(word, count) for word, count in values["top"]]
         return cls(**values)
+
+
+def _known(kind: "type[Report] | type[Counters]", values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of fields that this version has."""
+    return {name: value for name, value in values.items() if name in kind.__slots__}
 
 
 def _fields(value: Report | Counters | Histogram) -> dict[str, Any]:

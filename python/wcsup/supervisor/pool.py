@@ -24,6 +24,10 @@ ROLES: tuple[Role, ...] = get_args(Role)
 _SPARE_SECONDS = 1.0
 """How long after a worker's start a spare process is started: earlier, it would take processor time from the worker."""
 _SPARE_AGAIN_SECONDS = 5.0
+_WARM_SECONDS = 1.0
+"""How long after its start a spare process has imported everything, about."""
+_COLD_SECONDS = 5.0
+"""How long a rolling restart waits for a spare process that is warm, before it goes on without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Pool:
         self._leave = False
         """Whether the run's partitions are for others at its end."""
         self._spare_from = clock.monotonic() + _SPARE_SECONDS
+        self._warm_from = self._roll_by = 0.0
+        """When the newest spare is warm, and until when a rolling restart waits for it."""
 
     @property
     def ready(self) -> bool:
@@ -129,6 +135,7 @@ class Pool:
             self._release(spare)
         self.spares.clear()
         self._spare_from = 0.0
+        self._roll_by = self._clock.monotonic() + _COLD_SECONDS
         return names
 
     def drain(self, reason: str, status: ExitStatus = ExitStatus.DONE, *, leave: bool = False) -> None:
@@ -174,7 +181,7 @@ class Pool:
         if not self.was_ready and self.slots and self.settled:
             self.was_ready = True
             log.info("ready: %d workers", sum(slot.ready for slot in self.slots.values()))
-        self._roll()
+        self._roll(now)
         self._keep_spares(now)
 
     def next_event(self) -> float:
@@ -267,6 +274,7 @@ class Pool:
         if len(self.spares) < self._options.spares and now >= self._spare_from:
             try:
                 self.spares.append(self._launch())
+                self._warm_from = now + _WARM_SECONDS
             except OSError as error:
                 log.warning("can't start a spare process: %s", error)
                 self._spare_from = now + _SPARE_AGAIN_SECONDS
@@ -295,11 +303,16 @@ class Pool:
             if self.of(role):
                 return
 
-    def _roll(self) -> None:
+    def _roll(self, now: float) -> None:
+        """Go on with a rolling restart. Each worker is drained when a warm process waits to take its place."""
         slot = self.slots.get(self._rolled or "")
         if slot and not slot.failed and not slot.ready:
             return
-        self._rolled = None
+        if self._rolled:
+            self._rolled, self._roll_by = None, now + _COLD_SECONDS
+        warm = bool(self.spares) and now >= self._warm_from
+        if self._options.spares and not warm and now < self._roll_by:
+            return
         while self._rolling and not self._rolled:
             name, cause = self._rolling.popleft()
             slot = self.slots.get(name)
