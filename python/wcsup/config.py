@@ -39,7 +39,10 @@ class Config:
     )
     data_dir: Path | None = option(None, "The embedded broker's data [default: $XDG_DATA_HOME/wcsup].", metavar="DIR")
     kafka_config: Path | None = option(
-        None, "librdkafka settings (SASL, TLS, tuning), key=value lines.", metavar="FILE"
+        None,
+        "librdkafka's settings (SASL, TLS, tuning), as key=value lines. A value may refer to a secret: ${env:NAME}, "
+        "${file:PATH:KEY}, ${dir:PATH:NAME}.",
+        metavar="FILE",
     )
     partitions: int = option(12, "Partitions of the topics; fixed for an application's life.")
     replication: int | None = option(

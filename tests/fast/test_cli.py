@@ -247,6 +247,14 @@ def test_where_the_application_is_can_be_said_to_every_command(words: str, call:
     assert (status, err) == (0, "")
 
 
+def test_the_address_may_stand_in_the_clients_file(taken: dict[str, Any], call: Call) -> None:
+    Path("kafka.properties").write_text("bootstrap.servers=file:9092\n")
+    assert call("run", "--kafka-config", "kafka.properties")[0] == 0
+    assert taken["config"].bootstrap_servers == "file:9092"
+    assert call("run", "--kafka-config", "kafka.properties", "--bootstrap-servers", "named:9092")[0] == 0
+    assert taken["config"].bootstrap_servers == "named:9092"
+
+
 def test_another_file_may_be_named(taken: dict[str, Any], call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("wcsup.toml").write_text("app-id = 'here'")
     Path("one.toml").write_text("app-id = 'one'")

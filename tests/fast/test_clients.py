@@ -1,5 +1,6 @@
 """Which settings of `--kafka-config` reach Kafka's clients, and what a new one is connected to."""
 
+import re
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from mocked import TOPIC, Mock
 
 from wcsup.config import Config
 from wcsup.errors import UsageError
-from wcsup.kafka import clients
+from wcsup.kafka import clients, properties
 from wcsup.kafka.writer import Writer
 
 
@@ -113,6 +114,56 @@ def test_no_message_repeats_what_may_be_a_secret(line: str, config: Config) -> N
     assert SECRET not in said
     assert "geheim" not in said
     assert "kafka.properties" in said
+
+
+def test_references_stand_for_secrets_that_are_elsewhere(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_PASSWORD", SECRET)
+    (tmp_path / "more").write_text(f"# a comment\nuser = ann\npassword = {SECRET}=\n")
+    (tmp_path / "tls.key").write_text("first line\nsecond line\n")
+    lines = {
+        "sasl.password": ("${env:KAFKA_PASSWORD}", SECRET),
+        "ssl.key.password": ("<${env:KAFKA_PASSWORD}>", f"<{SECRET}>"),
+        "sasl.username": (f"${{file:{tmp_path}/more:user}}", "ann"),
+        "ssl.keystore.password": (f"${{file:{tmp_path}/more:password}}", f"{SECRET}="),
+        "ssl.key.pem": (f"${{dir:{tmp_path}:tls.key}}", "first line\nsecond line"),
+        "client.id": ("${HOME} ${other:thing}", "${HOME} ${other:thing}"),  # as Kafka does with what it does not know
+    }
+    write(config, "".join(f"{key}={written}\n" for key, (written, _) in lines.items()))
+    assert clients.read_properties(config) == {key: value for key, (_, value) in lines.items()}
+    assert config.kafka_config
+    assert properties.written_secrets(config.kafka_config) == ["ssl.key.password"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("${env:NO_SUCH_THING}", "the environment has no NO_SUCH_THING"),
+        ("${dir:/no/such:thing}", "/no/such/thing can't be read: No such file or directory"),
+        ("${file:/no/such:thing}", "/no/such can't be read: No such file or directory"),
+        ("${file:/dev/null:thing}", "/dev/null has no thing"),
+        ("${file:thing}", "is not of the form ${file:PATH:KEY}"),
+        ("${dir:}", "is not of the form ${dir:PATH:NAME}"),
+    ],
+)
+def test_a_reference_to_nothing_is_said_with_its_line(config: Config, reference: str, said: str) -> None:
+    write(config, f"linger.ms=5\nsasl.password={reference}\n")
+    with pytest.raises(UsageError, match=re.escape(said)) as refused:
+        clients.read_properties(config)
+    assert "kafka.properties:2: sasl.password can't be had: " in str(refused.value)
+
+
+def test_the_address_in_the_file_is_found_whatever_else_is_wrong_with_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKERS", "kafka:9093")
+    write(config, "nonsense\nsasl.password=${env:NO_SUCH_THING}\nbootstrap.servers=${env:BROKERS}\n")
+    assert config.kafka_config
+    assert properties.address(config.kafka_config) == "kafka:9093"
+    assert properties.address(config.kafka_config.with_name("none")) is None
+    write(config, "linger.ms=5\n")
+    assert properties.address(config.kafka_config) is None
 
 
 def test_a_malformed_line_is_named_by_its_number(config: Config) -> None:

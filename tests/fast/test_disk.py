@@ -163,6 +163,15 @@ def test_a_state_directory_that_cannot_be_used(
         assert caught.value.status is ExitStatus.CONFIGURATION
 
 
+def test_a_new_state_directory_is_for_its_owner_alone_and_another_is_left_as_it_is(tmp_path: Path) -> None:
+    open_directory(Config(state_dir=tmp_path / "new"))
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o750)
+    open_directory(Config(state_dir=tmp_path / "shared"))
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o750
+
+
 Damage = Callable[[Path], object]
 
 

@@ -212,6 +212,14 @@ def test_only_the_given_address_is_listened_at(server: Server) -> None:
         socket.create_connection(("127.0.0.2", port_of(server)), timeout=5)
 
 
+def test_an_address_that_others_reach_is_said_to_have_no_login(caplog: pytest.LogCaptureFixture) -> None:
+    with Server("0.0.0.0", 0, "books") as running:  # noqa: S104 - that is the case
+        assert f"there is no login at {running.url}" in caplog.text
+    caplog.clear()
+    with Server("127.0.0.1", 0, "books"), Server("::1", 0, "books"):
+        assert not caplog.text
+
+
 def test_an_address_of_ipv6() -> None:
     with Server("::1", 0, "books") as running:
         assert running.url.startswith("http://[::1]:")

@@ -59,9 +59,9 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     return made
 
 
-def log_of_a_client(text: str) -> bool:
+def log_of_a_client(text: str, facility: str = "FAIL", level: int = logging.ERROR) -> bool:
     """Return whether what a client logs of a failed connection is to be seen."""
-    record = logging.LogRecord("x", logging.ERROR, "", 0, "%s [%s] %s", ("FAIL", "me#consumer-1", text), None)
+    record = logging.LogRecord("x", level, "", 0, "%s [%s] %s", (facility, "me#consumer-1", text), None)
     return causes.SaidElsewhere().filter(record)
 
 
@@ -70,6 +70,18 @@ def test_nobody_is_asked_while_no_client_tells_of_a_login(scene: Scene) -> None:
     scene.login.look()
     assert scene.asked == 0
     assert not scene.patience.waiting
+
+
+def test_a_token_server_that_gives_no_token_is_heard_of_and_logged_unless_somebody_will_say_it(scene: Scene) -> None:
+    said = '[thrd:background]: Failed to retrieve OIDC token from "http://tokens/": {"error": "invalid_client"} (401)'
+    assert log_of_a_client("[thrd:background]: asking for a token", "OIDC", logging.DEBUG)
+    assert scene.heard.login_since(0) is None
+    assert log_of_a_client(said, "OIDC")
+    heard = scene.heard.login_since(0)
+    assert heard is not None
+    assert heard.text.startswith("Failed to retrieve OIDC token from")
+    scene.heard.told = True
+    assert not log_of_a_client(said, "OIDC")
 
 
 def test_what_a_client_logs_is_asked_about_and_waited_for(scene: Scene) -> None:

@@ -55,9 +55,12 @@ ELSEWHERE = {
     "wcsup run --mappers 4 --reducers 2 --rate 61000 --input stdlib.txt --exit-when-done --log-file run.log",
     "wcsup status --json",
     "wcsup run",
-    # tests/kafka/test_commands.py, tests/faults/test_embedded_cluster.py, tests/kafka/test_txn.py and
-    # tests/faults/test_supervisors.py have these.
+    # tests/kafka/test_commands.py, test_secure.py, test_txn.py, and test_embedded_cluster.py and test_supervisors.py of
+    # tests/faults have these.
     "wcsup restart all --measure",
+    "wcsup broker start --secure",
+    "wcsup broker start --secure --data-dir locked --app-id books",
+    "wcsup run --app-id books --kafka-config locked/users/books/kafka.properties",
     "wcsup txn abort NAME",
     "wcsup broker start --nodes 3",
     "wcsup drain --leave",

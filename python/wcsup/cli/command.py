@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +13,8 @@ import click
 from wcsup.cli import options
 from wcsup.cli.file import read_file
 from wcsup.errors import ConfigurationError
+from wcsup.kafka.properties import address
+from wcsup.process import cores
 
 
 class Section(StrEnum):
@@ -44,6 +47,7 @@ class Command(click.Command):
         self.section = section
         self.example = example
         self.logs = logs
+        self._asks_kafka = "bootstrap_servers" in offered
         shared = options.config_options(offered) + (options.log_options() if logs else [])
         self.shared_names = {option.name for option in shared}
         self.params += [*shared, _config_file()]
@@ -53,7 +57,12 @@ class Command(click.Command):
 
         Raises `ConfigurationError` where standard output can't be written.
         """
-        ctx.params["config"] = options.take_config(ctx.params)
+        config = options.take_config(ctx.params)
+        if self._asks_kafka and config.kafka_config is not None:
+            cores.leave_none()
+            if config.bootstrap_servers is None:
+                config = replace(config, bootstrap_servers=address(config.kafka_config))
+        ctx.params["config"] = config
         if self.logs:
             ctx.params["log"] = options.take_logging(ctx.params)
         try:

@@ -21,6 +21,9 @@ _ADDRESS = re.compile(r"(?:^|[/\s])([\w.-]+:\d+|\[[^\]]+\]:\d+)(?:/\w+)?:")
 _AGAIN_SECONDS = 600.0
 """How long after logging that a broker is not connected it is logged again."""
 
+_OIDC = "OIDC"
+"""The facility of librdkafka's log lines about the token server: at level error, there is no token to log in with."""
+
 _ASKED = 2
 """How many of the addresses are probed for their protocol; each takes some seconds where nobody answers."""
 
@@ -101,7 +104,7 @@ def not_let_in(settings: Mapping[str, object], login: Cause) -> RefusedError:
     """Return the error of a failed login."""
     address = settings["bootstrap.servers"]
     return RefusedError(
-        f"Kafka at {address} does not let {_who(settings)} in: {login.text}. {_advice(login)}", login.code
+        f"Kafka at {address} does not let {_who(settings)} in: {login.text}. {_advice(settings, login)}", login.code
     )
 
 
@@ -122,9 +125,14 @@ def _who(settings: Mapping[str, object]) -> str:
     return f"user {user}" if user else "this client"
 
 
-def _advice(login: Cause) -> str:
+def _advice(settings: Mapping[str, object], login: Cause) -> str:
     if login.code == KafkaError._SSL:
         return "Check the settings ssl.… in --kafka-config: authority, own certificate and key"
+    if settings.get("sasl.mechanism", settings.get("sasl.mechanisms")) == "OAUTHBEARER":
+        return (
+            "Check sasl.oauthbearer.… in --kafka-config: the token server's address, the client's id and secret; and "
+            "that the brokers trust that server's keys"
+        )
     return "Check sasl.username and sasl.password (or what the mechanism takes for them) in --kafka-config"
 
 
@@ -146,9 +154,14 @@ class SaidElsewhere(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is to be logged."""
         arguments = record.args
-        if not isinstance(arguments, tuple) or not arguments or arguments[0] != "FAIL":
+        if not isinstance(arguments, tuple) or not arguments or arguments[0] not in {"FAIL", _OIDC}:
             return True
         text = str(arguments[-1])
+        if arguments[0] == _OIDC:
+            if record.levelno <= logging.DEBUG:
+                return True
+            CAUSES.hear_log(text)
+            return not CAUSES.told and self._is_new(text)
         is_login = "SASL" in text or "SSL handshake" in text
         if is_login:
             CAUSES.hear_log(text)

@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from wcsup.config import Config
 from wcsup.errors import RetryError, UsageError
-from wcsup.kafka import causes, failures, libraries
+from wcsup.kafka import causes, failures, libraries, properties
 from wcsup.kafka.causes import CAUSES
 from wcsup.kafka.failures import Failure
 from wcsup.kafka.reader import Reader
@@ -68,7 +68,6 @@ _EXACTLY_ONCE = "counting exactly once rests on it"
 _WHY: Final = {"log.connection.close": "the log is to say which connection broke before a producer was renewed"}
 """Why the user may not change a setting, where the reason is not `_EXACTLY_ONCE`."""
 
-_KEY = re.compile(r"[A-Za-z0-9._-]+")
 _SECRET = re.compile("password|passphrase|secret|token|jaas|oauth|assertion|credential|key|pem", re.IGNORECASE)
 """Parts of the names of settings whose values appear in no message."""
 
@@ -78,32 +77,32 @@ Answer = TypeVar("Answer")
 
 
 def read_properties(config: Config) -> Settings:
-    """Return the librdkafka settings of `--kafka-config`: `key=value` lines, `#` starts a comment.
+    """Return the librdkafka settings of `--kafka-config`, with references to secrets replaced (`kafka/properties.py`).
 
-    Raises `UsageError` for a file that can't be read, and for a setting that the user may not change.
+    Raises `UsageError` for a file that can't be read, for a setting that the user may not change, and for a reference
+    to something that is not there.
     """
     if config.kafka_config is None:
         return {}
     try:
-        lines = config.kafka_config.read_text().splitlines()
+        text = config.kafka_config.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--kafka-config {config.kafka_config} can't be read: {error}") from error
     settings = {}
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        key, equals, value = text.partition("=")
-        key, value = key.strip(), value.strip()
-        if not equals or not _KEY.fullmatch(key):
+    for number, key, written in properties.lines(text):
+        where = f"{config.kafka_config}:{number}"
+        if key is None:
             # The line may have a password, so the message does not repeat it.
-            raise UsageError(f"{config.kafka_config}:{number}: expected key=value, such as linger.ms=5")
+            raise UsageError(f"{where}: expected key=value, such as linger.ms=5")
+        try:
+            value = properties.resolve(written)
+        except properties.MissingError as missing:
+            raise UsageError(f"{where}: {key} can't be had: {missing}") from missing
         if key not in _KEPT:
             settings[key] = value
         elif value.lower() not in _KEPT[key]:
             raise UsageError(
-                f"{config.kafka_config}:{number}: {key} is not to be {value!r}, since {_WHY.get(key, _EXACTLY_ONCE)}: "
-                "take the line out"
+                f"{where}: {key} is not to be {written!r}, since {_WHY.get(key, _EXACTLY_ONCE)}: take the line out"
             )
     return settings
 

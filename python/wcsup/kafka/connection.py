@@ -188,7 +188,9 @@ def _fields(message: bytes) -> dict[str, str]:
 def _mechanism(given: Given) -> str:
     mechanism = str(given.get("sasl.mechanism", given.get("sasl.mechanisms", "GSSAPI"))).upper()
     if mechanism != "PLAIN" and mechanism not in _SCRAM:
-        raise unsupported(f"SASL with {mechanism}")
+        raise unsupported(
+            f"this needs a login by SCRAM, PLAIN or a certificate, which wcsup makes itself, not {mechanism}"
+        )
     return mechanism
 
 

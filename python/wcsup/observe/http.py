@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from ipaddress import ip_address
 from socketserver import TCPServer
 from typing import Any, Self
 
@@ -168,6 +169,8 @@ class Server:
         """Start to answer."""
         self._thread.start()
         log.info("the dashboard is at %s, metrics at %smetrics", self.url, self.url)
+        if not ip_address(str(self._listener.server_address[0])).is_loopback:
+            log.warning("there is no login at %s: whoever reaches it can read words, totals and metrics", self.url)
         return self
 
     def __exit__(self, *_exception: object) -> None:

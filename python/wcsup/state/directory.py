@@ -97,7 +97,8 @@ def open_directory(config: Config) -> StateDirectory:
     about = path / "application.json"
     mine = {"app_id": config.app_id, "topic_prefix": config.topic_prefix, "words": config.words}
     try:
-        (path / "stores").mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # a new one: words are nobody else's to read
+        (path / "stores").mkdir(exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()  # unlike `os.access`, this also finds a read-only file system
         if not about.exists():
             draft = path / f".application.{os.getpid()}"

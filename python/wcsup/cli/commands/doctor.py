@@ -79,8 +79,7 @@ def _list_acls(config: Config, *, as_json: bool) -> ExitStatus:
     """Print what a cluster with an authorizer has to allow; nobody is asked anything."""
     from wcsup.kafka import clients, rights
 
-    given = clients.read_properties(config)
-    address = config.bootstrap_servers or given.get("bootstrap.servers", "127.0.0.1:9092")
+    address = config.bootstrap_servers or "127.0.0.1:9092"
     user = clients.user(config) or "wcsup"
     purposes = rights.by_purpose(config)
     if as_json:

@@ -104,7 +104,8 @@ class Run(Command):
     "--http",
     type=Address(),
     metavar="HOST:PORT",
-    help="Serve a dashboard (/), metrics for Prometheus (/metrics) and health (/livez, /readyz) at this address.",
+    help="Serve a dashboard (/), metrics for Prometheus (/metrics) and health (/livez, /readyz) at this address. "
+    "It can be read and not steered, and there is no login: name one that only those reach who may read the words.",
 )
 @click.option(
     "--max-rss",
