@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check faults soak-supervisor soak-lookout soak-core soak-memory model soak bench bench-peers wheel lock clean
+.PHONY: demo test check faults soak-supervisor soak-lookout soak-core soak-memory model soak bench bench-peers wheel wheels lock clean
 demo: .stamps/build
 	$(BIN)/python -m wcsup.demo
 
@@ -25,7 +25,10 @@ check: .stamps/build
 	$(BIN)/ruff check python tests benches
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest wcsup._core
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
 # One family or case by its name, such as CASE=zombie; all without.
 faults: .stamps/build
@@ -95,11 +98,36 @@ wheel: .stamps/venv
 	cd .stamps && wheel/bin/wcsup --version
 	@ls -l dist
 
-# The lock has hashes and no address: pip takes packages from the index it is set up with.
+# What a release has. The wheels are for Linux on two processors and a C library from 2.28 on, which is what the wheels of
+# confluent-kafka need; zig links them, and a wheel for another processor than this machine's is tried where qemu-user is.
+# The source is tried by building a wheel of it.
+ARCHITECTURES ?= x86_64 aarch64
+wheels: .stamps/release
+	rm -rf dist .stamps/wheel .stamps/source .stamps/aarch64
+	@for one in $(ARCHITECTURES); do \
+	  rustup target add $$one-unknown-linux-gnu && PATH="$(abspath .stamps/release/bin):$$PATH" maturin build --release \
+	    --strip --zig --compatibility manylinux_2_28 --target $$one-unknown-linux-gnu --out dist || exit 1; \
+	done
+	.stamps/release/bin/maturin sdist --out dist
+	$(PYTHON) -m venv .stamps/wheel
+	.stamps/wheel/bin/pip wheel --quiet --no-deps --wheel-dir .stamps/source dist/*.tar.gz
+	.stamps/wheel/bin/pip install --quiet "$$(ls .stamps/source/*.whl)[broker]"
+	cd .stamps && wheel/bin/wcsup --version
+	.stamps/wheel/bin/pip install --quiet --force-reinstall --no-deps dist/*_$$(uname -m).whl
+	cd .stamps && wheel/bin/wcsup --version
+	@if [ "$$(uname -m)" != aarch64 ] && command -v qemu-aarch64 > /dev/null && command -v apt-get > /dev/null; then \
+	  PATH="$(abspath .stamps/wheel/bin):$$PATH" deploy/try-aarch64.sh dist/*_aarch64.whl .stamps/aarch64; \
+	else echo "the wheel for aarch64 is not tried: that takes qemu-user and apt-get"; fi
+	@ls -l dist
+
+# The locks have hashes and no address: pip takes packages from the index it is set up with. The first one has all that is
+# worked with; of it, the second one has what is installed with wcsup, the third one what a release is built with.
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 lock: .stamps/venv
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-annotate --no-header --output-file requirements.txt --upgrade
+	$(BIN)/uv pip compile pyproject.toml --group dev --all-extras $(LOCK) --output-file requirements.txt --upgrade
+	$(BIN)/uv pip compile pyproject.toml $(LOCK) --constraint requirements.txt --output-file deploy/requirements.txt
+	$(BIN)/uv pip compile --group release $(LOCK) --constraint requirements.txt --output-file deploy/release.txt --upgrade
 	cargo update
 	cargo update --manifest-path rust/fuzz/Cargo.toml
 
@@ -111,6 +139,12 @@ clean:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes --only-binary :all: -r requirements.txt
 	@mkdir -p .stamps && touch $@
+
+.stamps/release: deploy/release.txt
+	rm -rf $@
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --require-hashes --only-binary :all: -r $<
+	@touch $@
 
 .stamps/cargo-fuzz:
 	cargo install --quiet --locked --version 0.13.2 --root $@ cargo-fuzz

@@ -12,16 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from shell import Shell
 
 
-class Site:
-    """The HTTP side of a run."""
+class Pages:
+    """What is served at an address."""
 
-    def __init__(self, shell: Shell, line: str) -> None:
-        self.process: subprocess.Popen[bytes] = shell.start(f"run --http 127.0.0.1:0 --log-file run.log {line}")
-        log = shell.place / "run.log"
-        wait_for("its address is said", lambda: log.exists() and "http://127.0.0.1:" in log.read_text())
-        match = re.search(r"the dashboard is at (http://127\.0\.0\.1:\d+)/", log.read_text())
-        assert match
-        self.url = match[1]
+    def __init__(self, url: str) -> None:
+        self.url = url
 
     def get(self, path: str) -> tuple[int, str]:
         try:
@@ -45,3 +40,15 @@ class Site:
 
     def status(self) -> Any:
         return json.loads(self.get("/status.json")[1])
+
+
+class Site(Pages):
+    """The HTTP side of a run."""
+
+    def __init__(self, shell: Shell, line: str) -> None:
+        self.process: subprocess.Popen[bytes] = shell.start(f"run --http 127.0.0.1:0 --log-file run.log {line}")
+        log = shell.place / "run.log"
+        wait_for("its address is said", lambda: log.exists() and "http://127.0.0.1:" in log.read_text())
+        match = re.search(r"the dashboard is at (http://127\.0\.0\.1:\d+)/", log.read_text())
+        assert match
+        super().__init__(match[1])

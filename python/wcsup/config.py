@@ -37,6 +37,12 @@ class Config:
     state_dir: Path | None = option(
         None, "Stores and control socket [default: $XDG_STATE_HOME/wcsup/APP-ID].", metavar="DIR"
     )
+    host: str | None = option(
+        None,
+        "This host's name in Kafka, which no other host of the application has [default: a random one, kept in "
+        "--state-dir].",
+        metavar="NAME",
+    )
     data_dir: Path | None = option(None, "The embedded broker's data [default: $XDG_DATA_HOME/wcsup].", metavar="DIR")
     kafka_config: Path | None = option(
         None,

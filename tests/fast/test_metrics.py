@@ -6,7 +6,9 @@ import re
 from importlib.resources import files
 from typing import Any
 
+import promql_parser
 import pytest
+from deployed import TOP, compose, document
 from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -277,3 +279,73 @@ def test_grafana_has_panels_side_by_side() -> None:
         assert not cells & taken
         assert max(x for x, _ in cells) < 24
         taken |= cells
+
+
+# The alerts of Prometheus
+
+PROMETHEUS = TOP / "deploy" / "prometheus"
+RULES: list[dict[str, Any]] = [
+    rule for group in document(PROMETHEUS / "alerts.yml")["groups"] for rule in group["rules"]
+]
+
+OF_PROMETHEUS = {"job", "instance"}
+"""Labels that a scrape adds."""
+
+
+def selectors(expression: str) -> list[promql_parser.VectorSelector]:
+    """The series that an expression asks for; fails where it is no PromQL."""
+    found: list[promql_parser.VectorSelector] = []
+
+    def visit(node: promql_parser.Expr) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+        elif isinstance(node, promql_parser.MatrixSelector):
+            found.append(node.vector_selector)
+
+    promql_parser.walk(promql_parser.parse(expression), visit)
+    return found
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_asks_for_what_is_there(rule: dict[str, Any]) -> None:
+    there: dict[str, set[str]] = {"up": set()}
+    for name, named in values(busy()):
+        there.setdefault(name, set()).update(label for label, _ in named)
+
+    asked = selectors(rule["expr"])
+    assert asked
+    names = {selector.name for selector in asked}
+    assert names <= there.keys()
+    labels_there = OF_PROMETHEUS.union(*(there[str(name)] for name in names))
+    for selector in asked:
+        for matcher in selector.matchers.matchers:
+            assert matcher.name in there[str(selector.name)] | OF_PROMETHEUS
+            if matcher.name == "state":
+                assert matcher.value in {state.value for state in SlotState}
+            elif matcher.name == "reason":
+                assert set(matcher.value.split("|")) <= {*RESTART_REASONS}
+            else:
+                assert (matcher.name, matcher.value) == ("job", "wcsup")
+    for grouped in re.findall(r"(?:by|on) \(([a-z, ]+)\)", rule["expr"]):
+        assert set(grouped.split(", ")) <= labels_there
+    for label in re.findall(r"\$labels\.(\w+)", json.dumps(rule["annotations"])):
+        assert label in labels_there
+
+
+def test_an_alert_says_what_happened_and_how_bad_it_is() -> None:
+    assert len(RULES) > 5
+    assert len({rule["alert"] for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule.keys() - {"for"} == {"alert", "expr", "labels", "annotations"}
+        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["labels"]["severity"] in {"critical", "warning", "info"}
+        assert re.fullmatch(r"\d+[smh]", rule.get("for", "1m"))
+
+
+def test_prometheus_asks_every_host_and_reads_the_alerts() -> None:
+    asked = document(PROMETHEUS / "prometheus.yml")
+    [job] = asked["scrape_configs"]
+    [found] = job["dns_sd_configs"]
+    assert job["job_name"] == "wcsup"
+    assert found["names"][0] in compose()["services"]
+    assert asked["rule_files"] == ["alerts.yml"]

@@ -77,6 +77,7 @@ _TEXTS = {
     ),
     # Both become parts of topic, group and file names.
     "app_id": Pattern(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", "expected letters, digits, '.', '_' or '-'"),
+    "host": Pattern(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", "expected letters, digits, '.', '_' or '-'"),
     "topic_prefix": Pattern(r"[A-Za-z0-9._-]{0,200}", "expected letters, digits, '.', '_' or '-'"),
 }
 

@@ -22,7 +22,7 @@ class StateDirectory:
 
     path: Path
     host: str
-    """A random name, kept in the directory: two containers with the same host name have different ones."""
+    """`--host`, or a random name: two containers with the same host name have different ones. It stays the same."""
 
     def store(self, partition: int) -> Path:
         """Return the directory of a partition's store."""
@@ -91,7 +91,7 @@ def open_directory(config: Config) -> StateDirectory:
     """Open or make `config.state`.
 
     Raises `DiskError` where its disk is full or fails and `ConfigurationError` where it can't be written or belongs to
-    another application.
+    another application or host.
     """
     path = config.state
     about = path / "application.json"
@@ -101,8 +101,8 @@ def open_directory(config: Config) -> StateDirectory:
         (path / "stores").mkdir(exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()  # unlike `os.access`, this also finds a read-only file system
         if not about.exists():
-            draft = path / f".application.{os.getpid()}"
-            write_through(draft, json.dumps({"format": _FORMAT, "host": os.urandom(4).hex(), **mine}) + "\n")
+            draft, host = path / f".application.{os.getpid()}", config.host or os.urandom(4).hex()
+            write_through(draft, json.dumps({"format": _FORMAT, "host": host, **mine}) + "\n")
             try:
                 os.link(draft, about)  # unlike a rename, it does not replace the file of a faster process
             except FileExistsError:
@@ -122,6 +122,11 @@ def open_directory(config: Config) -> StateDirectory:
                 f"state directory {path} belongs to an application with {key} {found.get(key)!r}, not {value!r}; "
                 "choose another with --state-dir, or clear it with wcsup del"
             )
+    if config.host not in {None, found["host"]}:
+        raise ConfigurationError(
+            f"state directory {path} belongs to host {found['host']!r}, not {config.host!r}; choose another with "
+            "--state-dir, or clear it with wcsup del"
+        )
     return StateDirectory(path, found["host"])
 
 
