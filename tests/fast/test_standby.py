@@ -11,7 +11,7 @@ from wcsup.kafka.sighting import Sight, Sighting
 from wcsup.pipeline.standby import Follower
 
 CONFIG = Config(app_id="my-reduce-app", partitions=12)
-HOSTS = ("aaaa", "bbbb", "cccc", "dddd")
+HOSTS = ("aaaa", "bbbb", "cccc-reduce-rs", "dddd")
 
 
 def sight(owners: Mapping[str, set[int]]) -> Sight:
@@ -53,11 +53,11 @@ def test_of_two_hosts_each_follows_all_of_the_other_one() -> None:
 
 
 def test_a_host_without_reducers_follows_too() -> None:
-    assert followed("cccc", {member("aaaa"): {0, 1, 2}}, 1) == {0, 1, 2}
+    assert followed(HOSTS[2], {member("aaaa"): {0, 1, 2}}, 1) == {0, 1, 2}
 
 
 def test_a_host_that_leaves_moves_only_what_it_followed() -> None:
-    owners = {member("aaaa"): set(range(12)), member("bbbb"): set(), member("cccc"): set(), member("dddd"): set()}
+    owners = {member("aaaa"): set(range(12)), member("bbbb"): set(), member(HOSTS[2]): set(), member("dddd"): set()}
     before = {host: followed(host, owners, 1) for host in HOSTS[1:]}
     del owners[member("dddd")]
     after = {host: followed(host, owners, 1) for host in HOSTS[1:3]}

@@ -218,8 +218,11 @@ def unshared(config: Config, directory: StateDirectory) -> StateDirectory:
 
     That is so where the directory was copied: both runs would fence each other's workers. The caller holds the
     supervisor's lock, so no run on this machine uses the directory itself. Where the topic of the hosts can't be read,
-    nothing is known, and the name stays.
+    nothing is known, and the name stays. A name that was given (`--host`) stays, too: who gives it means to fence the
+    run that has it.
     """
+    if config.host is not None:
+        return directory
     try:
         with closing(Hosts(config, clients.admin(config))) as hosts:
             hosts.read()

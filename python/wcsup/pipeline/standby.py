@@ -66,7 +66,7 @@ class Follower:
         """Return the partitions by host. A static member's id begins with its name (KIP-345), as `wcsup-HOST-…`."""
         found: dict[str, set[int]] = {}
         for member, partitions in owners.items():
-            host = member.removeprefix(self._before).partition(self._after)[0]
+            host = member.removeprefix(self._before).rpartition(self._after)[0]
             found.setdefault(host, set()).update(partitions)
         return found
 
