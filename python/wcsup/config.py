@@ -41,7 +41,7 @@ class Config:
     kafka_config: Path | None = option(
         None, "librdkafka settings (SASL, TLS, tuning), key=value lines.", metavar="FILE"
     )
-    partitions: int = option(12, "Partitions of the topics; fixed for an application's life.")
+    partitions: int = option(12, "Partitions of the topics; wcsup repartition gives them more.")
     replication: int | None = option(
         None, "Copies of each topic that is made [default: as many as brokers are up, at most 3].", metavar="N"
     )
