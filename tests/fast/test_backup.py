@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from totals import eight, totals
 
@@ -57,6 +57,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["bk"]
 
 
+@settings(deadline=None, max_examples=25)  # each one waits for the disk
 @given(
     words=st.dictionaries(st.binary(max_size=40), st.integers(0, (1 << 63) - 1), max_size=40), part=st.integers(1, 99)
 )
@@ -163,17 +164,12 @@ def test_an_interrupted_backup_leaves_no_half(tmp_path: Path, how: signal.Signal
         process.wait()
 
 
-@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 45_000])
+@pytest.mark.parametrize("count", [0, 1, 999, 1000, 1001, 4_500])
 def test_totals_are_handed_on_in_parts(count: int) -> None:
     words = {b"%06d" % number: number + 1 for number in range(count)}
     found = list(parts(totals(words)))
     assert dict(pair for pairs in found for pair in pairs) == {word: eight(total) for word, total in words.items()}
-    assert all(len(pairs) <= 20_000 for pairs in found)
-
-
-def test_long_words_are_handed_on_in_small_parts() -> None:
-    words = {b"%06d" % number + b"x" * 9_000: 1 for number in range(3_000)}
-    assert [len(pairs) for pairs in parts(totals(words))] == [1000, 1000, 1000]
+    assert all(0 < len(pairs) <= 1000 for pairs in found)
 
 
 def test_a_total_that_does_not_fit_is_refused() -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
-from application import Application, WorkerProcess, prose, wait_for
+from application import WAIT_SECONDS, Application, WorkerProcess, prose, wait_for
 from confluent_kafka import TopicPartition
 from invariants import check_counts, hold
 from shell import Shell
@@ -17,6 +18,7 @@ from wcsup.moving.backup import Backup
 from wcsup.process.crash import MOVES
 
 KILLED = -9
+STEPS = [name for name in MOVES if name.startswith("moving-") and name != "moving-made"]
 Host = Callable[[str, int], Shell]
 
 
@@ -84,9 +86,9 @@ def test_a_backup_is_restored_into_another_application_with_exact_totals(wcsup: 
     place = wcsup.place / "bk"
     for crash in ("moving-copied", "moving-filled"):
         assert other(f"restore {place}", crash=crash).status == KILLED
-        refused = other("run --mappers 1 --reducers 1 --plain")
-        assert refused.status == ExitStatus.CONFIGURATION
-        assert "run wcsup restore, with the same backup, again, which goes on" in refused.err
+    refused = other("run --mappers 1 --reducers 1 --plain")
+    assert refused.status == ExitStatus.CONFIGURATION
+    assert "run wcsup restore, with the same backup, again, which goes on" in refused.err
     done = other(f"restore {place}")
     assert done.status == ExitStatus.DONE, done.err
     assert "in 3 partitions" in done.out
@@ -129,10 +131,9 @@ def test_more_partitions_whatever_step_the_command_dies_at(wcsup: Shell) -> None
     application.make_topics()
     lines = prose(3000, seed=7)
     workers = count(application, lines[:1500])
-    for command in ("repartition 6", "backup bk"):
-        refused = wcsup(f"{command} --session-timeout 0.1")
-        assert refused.status == ExitStatus.CONFIGURATION
-        assert "run, here or elsewhere: stop them first" in refused.err
+    refused = wcsup("repartition 6 --session-timeout 0.1")
+    assert refused.status == ExitStatus.CONFIGURATION
+    assert "run, here or elsewhere: stop them first" in refused.err
     for worker in workers:
         end(worker)
 
@@ -156,7 +157,7 @@ def test_more_partitions_whatever_step_the_command_dies_at(wcsup: Shell) -> None
 
     # When it is killed at each step, it goes on each time
     application.configure("counts", {"max.compaction.lag.ms": "3600000"})
-    for crash in [name for name in MOVES if name.startswith("moving-")]:
+    for crash in STEPS:
         killed = wcsup("repartition 6", crash=crash)
         assert killed.status == KILLED, (crash, killed.err)
         if crash == "moving-removed":
@@ -164,9 +165,14 @@ def test_more_partitions_whatever_step_the_command_dies_at(wcsup: Shell) -> None
             assert refused.status == ExitStatus.CONFIGURATION
             assert "or run wcsup repartition 6 again, which goes on" in refused.err
             assert "run wcsup repartition 6 again" in wcsup("repartition 8").err
+
+    # And a process that stands still before it deletes topics does no harm to the one that goes on
+    late = wcsup.start("repartition 6", crash="stop:moving-compared")
+    wait_for("it stands still", lambda: psutil.Process(late.pid).status() == psutil.STATUS_STOPPED)
     done = wcsup("repartition 6")
     assert done.status == ExitStatus.DONE, done.err
     assert f"{application.written.total():,} in total; counting had to rest for" in done.out
+    late.send_signal(signal.SIGCONT)
     assert "has 6 partitions" in wcsup("repartition 6").out
 
     # Then all is counted on in six partitions
@@ -175,6 +181,7 @@ def test_more_partitions_whatever_step_the_command_dies_at(wcsup: Shell) -> None
     application.workers.append(grown.start("reduce"))
     grown.feed(lines[2000:])
     grown.wait_counted()
+    assert late.wait(WAIT_SECONDS) != ExitStatus.DONE
     check_counts(grown, lines)
     wanted = [TopicPartition(grown.config.topic("lines"), partition) for partition in range(6)]
     assert all(topics.ends(grown.admin, wanted).values())

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -35,8 +36,7 @@ _FORMAT = 1
 _MANIFEST, _TOTALS = "manifest.json", "totals"
 _READ_BYTES = 4 << 20
 _TOTAL_BYTES = 8
-_LENGTH_BYTES = 4
-_PAIRS = 20_000
+_LENGTH = struct.Struct(">I")
 
 OnRead = Callable[[str, int, int], None]
 """Called with what is being read, how many bytes of it are read, and how many there are."""
@@ -163,9 +163,7 @@ def _write_totals(path: Path, lists: Iterable[list[Pair]]) -> tuple[int, str]:
     size = 0
     with path.open("wb") as file:
         for pairs in lists:
-            part = b"".join(
-                piece for word, total in pairs for piece in (len(word).to_bytes(_LENGTH_BYTES, "big"), word, total)
-            )
+            part = b"".join([_LENGTH.pack(len(word)) + word + total for word, total in pairs])
             digest.update(part)
             size += len(part)
             file.write(part)
@@ -220,9 +218,9 @@ class Backup:
                 while part := file.read(_READ_BYTES):
                     rest += part
                     at = 0
-                    while len(rest) - at >= _LENGTH_BYTES:
-                        word = at + _LENGTH_BYTES
-                        total = word + int.from_bytes(rest[at:word], "big")
+                    while len(rest) - at >= _LENGTH.size:
+                        word = at + _LENGTH.size
+                        total = word + _LENGTH.unpack_from(rest, at)[0]
                         if total - word > _core.MAX_WORD_BYTES:
                             raise self._damaged(f"a word of {total - word} bytes")
                         if total + _TOTAL_BYTES > len(rest):

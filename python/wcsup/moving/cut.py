@@ -13,7 +13,7 @@ With equal offsets at steps 1 and 4, the sum of step 3 is exactly the words of t
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Protocol, cast
 
@@ -34,10 +34,8 @@ Pair = tuple[bytes, bytes]
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being read, how many partitions of it are read, and how many there are."""
 
-_PAIRS = 20_000
-"""How many words are handed on at a time."""
-_SLICE = 1_000
-_PAIRS_BYTES = 8 << 20
+_PAIRS = 1_000
+"""How many words are handed on at a time: a word may have a million bytes."""
 _WAIT_SECONDS = 0.2
 _MOST = (1 << 63) - 1
 
@@ -74,10 +72,7 @@ class Cut:
             pending = self._pending(reader)
             for partition in range(self._config.partitions):
                 self._on_progress("counts", partition, self._config.partitions)
-                for pairs in self._partition(reader, partition, pending.pop(partition, {})):
-                    self.distinct += len(pairs)
-                    self.total += sum(int.from_bytes(total, "big", signed=True) for _, total in pairs)
-                    yield pairs
+                yield from self._partition(reader, partition, pending.pop(partition, {}))
         mapped, reduced = self._progress()
         if (mapped.next, reduced.next) != (self._mapped.next, self._reduced.next):
             raise ConfigurationError(
@@ -144,11 +139,15 @@ class Cut:
             batch=changelog,
             reached=changelog.next_offset,
         )
-        for pairs in parts(changelog.totals(partition, None)):
+        totals = changelog.totals(partition, None)
+        self.distinct += len(totals)
+        self.total += totals.added + sum(pending.values())
+        for pairs in parts(totals):
             if pending:
                 yield [(word, added(word, total, pending.pop(word, 0))) for word, total in pairs]
             else:
                 yield pairs
+        self.distinct += len(pending)
         yield [(word, count.to_bytes(8, "big", signed=True)) for word, count in pending.items()]
 
 
@@ -190,22 +189,9 @@ def fold(
 
 
 def parts(totals: _core.Totals) -> Iterator[list[Pair]]:
-    """Yield totals in lists of bounded size."""
-    found: list[Pair] = []
-    size = 0
-    for start in range(0, len(totals), _SLICE):
-        pairs = totals.pairs(start, start + _SLICE)
-        found += pairs
-        size += _bytes(pairs)
-        if len(found) >= _PAIRS or size >= _PAIRS_BYTES:
-            yield found
-            found, size = [], 0
-    if found:
-        yield found
-
-
-def _bytes(pairs: Sequence[Pair]) -> int:
-    return sum(len(word) for word, _ in pairs)
+    """Yield totals in lists of bounded length."""
+    for start in range(0, len(totals), _PAIRS):
+        yield totals.pairs(start, start + _PAIRS)
 
 
 def added(word: bytes, total: bytes, count: int) -> bytes:

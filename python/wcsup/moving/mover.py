@@ -118,6 +118,7 @@ class Mover:
     def finish(self, move: Move) -> None:
         """Make the steps from 3 on; `move` is what `note` recorded, by this process or an earlier one."""
         self._compare(move)
+        point("moving-compared")
         self._remove(_REMADE)
         point("moving-removed")
         topics.grow(self._config, GROWN)
@@ -197,8 +198,9 @@ class Mover:
                     if not given:
                         self._writer.begin_transaction()
                         ends = time.monotonic() + self._config.transaction_timeout / 4
-                    self._give(name, records, start, min(start + _GIVEN, len(records)))
-                    given += _GIVEN
+                    stop = min(start + _GIVEN, len(records))
+                    self._give(name, records, start, stop)
+                    given += stop - start
                     if given >= _TRANSACTION_RECORDS or time.monotonic() > ends:
                         self._commit()
                         given = 0
@@ -208,8 +210,9 @@ class Mover:
     def _give(self, name: str, records: _core.Records, start: int, stop: int) -> None:
         """Give records to the producer, and wait while its queue is full."""
         while start < stop:
-            start += self._writer.write(self._config.topic(name), records, start, stop)
-            if len(self._writer) > _QUEUED:
+            taken = self._writer.write(self._config.topic(name), records, start, stop)
+            start += taken
+            if not taken or len(self._writer) > _QUEUED:
                 self._writer.poll(0)
                 self._writer.settle(_QUEUE_SECONDS, len(self._writer) // 2)
 

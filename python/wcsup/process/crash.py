@@ -33,6 +33,7 @@ MOVES = (
     "moving-made",
     "moving-copied",
     "moving-noted",
+    "moving-compared",
     "moving-removed",
     "moving-remade",
     "moving-filled",
