@@ -52,19 +52,30 @@ class Shell:
         """The application, as the test's own clients see it."""
         return Application(self.config)
 
-    def __call__(self, line: str, stdin: bytes = b"") -> Done:
-        """Call a command and wait for its end."""
-        process = self.start(line)
+    def __call__(self, line: str, stdin: bytes = b"", *, crash: str | None = None) -> Done:
+        """Call a command and wait for its end; `crash` is the crash point at which it dies."""
+        process = self.start(line, crash=crash)
         out, err = process.communicate(stdin, WAIT_SECONDS)
         return Done(process.returncode, out.decode(), err.decode())
 
     def start(
-        self, line: str, *, stdin: int = subprocess.PIPE, stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+        self,
+        line: str,
+        *,
+        stdin: int = subprocess.PIPE,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        crash: str | None = None,
     ) -> "subprocess.Popen[bytes]":
-        """Start a command."""
+        """Start a command; `crash` is the crash point at which it dies."""
         command = [*self._within, sys.executable, "-m", "wcsup.cli", *line.split()]
         process = subprocess.Popen(
-            command, env=self._environment, cwd=self.place, stdin=stdin, stdout=stdout, stderr=stderr
+            command,
+            env={**self._environment, **({"WCSUP_CRASH": crash} if crash else {})},
+            cwd=self.place,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
         )
         self._started.append((line, process))
         return process

@@ -50,7 +50,7 @@ class Config:
         "${file:PATH:KEY}, ${dir:PATH:NAME}.",
         metavar="FILE",
     )
-    partitions: int = option(12, "Partitions of the topics; fixed for an application's life.")
+    partitions: int = option(12, "Partitions of the topics; wcsup repartition gives them more.")
     replication: int | None = option(
         None, "Copies of each topic that is made [default: as many as brokers are up, at most 3].", metavar="N"
     )

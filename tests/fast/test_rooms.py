@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "supervisor": BASE | {"kafka", "state", "pipeline"},
     "observe": BASE | {"kafka", "state", "pipeline", "supervisor"},
     "audit": BASE | {"kafka", "broker", "feeding", "state", "pipeline", "supervisor", "observe"},
+    "moving": BASE | {"kafka", "audit"},
 }
 """By room. `cli` and `demo` may import all, and nothing imports them."""
 

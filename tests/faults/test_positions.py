@@ -346,7 +346,7 @@ def test_another_number_of_partitions_is_refused(wcsup: Shell, seed: int) -> Non
     refused = wcsup("run --mappers 1 --reducers 1 --plain --partitions 8")
     assert refused.status == ExitStatus.CONFIGURATION, refused.err
     assert "counts in 4 partitions and was started with --partitions 8" in refused.err
-    assert "Use --partitions 4, or start over with wcsup del" in refused.err
+    assert "Use --partitions 4, or change the number with wcsup repartition 8" in refused.err
     assert application.counts() == recount(lines)
 
 

@@ -12,7 +12,7 @@ from shell import Shell
 from wcsup.config import Config
 from wcsup.kafka import rights
 
-RUN, FIRST, WRITE, READ, HOSTS, DELETE = list(rights.by_purpose(Config()))
+RUN, FIRST, WRITE, READ, HOSTS, MOVE, DELETE = list(rights.by_purpose(Config()))
 PASSWORD = "open-sesame-10"  # noqa: S105 - of a broker that a test makes
 
 
@@ -67,8 +67,15 @@ def test_each_purpose_needs_no_more_than_is_listed(secured: SecuredBroker, confi
         done = reader(command)
         assert done.status == 0, (command, done.err)
 
+    done = reader("backup bk")
+    assert done.status == 0, done.err
+    mover = user(secured, config, tmp_path, "mover", MOVE)
+    for command in ("restore bk --instead", "repartition 3"):
+        done = mover(command)
+        assert done.status == 0, (command, done.err)
+
     # And what a user may not see is left out, and said
-    done = runner("doctor --json")
+    done = runner("doctor --partitions 3 --json")
     assert done.status == 0, done.out
     checks = {(check["name"], check["health"]): check["message"] for check in json.loads(done.out)["checks"]}
     assert "--operation DescribeConfigs --cluster" in checks["broker", "warning"]
@@ -95,7 +102,7 @@ def test_the_list_is_of_commands_for_the_user_that_would_be_it(tmp_path: Path) -
     shell = Shell(config, tmp_path)
     lines = shell("doctor --acls").out.splitlines()
     assert [line for line in lines if line.startswith("# ")] == [
-        f"# {one}" for one in (RUN, FIRST, WRITE, READ, HOSTS, DELETE)
+        f"# {one}" for one in (RUN, FIRST, WRITE, READ, HOSTS, MOVE, DELETE)
     ]
     commands = [line for line in lines if not line.startswith("# ")]
     own = "kafka-acls.sh --bootstrap-server kafka:9093 --add --allow-principal User:ann --operation "

@@ -64,6 +64,15 @@ ELSEWHERE = {
     "wcsup txn abort NAME",
     "wcsup broker start --nodes 3",
     "wcsup drain --leave",
+    # tests/kafka/test_moving.py has these.
+    "wcsup drain --leave --wait",
+    "wcsup repartition",
+    "wcsup repartition 24",
+    "wcsup backup DIR",
+    "wcsup backup /backups/monday",
+    "wcsup restore DIR",
+    "wcsup restore --instead",
+    "wcsup restore /backups/monday --bootstrap-servers new-kafka:9092",
 }
 
 

@@ -8,7 +8,7 @@ from wcsup.audit.checks import Check
 from wcsup.audit.cluster import Cluster
 from wcsup.audit.reading import GroupProgress, TopicReader
 from wcsup.errors import ConfigurationError
-from wcsup.kafka import groups, positions, topics
+from wcsup.kafka import groups, moving, positions, topics
 from wcsup.kafka.application import owner
 
 
@@ -19,6 +19,7 @@ def ownership(cluster: Cluster) -> Iterator[Check]:
         yield Check.ok("application", "the topics are nobody's yet; the first wcsup run or wcsup gen claims them")
         return
     try:
+        moving.refuse(cluster.config, cluster.admin)
         found.refuse_changes(cluster.config)
     except ConfigurationError as error:
         yield Check.failed("application", str(error))

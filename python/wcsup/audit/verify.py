@@ -43,7 +43,7 @@ from wcsup.audit.stores import Fold, StoreCheck, StoreDifference
 from wcsup.audit.verdict import Disagreement, Verdict, short
 from wcsup.config import Config, WordRule
 from wcsup.errors import ConfigurationError
-from wcsup.kafka import clients, topics
+from wcsup.kafka import clients, moving, topics
 from wcsup.pipeline.records import readable
 
 _FEW_LINES = 1000
@@ -59,9 +59,10 @@ def verify(config: Config, *, shown: int = 20, on_progress: OnProgress = lambda 
     """Compare the totals with the committed lines, and local stores with the totals.
 
     All disagreements are counted; `shown` is how many of them are kept. Raises `ConfigurationError` where nothing was
-    counted yet.
+    counted yet, and while topics are made anew with the totals.
     """
     admin = clients.admin(config)
+    moving.refuse(config, admin)
     listed = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
     for topic in map(config.topic, topics.NAMES):
         if topic not in listed:

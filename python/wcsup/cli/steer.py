@@ -3,6 +3,7 @@
 from typing import Any
 
 from wcsup.config import Config
+from wcsup.errors import ConfigurationError
 
 _ANSWER_SECONDS = 10.0
 _WAIT_SECONDS = 24 * 3600.0
@@ -17,6 +18,17 @@ def ask(config: Config, command: str, *, wait: bool = False, **arguments: Any) -
 
     timeout = _WAIT_SECONDS if wait else _ANSWER_SECONDS
     return request(config.state, {"command": command, "wait": wait, **arguments}, timeout)
+
+
+def refuse_running(config: Config) -> None:
+    """Raise `ConfigurationError` where a supervisor uses the state directory: its workers count."""
+    try:
+        pid = ask(config, "status")["pid"]
+    except ConfigurationError:
+        return  # none runs
+    raise ConfigurationError(
+        f"wcsup run (pid {pid}) uses {config.state}: stop it first, with wcsup drain --leave --wait"
+    )
 
 
 def slots(result: dict[str, Any]) -> str:

@@ -11,29 +11,27 @@ deleted these offsets, nobody knows where counting stopped, and the application 
 
 import json
 import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
-from wcsup.kafka import clients, failures, groups, positions, refusals, rights, topics
+from wcsup.kafka import clients, failures, groups, moving, positions, refusals, rights, topics
 from wcsup.kafka.failures import Failure
 from wcsup.kafka.positions import APPLICATION
-from wcsup.kafka.reader import messages, reads_on
+from wcsup.kafka.reader import read_partition
 from wcsup.kafka.refusals import About
 from wcsup.kafka.rights import Right
 
 log = logging.getLogger("wcsup.application")
 
 _FORMAT = 1
-_WAIT_SECONDS = 0.1
 _PATIENCE_SECONDS = 30.0
 _SAMPLE_RECORDS = 100
 """How many words of each partition of `counts` are checked: a word in a wrong partition was counted with another number
@@ -84,35 +82,44 @@ class Application:
         """Raise `ConfigurationError` where a configuration has another application, or other partitions."""
         self.refuse_others(config)
         if self.partitions != config.partitions:
+            more = config.partitions > self.partitions
+            change = f"wcsup repartition {config.partitions}" if more else "wcsup backup, wcsup del and wcsup restore"
             raise ConfigurationError(
                 f"application {self.app_id} counts in {self.partitions} partitions and was started with --partitions "
                 f"{config.partitions}: a word's partition would be another one, and its count would begin anew there. "
-                f"Use --partitions {self.partitions}, or start over with wcsup del"
+                f"Use --partitions {self.partitions}, or change the number with {change}"
             )
 
 
 def owner(config: Config, admin: AdminClient) -> Application | None:
-    """Return the application that the topics belong to; none where no record says so."""
+    """Return the application that the topics belong to; none where no record says so.
+
+    While its topics are made anew, the record of the move says so (`wcsup.kafka.moving`).
+    """
     topic = config.topic("positions")
     there = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
-    if topic not in there:
-        return None
-    end = topics.ends(admin, [TopicPartition(topic, 0)])[topic, 0]
-    with closing(clients.assigned_consumer(config)) as consumer:
-        values = (message.value() for message in _read(consumer, topic, 0, end) if message.key() == APPLICATION)
-        first = next(values, None)
-    return None if first is None else Application.read(first)
+    first = None
+    if topic in there:
+        end = topics.ends(admin, [TopicPartition(topic, 0)])[topic, 0]
+        with closing(clients.assigned_consumer(config)) as consumer:
+            found = (one.value() for one in read_partition(consumer, topic, 0, end) if one.key() == APPLICATION)
+            first = next(found, None)
+    if first is not None:
+        return Application.read(first)
+    move = moving.read(config, admin)
+    return None if move is None else Application(move.app_id, move.partitions)
 
 
 def prepare(config: Config, needed: Sequence[Right] = ()) -> None:
     """Make and check the topics, and check that they belong to this application; a first start claims them.
 
     `needed` are the rights that the caller needs. Raises `ConfigurationError` for topics that do not fit, that belong
-    to another application, or that were counted up to an unknown offset, and for missing rights.
+    to another application, that are being moved, or that were counted up to an unknown offset, and for missing rights.
     """
     admin = clients.admin(config)
     with refusals.told(config, About(rights=[*needed, *rights.checked(config, topics.NAMES)])):
         found = owner(config, admin)
+        moving.refuse(config, admin)
     if found is not None:
         found.refuse_changes(config)
     made = topics.ensure(config, fixed=found is not None, needed=needed)
@@ -128,6 +135,7 @@ def prepare_feed(config: Config) -> None:
     admin, needed = clients.admin(config), rights.of_feed(config)
     with refusals.told(config, About(rights=needed)):
         found = owner(config, admin)
+        moving.refuse(config, admin)
     if found is not None:
         found.refuse_changes(config)
         if (refused := refusals.lacking(config, needed)) is not None:
@@ -231,7 +239,7 @@ def _counted(config: Config, admin: AdminClient) -> bool:
     counted = False
     for topic, partition in filled:
         with closing(clients.assigned_consumer(config)) as consumer:
-            for number, message in enumerate(_read(consumer, topic, partition, ends[topic, partition])):
+            for number, message in enumerate(read_partition(consumer, topic, partition, ends[topic, partition])):
                 word, value = message.key(), message.value()
                 own = word is not None and value is not None and len(value) != _OLD_TOTAL_BYTES
                 counted |= own
@@ -245,26 +253,3 @@ def _counted(config: Config, admin: AdminClient) -> bool:
                 if topic == words or number >= _SAMPLE_RECORDS:
                     break
     return counted
-
-
-def _read(consumer: Consumer, topic: str, partition: int, end: int) -> Iterator[Message]:
-    """Yield the committed records of a partition from its start up to the offset `end`."""
-    if not end:
-        return
-    consumer.assign([TopicPartition(topic, partition, 0)])
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        for message in messages(consumer, _SAMPLE_RECORDS, _WAIT_SECONDS):
-            error = message.error()
-            if error is None:
-                yield message
-            elif error.code() == KafkaError._PARTITION_EOF:
-                if (message.offset() or 0) >= end:
-                    return
-            elif not reads_on(error):
-                raise KafkaException(error)
-        if time.monotonic() > deadline:
-            raise RetryError(
-                f"partition {partition} of {topic} can't be read to its end: a transaction stays open; wcsup doctor "
-                "lists it"
-            )

@@ -1,5 +1,8 @@
 """The two consumer groups: what they have committed, who is in them, and their end."""
 
+import time
+from collections.abc import Callable
+
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -9,6 +12,8 @@ from wcsup.kafka import clients, failures
 from wcsup.kafka.refusals import About, forbidden, told
 from wcsup.kafka.rights import Right
 from wcsup.kafka.topics import patiently
+
+_GRACE_SECONDS = 3.0
 
 
 def offsets(config: Config, group: str, topic: str, partitions: int) -> list[TopicPartition]:
@@ -43,6 +48,31 @@ def members(admin: AdminClient, group: str) -> int:
         if cause.code() == KafkaError.GROUP_ID_NOT_FOUND:
             return 0
         raise KafkaException(KafkaError(cause.code(), f"group {group}: {cause.str()}")) from error
+
+
+def await_no_members(
+    admin: AdminClient,
+    config: Config,
+    on_wait: Callable[[str], None],
+    otherwise: str = "with wcsup drain --leave --wait",
+) -> None:
+    """Wait until the application's groups have no members: the broker keeps those of ended workers for their session.
+
+    Waits for two session time-outs, since the first member's end may start a rebalance, which waits for the other
+    members; `on_wait` is told so. Raises `ConfigurationError` where there are members then: `otherwise` is what to do.
+    """
+    deadline = time.monotonic() + 2 * config.session_timeout + _GRACE_SECONDS
+    said = False
+    for group in (config.map_group, config.reduce_group):
+        while count := members(admin, group):
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"{count} workers of group {group} run, here or elsewhere: stop them first, {otherwise}"
+                )
+            if not said:
+                on_wait(f"waiting for the sessions of workers that ended, some {config.session_timeout:.0f} s")
+                said = True
+            time.sleep(0.1)
 
 
 def lacking(admin: AdminClient, config: Config) -> list[Right]:

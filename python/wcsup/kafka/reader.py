@@ -1,8 +1,9 @@
 """Reading partitions: Python handles the consumer's rebalances and errors, Rust takes its records."""
 
 import time
+from collections.abc import Iterator
 
-from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from wcsup import _core
 from wcsup.errors import RetryError
@@ -17,6 +18,10 @@ DIVERT_SECONDS = 0.1
 """How often assigned partitions are diverted to the inbox again. librdkafka undoes the diversion when a partition's
 former fetcher has stopped (`rd_kafka_toppar_fetch_stop`), which may be after a new assignment; the partition's records
 then wait in its own queue."""
+
+_PART_RECORDS = 100
+_PART_SECONDS = 0.1
+_PATIENCE_SECONDS = 30.0
 
 Notice = tuple[KafkaError, int]
 """An error, or the end of a partition, and the partition; -1 where the error is not of one partition."""
@@ -38,6 +43,32 @@ def reads_on(error: KafkaError) -> bool:
     if failures.of_a_group(error):
         return True
     return failures.meaning(error).passes and error.code() not in failures.NO_SUCH_TOPIC
+
+
+def read_partition(consumer: Consumer, topic: str, partition: int, end: int) -> Iterator[Message]:
+    """Yield the committed records of a partition from its start up to the offset `end`.
+
+    Raises `RetryError` where an open transaction holds them back for long.
+    """
+    if not end:
+        return
+    consumer.assign([TopicPartition(topic, partition, 0)])
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        for message in messages(consumer, _PART_RECORDS, _PART_SECONDS):
+            error = message.error()
+            if error is None:
+                yield message
+            elif error.code() == KafkaError._PARTITION_EOF:
+                if (message.offset() or 0) >= end:
+                    return
+            elif not reads_on(error):
+                raise KafkaException(error)
+        if time.monotonic() > deadline:
+            raise RetryError(
+                f"partition {partition} of {topic} can't be read to its end: a transaction stays open; wcsup doctor "
+                "lists it"
+            )
 
 
 class Reader:

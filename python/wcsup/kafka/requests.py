@@ -1,7 +1,7 @@
 """Requests that librdkafka has no call for: a partition's open transactions, their owners, and their end (KIP-664).
 
-Two more requests, for topic ids and for the members of a group, are here since librdkafka's calls for them cost too
-much to be made once a second.
+Topics are deleted by id (KIP-516), since librdkafka deletes them by name only. Two more requests, for topic ids and for
+the members of a group, are here since librdkafka's calls for them cost too much to be made once a second.
 
 Layouts are from the Kafka protocol guide. Versions are the lowest that Kafka 4 takes. The requests of KIP-664 exist
 since Kafka 3.0; an older broker is refused with an error that says so.
@@ -21,7 +21,7 @@ from wcsup.kafka.connection import ANSWER_SECONDS, Connection, Given, unsupporte
 from wcsup.kafka.encoding import NO_TAGS, Answer, array, compact_array, compact_string, string
 
 _METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _DESCRIBE_GROUPS = 3, 9, 10, 15
-_API_VERSIONS, _ADD_PARTITIONS_TO_TXN = 18, 24
+_API_VERSIONS, _DELETE_TOPICS, _ADD_PARTITIONS_TO_TXN = 18, 20, 24
 _WRITE_TXN_MARKERS = 27
 _DESCRIBE_PRODUCERS, _DESCRIBE_TRANSACTIONS, _LIST_TRANSACTIONS = 61, 65, 66
 _GROUP, _TRANSACTION = b"\x00", b"\x01"
@@ -29,6 +29,8 @@ _STABLE = b"\x01"
 _NO = b"\0"
 _ANY_ID = bytes(16)
 """The topic id in a request that asks by name."""
+_NO_NAME = b"\0"
+"""The name in a request that gives the topic id."""
 _TRANSACTIONAL_ID_NOT_FOUND = 105
 _PORT = 9092
 
@@ -91,6 +93,8 @@ class Layout:
     """Host and port by node."""
     leaders: Mapping[Place, int]
     """The leading node of each partition; -1 where a partition has no leader."""
+    controller: int = -1
+    """The node that takes changes of topics; with KRaft it hands them on to the controller."""
 
 
 class Brokers:
@@ -132,7 +136,7 @@ class Brokers:
             answer.string()
             brokers[node] = host, port
         answer.string()
-        answer.take("i")
+        controller = answer.number("i")
         leaders: dict[Place, int] = {}
         for _ in answer.items():
             answer.take("h")
@@ -143,7 +147,7 @@ class Brokers:
                 leaders[name, partition] = leader
                 for _ in range(2):  # all copies, and those in sync
                     answer.take(f"{len(answer.items())}i")
-        return Layout(brokers, leaders)
+        return Layout(brokers, leaders, controller)
 
     def topics(self, names: Collection[str]) -> tuple[dict[str, Topic | None], list[str]]:
         """Return the topics by name, and the names of those that this user may not see.
@@ -184,6 +188,25 @@ class Brokers:
             elif code == KafkaError.TOPIC_AUTHORIZATION_FAILED:
                 hidden.append(name)
         return found, hidden
+
+    def delete(self, found: Mapping[str, Topic]) -> None:
+        """Delete these topics by id: a topic that was made anew under one of the names stays. Gone ones are no error.
+
+        `found` has the topics by name, as `topics` returns them.
+        """
+        layout = self.layout([])
+        wanted = [_NO_NAME + base64.b64decode(f"{topic.id}==") + NO_TAGS for topic in found.values()]
+        body = compact_array(wanted) + struct.pack(">i", round(self._answer_seconds * 1000)) + NO_TAGS
+        answer = Answer(self._at(layout, layout.controller).ask(_DELETE_TOPICS, 6, body, flexible=True))
+        answer.take("i")
+        for _ in answer.compact_items():
+            name = answer.compact_string()
+            answer.take("16s")
+            code = answer.number("h")
+            answer.compact_string()
+            answer.tags()
+            if code != KafkaError.UNKNOWN_TOPIC_ID:
+                _check(code, f"topic {name} can't be deleted")
 
     def members(self, group: str) -> dict[str, bytes]:
         """Return the assignment of each member of a group; empty while the group is between two assignments."""

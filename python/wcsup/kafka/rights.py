@@ -27,10 +27,20 @@ _STANDBY = {"counts": "READ"}
 _CHECKED = "DESCRIBE_CONFIGS"
 """The right to each topic that the check at a start needs."""
 _FEED = {"lines": f"WRITE {_CHECKED}", "positions": "READ"}
+_MOVE = {
+    "lines": "READ ALTER",
+    "words": "READ DELETE",
+    "counts": "READ WRITE DELETE",
+    "top": "DELETE",
+    "dead-letters": "ALTER",
+    "positions": "READ WRITE DELETE",
+    "moving": "READ WRITE DELETE",
+}
 _NAMES = {
     "READ": "Read",
     "WRITE": "Write",
     "CREATE": "Create",
+    "ALTER": "Alter",
     "DELETE": "Delete",
     "DESCRIBE": "Describe",
     "DESCRIBE_CONFIGS": "DescribeConfigs",
@@ -80,10 +90,16 @@ def to_make(config: Config, names: Iterable[str]) -> list[Right]:
 def to_delete(config: Config) -> list[Right]:
     """Return the rights for deleting the application: its topics, whose owner is read first, and its groups."""
     return [
-        *(Right("topic", name, "DELETE") for name in [*map(config.topic, _MAP | _REDUCE), config.hosts_topic]),
+        *(Right("topic", config.topic(name), "DELETE") for name in [*(_MAP | _REDUCE), "moving"]),
+        Right("topic", config.hosts_topic, "DELETE"),
         Right("topic", config.topic("positions"), "READ"),
         *(Right("group", group, "DELETE") for group in (config.map_group, config.reduce_group)),
     ]
+
+
+def to_move(config: Config) -> list[Right]:
+    """Return the rights to topics for making the application's topics anew, with its totals."""
+    return [*_of_topics(config, _MOVE), *checked(config, list(_MAP | _REDUCE))]
 
 
 def by_purpose(config: Config) -> dict[str, list[Right]]:
@@ -95,17 +111,25 @@ def by_purpose(config: Config) -> dict[str, list[Right]]:
     groups = [Right("group", group, "READ") for group in (config.map_group, config.reduce_group)]
     name = of_name(config, f"{config.app_id}-")
     trim = Right("topic", config.topic("words"), "DELETE")
+    see = Right("topic", config.topic("moving"), "DESCRIBE")
     topics = [config.topic(one) for one in names]
     return {
-        "wcsup run and its workers": [*of_run(config), *checked(config, names), trim, *groups, name],
+        "wcsup run and its workers": [*of_run(config), *checked(config, names), trim, see, *groups, name],
         "a first start, which makes the topics": to_make(config, names),
         "wcsup gen and run --input, which write lines": of_feed(config),
-        "wcsup top, count, status and verify, which read": [
+        "wcsup top, count, status, verify and backup, which read": [
             *(Right("topic", one, "READ") for one in topics),
+            see,
             *(Right("group", one.name, "DESCRIBE") for one in groups),
         ],
         "wcsup status --all, for which each run tells of itself": [
             Right("topic", config.hosts_topic, operation) for operation in ("CREATE", "READ", "WRITE")
+        ],
+        "wcsup repartition and restore, which make topics anew": [
+            *to_move(config),
+            *to_make(config, [*names, "moving"]),
+            *groups,
+            name,
         ],
         "wcsup del": to_delete(config),
     }

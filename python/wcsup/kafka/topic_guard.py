@@ -29,7 +29,8 @@ _PAUSE_SECONDS = 0.02
 
 COUNTS_LOST = (
     "topic counts was deleted and made again, but its group has committed offsets: the totals of what was counted "
-    "before are lost, and counting on would be wrong. Start over with wcsup del"
+    "before are lost, and counting on would be wrong. Start over with wcsup del, or bring totals of a backup back with "
+    "wcsup restore --instead"
 )
 
 

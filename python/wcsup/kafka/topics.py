@@ -2,9 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -15,22 +16,27 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource
 from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 from confluent_kafka.admin._resource import ResourceType
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RetryError
 from wcsup.kafka import clients, failures, refusals, replication, rights
 from wcsup.kafka.refusals import About
+from wcsup.kafka.requests import Brokers, Topic
 from wcsup.kafka.rights import Right
 
 log = logging.getLogger("wcsup.topics")
 
 Answer = TypeVar("Answer")
+TopicSettings = Mapping[str, str]
 
 NAMES = ("lines", "words", "counts", "top", "dead-letters", "positions")
+
+MOVING = "moving"
+"""A seventh topic, which exists only while the application is moved to new topics: see `wcsup.kafka.moving`."""
 
 _BROKERS_TIME = {"message.timestamp.type": "LogAppendTime"}
 """For topics that workers write. With the producer's time, a broker refuses records of a host whose clock is an hour
@@ -57,6 +63,7 @@ _CONFIGS: dict[str, dict[str, str]] = {
         "delete.retention.ms": "300000",
         **_BROKERS_TIME,
     },
+    MOVING: {"cleanup.policy": "delete", **KEPT, **_BROKERS_TIME},
 }
 
 _HOSTS = {
@@ -76,6 +83,12 @@ NEEDING_BYTES = ("words", "counts")
 """Topics that have to take a record of `NEEDED_RECORD_BYTES`."""
 
 
+_OF_THE_TOPIC = ConfigSource.DYNAMIC_TOPIC_CONFIG.value
+"""The source of a setting that was given to a topic, and is not the brokers'."""
+_APPEAR_SECONDS = 30.0
+_LOOK_SECONDS = 0.02
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Ids that tell a topic from another of the same name, and a cluster from another at the same address."""
@@ -85,19 +98,24 @@ class Identity:
     """Topic id by plain name (`lines`, `words`, …)."""
 
 
-def ensure(config: Config, *, fixed: bool = False, needed: Sequence[Right] = ()) -> list[str]:
+def ensure(
+    config: Config, *, fixed: bool = False, needed: Sequence[Right] = (), own: Mapping[str, TopicSettings] | None = None
+) -> list[str]:
     """Make missing topics; return the plain names of the topics that this call made.
 
     `fixed`: the application's number of partitions can't change any more. `needed` are the rights that the caller
-    needs. Logs a warning for topics with fewer copies than they could have. Raises `ConfigurationError` for a topic
-    that does not fit or can't have the wanted copies, and for missing rights.
+    needs. `own` are settings for topics that are made, by plain name, which go before wcsup's own. Logs a warning for
+    topics with fewer copies than they could have. Raises `ConfigurationError` for a topic that does not fit or can't
+    have the wanted copies, and for missing rights.
     """
     admin = clients.admin(config)
     existing = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS))
     missing = [name for name in NAMES if config.topic(name) not in existing.topics]
     live = len(existing.brokers)
     wanted = [*needed, *rights.checked(config, NAMES)]
-    made = _create(admin, config, missing, replication.for_new(config, live), wanted) if missing else []
+    made: list[str] = []
+    if missing:
+        made = _create(admin, config, missing, replication.for_new(config, live), wanted=wanted, own=own or {})
     if (refused := refusals.lacking(config, wanted)) is not None:
         raise refused
     _check(admin, config, fixed=fixed)
@@ -107,17 +125,30 @@ def ensure(config: Config, *, fixed: bool = False, needed: Sequence[Right] = ())
     return made
 
 
-def _create(admin: AdminClient, config: Config, names: list[str], replicas: int, wanted: Sequence[Right]) -> list[str]:
+def _create(
+    admin: AdminClient,
+    config: Config,
+    names: list[str],
+    replicas: int,
+    *,
+    wanted: Sequence[Right],
+    own: Mapping[str, TopicSettings],
+) -> list[str]:
     """Make topics that the broker does not list; return those that did not exist.
 
     A topic may exist all the same: the broker's metadata is out of date, or the user may not see the topic.
     """
     durable = replication.settings(replicas)
     made: set[str] = set()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + _APPEAR_SECONDS
     while names:
         new = [
-            NewTopic(config.topic(name), config.partitions, replicas, config={**_CONFIGS[name], **durable})
+            NewTopic(
+                config.topic(name),
+                config.partitions,
+                replicas,
+                config={**_CONFIGS[name], **durable, **own.get(name, {})},
+            )
             for name in names
         ]
         again = []
@@ -135,7 +166,9 @@ def _create(admin: AdminClient, config: Config, names: list[str], replicas: int,
             if found is None or any(partition.leader < 0 for partition in found.partitions.values()):
                 again.append(name)
         if again and time.monotonic() > deadline:
-            raise RetryError(f"topics {', '.join(map(config.topic, again))} were made but did not come up in 30 s")
+            raise RetryError(
+                f"topics {', '.join(map(config.topic, again))} were made but did not come up in {_APPEAR_SECONDS:.0f} s"
+            )
         if again:
             time.sleep(0.05)
         names = again
@@ -227,6 +260,24 @@ def configs(admin: AdminClient, config: Config, names: Iterable[str]) -> dict[st
 
     with refusals.told(config, About(rights=rights.checked(config, resources))):
         return patiently(ask)
+
+
+def own_settings(admin: AdminClient, config: Config, names: Iterable[str]) -> dict[str, TopicSettings]:
+    """Return the settings that topics have of their own, by plain name; a topic that does not exist has none.
+
+    `min.insync.replicas` is left out, since it depends on the copies.
+    """
+    there = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
+    resources = {
+        name: ConfigResource(ResourceType.TOPIC, topic) for name in names if (topic := config.topic(name)) in there
+    }
+    answers = admin.describe_configs(list(resources.values())) if resources else {}
+    found: dict[str, TopicSettings] = {}
+    with refusals.told(config, About(rights=rights.checked(config, resources))):
+        for name, resource in resources.items():
+            entries = [one for one in answers[resource].result().values() if one.source == _OF_THE_TOPIC]
+            found[name] = {one.name: one.value for one in entries if one.name != replication.INSYNC}
+    return found
 
 
 def misfit(config: Config, name: str, partitions: int, entries: Mapping[str, str | None], *, fixed: bool) -> str | None:
@@ -397,10 +448,74 @@ def patiently(ask: Callable[[], Answer]) -> Answer:
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
+def make(admin: AdminClient, config: Config, name: str, partitions: int, wanted: Sequence[Right]) -> None:
+    """Make one topic with its own number of partitions; `wanted` are the rights that this needs."""
+    live = len(clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).brokers)
+    own = replace(config, partitions=partitions)
+    _create(admin, own, [name], replication.for_new(own, live), wanted=wanted, own={})
+
+
+def grow(config: Config, names: Iterable[str]) -> None:
+    """Give existing topics as many partitions as the application has, where they have fewer."""
+    few = [topic for topic, there in found(config, names).items() if there.partitions < config.partitions]
+    if few:
+        new = [NewPartitions(topic, config.partitions) for topic in few]
+        for topic, future in clients.admin(config).create_partitions(new).items():
+            with refusals.told(config, About(topic, rights=[Right("topic", topic, "ALTER")])):
+                future.result()
+
+        def grown(seen: Mapping[str, Topic | None]) -> bool:
+            return all(there is not None and there.partitions >= config.partitions for there in seen.values())
+
+        _await_everywhere(config, few, grown)
+
+
+def found(config: Config, names: Iterable[str]) -> dict[str, Topic]:
+    """Return the topics that exist, by full name.
+
+    Raises `RefusedError` for a topic that the user may not see.
+    """
+    wanted = [config.topic(name) for name in names]
+    with closing(Brokers(config)) as brokers:
+        seen, hidden = patiently(lambda: brokers.topics(wanted))
+    if hidden:
+        raise refusals.forbidden(config, [Right("topic", topic, "DESCRIBE") for topic in hidden])
+    return {topic: there for topic, there in seen.items() if there is not None}
+
+
+def remove(config: Config, doomed: Mapping[str, Topic]) -> None:
+    """Delete topics that `found` returned; return when all brokers know it.
+
+    A topic that was made anew under one of the names stays.
+    """
+    if doomed:
+        with closing(Brokers(config)) as brokers:
+            brokers.delete(doomed)
+        _await_everywhere(config, doomed, lambda seen: all(seen.get(name) != topic for name, topic in doomed.items()))
+
+
+def _await_everywhere(
+    config: Config, names: Collection[str], holds: Callable[[Mapping[str, Topic | None]], bool]
+) -> None:
+    """Wait until a condition holds for the topics as each broker knows them."""
+    deadline = time.monotonic() + _APPEAR_SECONDS
+    with closing(Brokers(config)) as brokers:
+        brokers.topics([])
+        addresses = brokers.addresses
+    for address in addresses:
+        with closing(Brokers(config, [address])) as broker:
+            while not holds(broker.topics(names)[0]):
+                if time.monotonic() > deadline:
+                    raise RetryError(
+                        f"the broker {address} did not hear of a change of {', '.join(names)}: run it again"
+                    )
+                time.sleep(_LOOK_SECONDS)
+
+
 def delete(admin: AdminClient, config: Config) -> list[str]:
     """Delete the application's topics; once they are gone, return the names of those that existed."""
     there = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
-    names = [name for name in [*map(config.topic, NAMES), config.hosts_topic] if name in there]
+    names = [name for name in [*map(config.topic, (*NAMES, MOVING)), config.hosts_topic] if name in there]
     if names:
         for topic, future in admin.delete_topics(names).items():
             try:

@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError
-from wcsup.kafka import clients, failures, topics
+from wcsup.kafka import clients, failures, moving, topics
 from wcsup.kafka.reader import Notice, messages, reads_on
 from wcsup.pipeline.records import readable
 
@@ -31,7 +31,11 @@ class TotalsReader:
     """Reads the committed records of whole partitions of a topic, up to their present ends."""
 
     def __init__(self, config: Config, name: str) -> None:
-        """Find the topic; raise `ConfigurationError` where nothing was counted yet."""
+        """Find the topic.
+
+        Raises `ConfigurationError` where nothing was counted yet, and while topics are made anew with the totals.
+        """
+        moving.refuse(config, clients.admin(config))
         self.topic = config.topic(name)
         self._config = config
         self._reader = clients.assigned_reader(config)

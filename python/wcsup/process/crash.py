@@ -1,4 +1,4 @@
-"""Crash points: named places at which a test kills a worker. A point that is off costs one comparison.
+"""Crash points: named places at which a test kills a process. A point that is off costs one comparison.
 
 Only the environment sets them: `WCSUP_CRASH=name` kills any worker at the point, `name:N` at its N-th passage, and
 `map-0/name:N` only the worker map-0. The process kills itself with SIGKILL; with `stop:` before the name, it sends
@@ -28,6 +28,19 @@ POINTS = (
 )
 """All names, in the order in which a worker passes them."""
 
+MOVES = (
+    "backup-written",
+    "moving-made",
+    "moving-copied",
+    "moving-noted",
+    "moving-compared",
+    "moving-removed",
+    "moving-remade",
+    "moving-filled",
+    "moving-settled",
+)
+"""The same for `wcsup backup`, and for `wcsup restore` and `wcsup repartition` (`wcsup.moving.mover`)."""
+
 _passages = 0
 _worker = ""
 
@@ -55,8 +68,8 @@ def _pass(name: str) -> None:
             return
         armed = rest
     wanted, _, nth = armed.partition(":")
-    if wanted not in POINTS:
-        raise ValueError(f"WCSUP_CRASH={_ARMED}: no crash point {wanted!r}; there are {', '.join(POINTS)}")
+    if wanted not in (*POINTS, *MOVES):
+        raise ValueError(f"WCSUP_CRASH={_ARMED}: no crash point {wanted!r}; there are {', '.join((*POINTS, *MOVES))}")
     if name == wanted:
         _passages += 1
         if _passages == int(nth or 1):

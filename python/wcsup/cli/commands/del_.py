@@ -1,9 +1,8 @@
 """`wcsup del`: delete an application's topics, groups and local state."""
 
 import shutil
-import time
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +13,8 @@ from wcsup.cli.steer import ask
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from confluent_kafka.admin import AdminClient
-
 STATE_NAMES = ("stores", "slots", "application.json", "control.sock", "supervisor.lock")
 """The files that wcsup makes in a state directory. No other file is deleted, whatever directory --state-dir names."""
-_GRACE_SECONDS = 3.0
 
 
 @define(
@@ -80,35 +75,12 @@ def _delete_from_kafka(config: Config, force: bool) -> list[str]:
     if lacking := [*rights.lacking(admin, rights.to_delete(config)), *groups.lacking(admin, config)]:
         raise refusals.forbidden(config, lacking)
     if not force:
-        _await_no_members(admin, config)
+        groups.await_no_members(admin, config, partial(click.echo, err=True), "or use --force")
     deleted = [f"topic {name}" for name in topics.delete(admin, config)]
     if force:
         # Workers end when their topics are gone; their group membership ends when the session times out.
-        _await_no_members(admin, config)
+        groups.await_no_members(admin, config, partial(click.echo, err=True), "or use --force")
     return deleted + [f"consumer group {name}" for name in groups.delete(admin, config)]
-
-
-def _await_no_members(admin: "AdminClient", config: Config) -> None:
-    """Wait until the groups have no members: the broker keeps those of ended workers until the session times out.
-
-    Wait for two session time-outs: the first member's end may start a rebalance, which waits for the other members.
-    """
-    from wcsup.kafka import groups
-
-    deadline = time.monotonic() + 2 * config.session_timeout + _GRACE_SECONDS
-    said = False
-    for group in (config.map_group, config.reduce_group):
-        while members := groups.members(admin, group):
-            if time.monotonic() > deadline:
-                raise ConfigurationError(
-                    f"{members} workers of group {group} run, here or elsewhere: stop them first, or use --force"
-                )
-            if not said:
-                click.echo(
-                    f"waiting for the sessions of workers that ended, some {config.session_timeout:.0f} s", err=True
-                )
-                said = True
-            time.sleep(0.1)
 
 
 def _delete_state(state: Path) -> list[str]:
