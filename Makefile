@@ -27,7 +27,7 @@ check: .stamps/build
 	$(BIN)/python -m mypy.stubtest wcsup._core
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
-# One family or case by its name, such as CASE=zombie; all without.
+# One family or case by its name, such as CASE=zombie; all without. PROTOCOL=consumer takes groups of KIP-848.
 faults: .stamps/build
 	$(BIN)/python -m pytest -s tests/faults -k "$(CASE)"
 

@@ -23,7 +23,7 @@ from reference import recount
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.kafka import application, clients, progress, topics
+from wcsup.kafka import application, clients, groups, progress, topics
 from wcsup.pipeline.report import Job, Report, Role
 
 WAIT_SECONDS = 60.0
@@ -174,6 +174,8 @@ class Application:
             own["kafka_config"] = self.config.state.parent / f"worker-{len(self.workers)}.properties"
             own["kafka_config"].write_text("".join(f"{key}={value}\n" for key, value in kafka.items()))
         config = replace(self.config, **changes, **own)
+        if config.group_protocol == "consumer" and config.session_timeout != self.config.session_timeout:
+            groups.set_sessions(self.admin, config)
         more = {"WCSUP_CRASH": crash} if crash else {}
         unreserved = [key for key in kafka or () if key in clients._KEPT]
         worker = WorkerProcess(config, role, slot, {**(environment or {}), **more}, unreserved)
