@@ -182,8 +182,11 @@ class Application:
         self.workers.append(worker)
         return worker
 
-    def feed(self, lines: Sequence[bytes | None], *, rate: float = 0) -> None:
-        """Write lines to `lines`, spread over its partitions, at `rate` a second or as fast as possible."""
+    def feed(self, lines: Sequence[bytes | None], *, rate: float = 0, seconds: float = WAIT_SECONDS) -> None:
+        """Write lines to `lines`, spread over its partitions, at `rate` a second or as fast as possible.
+
+        `seconds` is how long the brokers may take for the last ones.
+        """
         own = {"linger.ms": 20, "message.max.bytes": 1_100_000, "enable.idempotence": True}
         producer = Producer({**clients.settings(self.config), **own})
         began = time.monotonic()
@@ -200,7 +203,7 @@ class Application:
                         break
                     except BufferError:
                         producer.poll(0.05)
-        assert producer.flush(WAIT_SECONDS) == 0
+        assert producer.flush(seconds) == 0
 
     @contextlib.contextmanager
     def feeding(self, lines: Sequence[bytes | None], rate: float) -> Iterator[threading.Thread]:

@@ -124,6 +124,10 @@ def test_an_application_moves_from_one_protocol_to_the_other_and_back_host_by_ho
         wait_for("the other one has all", lambda: second.owns(4))
         wait_for("it says so", lambda: first.says("goes on when they are gone"))
         assert not any(worker.ready for worker in first.workers)
+        # And can be ended meanwhile
+        first.end()
+        first.start("consumer")
+        wait_for("it says so", lambda: first.says("goes on when they are gone"))
         # And goes on when that one has ended, too
         second.end()
         wait_for("it has all", lambda: first.owns(4))
