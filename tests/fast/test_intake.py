@@ -145,6 +145,8 @@ def test_a_consumer_that_failed_for_a_refusal_is_replaced_and_its_batch_dropped(
     cause = KafkaError(KafkaError.GROUP_ID_NOT_FOUND).str()
     reading.hear(KafkaError(KafkaError._FATAL, f"Fatal consumer error: {cause}", True))
     assert reading.patience.waits_for(Doing.GROUP)
+    reading.hear(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    reading.patience.passed(Doing.INPUT)
     reading.told.clear()
     reading.intake.ask_again()
     assert reading.told == [("clear",), ("close",), ("disown", 0), ("subscribe", "words")]

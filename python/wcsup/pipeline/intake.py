@@ -112,7 +112,7 @@ class Intake:
         if failures.cause(error) in failures.OF_A_LOGIN:
             CAUSES.hear(error)  # for `Login`
             return
-        self._failed = error.code() == KafkaError._FATAL
+        self._failed = self._failed or error.code() == KafkaError._FATAL
         doing = Doing.INPUT if failures.cause(error) == KafkaError.TOPIC_AUTHORIZATION_FAILED else Doing.GROUP
         # Each partition reports the refusal, and to word the message takes a request.
         if doing is Doing.GROUP or not self._patience.waits_for(doing):
