@@ -30,7 +30,7 @@ check: .stamps/build
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
-# One family or case by its name, such as CASE=zombie; all without.
+# One family or case by its name, such as CASE=zombie; all without. PROTOCOL=consumer takes groups of KIP-848.
 faults: .stamps/build
 	$(BIN)/python -m pytest -s tests/faults -k "$(CASE)"
 

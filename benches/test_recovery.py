@@ -3,7 +3,8 @@
 The real `wcsup run` with 2 mappers and 2 reducers counts 1,000 lines a second. The groups' committed offsets
 are sampled all the time; for each kill the report has the time until every partition of the killed worker has
 moved again, and the longest pause of any other worker's partition. `WCSUP_KILLS` sets how many kills of each
-role (50 for the figures that are published).
+role (50 for the figures that are published). With `PROTOCOL=consumer` the groups are those of KIP-848, here and in
+`test_rebalance.py`.
 """
 
 import contextlib
@@ -77,6 +78,7 @@ def test_recovery_after_a_kill(make_application: Any, benchmark: Any, request_st
         "--app-id": config.app_id,
         "--topic-prefix": config.topic_prefix,
         "--state-dir": str(config.state),
+        "--group-protocol": config.group_protocol,
     }
     arguments = [argument for option in options.items() for argument in option]
     command = [sys.executable, "-m", "wcsup.cli", "run", "--mappers", "2", "--reducers", "2", *arguments]

@@ -23,7 +23,7 @@ from reference import recount
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.kafka import application, clients, progress, topics
+from wcsup.kafka import application, clients, groups, progress, topics
 from wcsup.pipeline.report import Job, Report, Role
 
 WAIT_SECONDS = 60.0
@@ -174,14 +174,19 @@ class Application:
             own["kafka_config"] = self.config.state.parent / f"worker-{len(self.workers)}.properties"
             own["kafka_config"].write_text("".join(f"{key}={value}\n" for key, value in kafka.items()))
         config = replace(self.config, **changes, **own)
+        if config.group_protocol == "consumer" and config.session_timeout != self.config.session_timeout:
+            groups.set_sessions(self.admin, config)
         more = {"WCSUP_CRASH": crash} if crash else {}
         unreserved = [key for key in kafka or () if key in clients._KEPT]
         worker = WorkerProcess(config, role, slot, {**(environment or {}), **more}, unreserved)
         self.workers.append(worker)
         return worker
 
-    def feed(self, lines: Sequence[bytes | None], *, rate: float = 0) -> None:
-        """Write lines to `lines`, spread over its partitions, at `rate` a second or as fast as possible."""
+    def feed(self, lines: Sequence[bytes | None], *, rate: float = 0, seconds: float = WAIT_SECONDS) -> None:
+        """Write lines to `lines`, spread over its partitions, at `rate` a second or as fast as possible.
+
+        `seconds` is how long the brokers may take for the last ones.
+        """
         own = {"linger.ms": 20, "message.max.bytes": 1_100_000, "enable.idempotence": True}
         producer = Producer({**clients.settings(self.config), **own})
         began = time.monotonic()
@@ -198,7 +203,7 @@ class Application:
                         break
                     except BufferError:
                         producer.poll(0.05)
-        assert producer.flush(WAIT_SECONDS) == 0
+        assert producer.flush(seconds) == 0
 
     @contextlib.contextmanager
     def feeding(self, lines: Sequence[bytes | None], rate: float) -> Iterator[threading.Thread]:

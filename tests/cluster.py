@@ -17,8 +17,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -32,11 +32,14 @@ from wcsup.broker import jars, java, ports, process, readiness, settings, wire
 from wcsup.broker.process import Kafka, decisive
 from wcsup.config import Config
 from wcsup.kafka import clients
+from wcsup.kafka.requests import _GROUP, _TRANSACTION, Brokers
 
 NODES = (1, 2, 3)
 
 _START_SECONDS = 120.0
 """How long three Java processes may take to start on the tests' machine."""
+_END_SECONDS = 120.0
+"""How long a node may take to hand its partitions on and end."""
 _OUTPUT = "node.out"
 _PROPERTIES = "node.properties"
 
@@ -56,8 +59,8 @@ _GUARDED = (
     'exec 3<&0; "$@" </dev/null >>"$0" 2>&1 3<&- & node=$!; echo $node; '
     "{ read -r _ <&3; kill -9 $node; } >/dev/null 2>&1 & guard=$!; wait $node; ended=$?; kill $guard; exit $ended"
 )
-_KILLED = 128 + signal.SIGKILL
-"""A shell's exit status for a program's death by SIGKILL."""
+_KILLED, _TERMINATED = 128 + signal.SIGKILL, 128 + signal.SIGTERM
+"""A shell's exit status for a program's death by SIGKILL, and for Java's end after SIGTERM."""
 
 # A serial collector's heap has less around it, and two processors are shared by all.
 _JAVA = ("-XX:-UseG1GC", "-XX:+UseSerialGC", "-Xmx256m")
@@ -133,6 +136,13 @@ class Node:
             assert pipe is not None
             pipe.close()
 
+    def terminate(self) -> None:
+        """End the node as an upgrade does (SIGTERM): it hands its partitions on first. Return when it has ended."""
+        assert self._guard is not None and self.runs
+        os.kill(self.pid, signal.SIGTERM)
+        self._guard.wait(_END_SECONDS)
+        self.kill()  # lets go of its pipes
+
     def stop(self) -> None:
         """Stop the process (SIGSTOP); return when it is stopped."""
         assert self.runs
@@ -146,7 +156,7 @@ class Node:
 
     def end(self) -> str | None:
         """Why the node ended by itself; none where it runs or was killed."""
-        if self._guard is None or self._guard.poll() in {None, _KILLED}:
+        if self._guard is None or self._guard.poll() in {None, _KILLED, _TERMINATED}:
             return None
         output = (self._kafka.data / _OUTPUT).read_text(errors="replace")
         return decisive(output) or f"status {self._guard.returncode}, see {self._kafka.data / _OUTPUT}"
@@ -202,6 +212,12 @@ class Cluster:
         finally:
             self.heal()
 
+    def restart(self) -> None:
+        """Restart each node in turn, as an upgrade does: the next one when every copy is in sync again."""
+        for node in self.nodes.values():
+            node.terminate()
+            self.heal()
+
     def lose_disk(self, number: int) -> None:
         """Kill a node and leave nothing of its data: when it is started again it copies all from its brothers."""
         node = self.nodes[number]
@@ -209,6 +225,12 @@ class Cluster:
         making = node.wipe(self._identity)
         _, said = making.communicate()
         assert making.returncode == 0, said
+
+    def coordinators(self, groups: Collection[str], names: Collection[str]) -> set[int]:
+        """Return the nodes that coordinate these groups and the transactions of these `transactional.id`s."""
+        with closing(Brokers(Config(bootstrap_servers=self.address))) as brokers:
+            kinds = ((groups, _GROUP), (names, _TRANSACTION))
+            return {brokers._coordinator(name, kind) for wanted, kind in kinds for name in wanted}
 
     def wait_live(self, count: int) -> None:
         """Wait until each running node that is not stopped has `count` brokers in its metadata."""

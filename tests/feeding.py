@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from application import Application, prose
+from application import WAIT_SECONDS, Application, prose
 
 from wcsup.kafka import groups
 
@@ -20,8 +20,13 @@ def committed(application: Application, group: str, topic: str) -> int:
 
 
 @contextmanager
-def fed(application: Application, seed: int, rate: int = RATE) -> Iterator[list[bytes]]:
-    """Write lines all the time, until the block ends; the list has all of them then."""
+def fed(
+    application: Application, seed: int, rate: int = RATE, *, seconds: float = WAIT_SECONDS
+) -> Iterator[list[bytes]]:
+    """Write lines all the time, until the block ends; the list has all of them then.
+
+    `seconds` is how long brokers may take no lines.
+    """
     lines: list[bytes] = []
     over = threading.Event()
 
@@ -30,7 +35,7 @@ def fed(application: Application, seed: int, rate: int = RATE) -> Iterator[list[
         while not over.is_set():
             more = prose(rate, chance.getrandbits(32))
             lines.extend(more)
-            application.feed(more, rate=rate)
+            application.feed(more, rate=rate, seconds=seconds)
 
     thread = threading.Thread(target=feed)
     thread.start()

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -74,9 +75,16 @@ def disks() -> Iterator[Disks]:
 
 
 def configuration(broker: str, state: Path) -> Config:
-    """Return the configuration of an application that nothing else uses."""
+    """Return the configuration of an application that nothing else uses; `PROTOCOL` is its --group-protocol."""
     name = f"test{next(_numbers)}"
-    return Config(bootstrap_servers=broker, app_id=name, topic_prefix=f"{name}.", state_dir=state, partitions=4)
+    return Config(
+        bootstrap_servers=broker,
+        app_id=name,
+        topic_prefix=f"{name}.",
+        state_dir=state,
+        partitions=4,
+        group_protocol="consumer" if os.environ.get("PROTOCOL") == "consumer" else "classic",
+    )
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ class Shell:
             **{f"WCSUP_{name.upper()}": str(value) for name, value in values.items()},
             "WCSUP_STATE_DIR": str(config.state),
             "WCSUP_PARTITIONS": str(config.partitions),
+            "WCSUP_GROUP_PROTOCOL": config.group_protocol,
             "WCSUP_DATA_DIR": str(place / "no-embedded-broker"),
             **({"WCSUP_KAFKA_CONFIG": str(config.kafka_config)} if config.kafka_config else {}),
         }

@@ -63,10 +63,11 @@ class RefusedError(ConfigurationError):
     A command ends with this error. A worker retries for a while, since rights and passwords are changed during a run.
     """
 
-    def __init__(self, message: str, code: int) -> None:
-        """`code` is Kafka's error code."""
+    def __init__(self, message: str, code: int, *, bounded: bool = True) -> None:
+        """`code` is Kafka's error code. Without `bounded` a worker retries for as long as the refusal lasts."""
         super().__init__(message)
         self.code = code
+        self.bounded = bounded
 
 
 class FencedError(WcsupError):

@@ -184,6 +184,25 @@ def test_a_setting_of_the_brokers_that_does_not_fit_is_found(
     assert "Set it" in found or "lower it" in found or "or change" in found
 
 
+@pytest.mark.parametrize(
+    ("low", "kept", "health", "says"),
+    [
+        ("45000", 45_000, Health.WARNING, "group.consumer.min.session.timeout.ms of the brokers 45000"),
+        ("1000", 45_000, Health.WARNING, "with the right ALTER_CONFIGS to both groups"),
+        ("1000", 6_000, Health.OK, "sessions of 6000 ms"),
+    ],
+)
+def test_sessions_of_the_newer_protocol_that_are_longer_than_wanted_are_said(
+    low: str, kept: int, health: Health, says: str
+) -> None:
+    asked = replace(
+        cluster(broker={"group.consumer.min.session.timeout.ms": low}),
+        config=replace(CONFIG, group_protocol="consumer"),
+        sessions={"books-map": kept},
+    )
+    assert says in only(settings.timeouts(asked), health)
+
+
 def test_offsets_that_are_forgotten_soon_are_said_with_what_follows() -> None:
     found = only(settings.expiry(cluster(broker={"offsets.retention.minutes": "60"})), Health.OK)
     assert "offsets of a group at rest for 1 h 0 min; after that counting goes on from topic positions" in found

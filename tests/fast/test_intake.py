@@ -141,6 +141,24 @@ def test_records_show_that_the_topic_may_be_read(reading: Reading) -> None:
     assert not reading.patience.waiting
 
 
+def test_a_consumer_that_failed_for_a_refusal_is_replaced_and_its_batch_dropped(reading: Reading) -> None:
+    cause = KafkaError(KafkaError.GROUP_ID_NOT_FOUND).str()
+    reading.hear(KafkaError(KafkaError._FATAL, f"Fatal consumer error: {cause}", True))
+    assert reading.patience.waits_for(Doing.GROUP)
+    reading.hear(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    reading.patience.passed(Doing.INPUT)
+    reading.told.clear()
+    reading.intake.ask_again()
+    assert reading.told == [("clear",), ("close",), ("disown", 0), ("subscribe", "words")]
+    assert not reading.membership.is_member
+
+    # And it is waited for until the new member is assigned something.
+    reading.intake.ask_again()
+    assert reading.patience.waits_for(Doing.GROUP)
+    reading.call("on_assign")
+    assert not reading.patience.waiting
+
+
 def test_a_group_that_was_silent_for_a_while_is_asked(reading: Reading) -> None:
     reading.hear(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED))
     reading.clock.now += GROUP_SECONDS - 1

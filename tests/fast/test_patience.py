@@ -41,6 +41,21 @@ def test_a_refusal_that_is_told_once_is_raised_all_the_same(patience: Patience, 
         patience.look()
 
 
+def test_what_has_no_bound_is_waited_for_and_another_refusal_after_it_has_its_own_time(
+    patience: Patience, clock: Clock
+) -> None:
+    patience.refused(Doing.GROUP, RefusedError("the group has workers of the other protocol", 69, bounded=False))
+    clock.now += 100 * REFUSED_SECONDS
+    patience.look()
+    assert patience.waiting
+    patience.refused(Doing.GROUP, GROUP)
+    clock.now += REFUSED_SECONDS
+    patience.look()
+    clock.now += 0.1
+    with pytest.raises(RefusedError, match="READ group g"):
+        patience.look()
+
+
 def test_what_succeeds_in_between_begins_anew(patience: Patience, clock: Clock) -> None:
     for _ in range(5):
         patience.refused(Doing.COMMIT, WORDS)

@@ -20,6 +20,11 @@ class MovingLeader:
 
     def __init__(self, refusals: list[int]) -> None:
         self.refusals = refusals
+        self.refreshed = 0
+
+    def list_topics(self, *, timeout: float) -> None:
+        assert timeout
+        self.refreshed += 1
 
     def list_offsets(self, wanted: dict[TopicPartition, Any], **_: Any) -> dict[TopicPartition, Future[Any]]:
         refusal = self.refusals.pop(0) if self.refusals else None
@@ -41,6 +46,7 @@ def test_the_newest_record_is_asked_for_again_while_leaders_move() -> None:
     cluster = MovingLeader([KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE])
     assert newest(cluster) == {("lines", 3): Answer.timestamp}
     assert not cluster.refusals
+    assert cluster.refreshed == 2, "the new leaders have to be known"
 
 
 def test_it_is_asked_for_again_soon_and_then_less_often(monkeypatch: pytest.MonkeyPatch) -> None:

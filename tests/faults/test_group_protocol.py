@@ -2,7 +2,7 @@
 
 import random
 import signal
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import get_args
 
@@ -45,17 +45,18 @@ def test_workers_are_killed_come_and_go_under_load(newer: Application, seed: int
             second = newer.start(role, "1", state=newer.elsewhere())
             wait_for("both share", partial(share, first, second))
 
-            # When either is killed and started again, which has its share back when the dead member's session is over
+            # When either is killed and started again, then it has its share back, since the dead member leaves
             for _ in range(2):
                 committed = second.report.counters.commits
                 wait_for("it commits", lambda: second.report.counters.commits > committed)  # noqa: B023 - called here
                 if chance.random() < 0.5:
                     first.kill()
-                    first = newer.start(role)
+                    first = again = newer.start(role)
                 else:
                     second.kill()
-                    second = newer.start(role, "1", state=newer.elsewhere())
+                    second = again = newer.start(role, "1", state=newer.elsewhere())
                 wait_for("both share", partial(share, first, second))
+                assert any("has left it" in line for line in again.log)
 
             # When one ends, however it is told to, then the other has everything at once
             second.signal(chance.choice([signal.SIGTERM, signal.SIGINT]))
@@ -80,3 +81,65 @@ def test_a_worker_is_fenced_by_another_one_of_its_name(newer: Application, seed:
         wait_for("it has all", lambda: owned(successor) == 4)
         newer.wait_counted()
     hold(newer, lines)
+
+
+@dataclass
+class Host:
+    """A mapper and a reducer with a state directory of their own."""
+
+    application: Application
+    number: int
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    def start(self, protocol: str) -> None:
+        state = self.application.elsewhere(self.number)
+        self.workers = [self.application.start(role, state=state, group_protocol=protocol) for role in ROLES]
+
+    def end(self) -> None:
+        """End the workers as `wcsup drain --leave` does."""
+        for worker in self.workers:
+            worker.signal(signal.SIGINT)
+        assert [worker.wait() for worker in self.workers] == [ExitStatus.DONE] * 2
+
+    def owns(self, partitions: int) -> bool:
+        return all(owned(worker) == partitions for worker in self.workers)
+
+    def says(self, text: str) -> bool:
+        return all(any(text in line for line in worker.log) for worker in self.workers)
+
+
+def test_an_application_moves_from_one_protocol_to_the_other_and_back_host_by_host(
+    application: Application, seed: int
+) -> None:
+    first, second = Host(application, 1), Host(application, 2)
+    with Witness(application), fed(application, seed, 500) as lines:
+        first.start("classic")
+        wait_for("one has all", lambda: first.owns(4))
+        second.start("classic")
+        wait_for("both share", lambda: first.owns(2) and second.owns(2))
+
+        # When a host moves on, then it waits for the other one, which has everything meanwhile
+        first.end()
+        first.start("consumer")
+        wait_for("the other one has all", lambda: second.owns(4))
+        wait_for("it says so", lambda: first.says("goes on when they are gone"))
+        assert not any(worker.ready for worker in first.workers)
+        # And can be ended meanwhile
+        first.end()
+        first.start("consumer")
+        wait_for("it says so", lambda: first.says("goes on when they are gone"))
+        # And goes on when that one has ended, too
+        second.end()
+        wait_for("it has all", lambda: first.owns(4))
+        second.start("consumer")
+        wait_for("both share", lambda: first.owns(2) and second.owns(2))
+
+        # When they move back, then both kinds of members share the partitions
+        first.end()
+        first.start("classic")
+        wait_for("both share", lambda: first.owns(2) and second.owns(2))
+        second.end()
+        wait_for("the one has all", lambda: first.owns(4))
+        second.start("classic")
+        wait_for("both share", lambda: first.owns(2) and second.owns(2))
+    hold(application, lines, states=[application.elsewhere(1), application.elsewhere(2)])

@@ -37,6 +37,8 @@ class Case:
     right: Callable[[Config], Right]
     restores: bool = False
     """Whether the worker starts on an empty state directory when it is gone."""
+    protocol: str = "classic"
+    """--group-protocol of the workers."""
 
 
 CASES = {
@@ -50,6 +52,10 @@ CASES = {
     "WRITE topic top": Case("reduce", lambda config: Right(TOPIC, config.topic("top"), WRITE)),
     "READ group reduce": Case("reduce", lambda config: Right(GROUP, config.reduce_group, READ)),
     "READ topic counts": Case("reduce", lambda config: Right(TOPIC, config.topic("counts"), READ), restores=True),
+    "READ group map, KIP-848": Case("map", lambda config: Right(GROUP, config.map_group, READ), protocol="consumer"),
+    "READ topic words, KIP-848": Case(
+        "reduce", lambda config: Right(TOPIC, config.topic("words"), READ), protocol="consumer"
+    ),
 }
 
 
@@ -117,7 +123,7 @@ def said(worker: WorkerProcess) -> str:
 def refuse(guarded: Guarded, case: Case, lines: list[bytes]) -> WorkerProcess:
     """Return a worker that counted the first half of the lines, and to which a right is refused then."""
     application = guarded.application
-    workers = {role: guarded.start(role) for role in ROLES}
+    workers = {role: guarded.start(role, group_protocol=case.protocol) for role in ROLES}
     worker = workers[case.role]
     half = len(lines) // 2
     guarded.count(lines[:half])
@@ -125,7 +131,7 @@ def refuse(guarded: Guarded, case: Case, lines: list[bytes]) -> WorkerProcess:
         worker.kill()
     guarded.take(case.right(guarded.config))
     if case.restores:
-        worker = guarded.start(case.role, state=application.elsewhere())
+        worker = guarded.start(case.role, state=application.elsewhere(), group_protocol=case.protocol)
     application.feed(lines[half:])
     waits(worker)
     return worker

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from application import prose
+from application import prose, wait_for
 from secured import Door, SecuredBroker
 from shell import Shell
 
 from wcsup.config import Config
-from wcsup.kafka import rights
+from wcsup.kafka import clients, groups, rights
 
 RUN, FIRST, WRITE, READ, HOSTS, MOVE, DELETE = list(rights.by_purpose(Config()))
 PASSWORD = "open-sesame-10"  # noqa: S105 - of a broker that a test makes
@@ -111,3 +111,27 @@ def test_the_list_is_of_commands_for_the_user_that_would_be_it(tmp_path: Path) -
     assert f"{own}Create --topic x. --resource-pattern-type prefixed" in commands
     listed = json.loads(shell("doctor --acls --json").out)
     assert {"kind": "group", "name": "books-map", "operation": "READ", "prefix": False} in listed[RUN]
+
+
+def test_sessions_of_the_newer_protocol_are_set_by_who_may(
+    secured: SecuredBroker, config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = replace(config, group_protocol="consumer", session_timeout=4.0)
+    purposes = list(rights.by_purpose(newer))
+    sessions = next(purpose for purpose in purposes if "--session-timeout" in purpose)
+    without = user(secured, newer, tmp_path, "without", RUN).config
+    groups.set_sessions(clients.admin(without), without)
+    assert "to ALTER_CONFIGS group listed-map: kafka-acls.sh" in caplog.text
+    assert "--operation AlterConfigs --group listed-map" in caplog.text
+
+    having = user(secured, newer, tmp_path, "having", RUN, sessions).config
+    groups.set_sessions(clients.admin(having), having)
+    expected = dict.fromkeys((newer.map_group, newer.reduce_group), 4000)
+    wait_for("the groups have it", lambda: groups.sessions(clients.admin(having), having) == expected)
+
+    # And what is below the brokers' bound is refused, and said
+    caplog.clear()
+    short = replace(having, session_timeout=0.5)
+    groups.set_sessions(clients.admin(short), short)
+    assert "must be in the range 1000 to" in caplog.text
+    assert "group.consumer.min.session.timeout.ms in server.properties" in caplog.text

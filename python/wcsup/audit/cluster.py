@@ -13,7 +13,7 @@ from confluent_kafka.admin._resource import ResourceType
 
 from wcsup.audit.checks import Check
 from wcsup.config import Config
-from wcsup.kafka import clients, failures, refusals, topics
+from wcsup.kafka import clients, failures, groups, refusals, topics
 from wcsup.kafka.application import owner
 from wcsup.kafka.failures import Failure
 from wcsup.kafka.rights import Right
@@ -66,6 +66,8 @@ class Cluster:
     """Settings by broker."""
     topics: dict[str, Settings] = field(default_factory=dict)
     """Settings of the application's topics and of Kafka's own ones that exist, by full name."""
+    sessions: dict[str, int] = field(default_factory=dict)
+    """Milliseconds of the session by group, where they are groups of KIP-848 and this user may see it."""
     hidden: str = ""
     """Why this user can't see the settings of the brokers, and what to do about it; empty where they are seen."""
 
@@ -105,6 +107,8 @@ def connect(config: Config) -> Cluster:
             break
         cluster.settings[broker] = {key: entry.value for key, entry in entries.items()}
     cluster.topics = dict(_topics(cluster))
+    if cluster.protocol == "consumer":
+        cluster.sessions = groups.sessions(admin, config)
     admin.poll(0.1)  # librdkafka hands over its log lines during a poll
     return cluster
 

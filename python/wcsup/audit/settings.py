@@ -18,6 +18,7 @@ LETTER_EXTRA_BYTES = 4_096
 """What a dead letter adds to its record: headers with place and error, and a batch's overhead."""
 REQUEST_BYTES = clients.MAX_RECORD_BYTES + (64 << 10)
 """About the largest request of a worker: one batch, which is at most as large as the largest record, and overhead."""
+_SESSION, _LEAST_SESSION = "group.consumer.session.timeout.ms", "group.consumer.min.session.timeout.ms"
 _SHORT_MS = 3_600_000
 """With less than an hour, brokers may forget a producer during a pause or an outage."""
 
@@ -48,8 +49,25 @@ def timeouts(cluster: Cluster) -> Iterator[Check]:
             )
         says = f"sessions of {session} ms"
     else:
-        sessions = max(cluster.numbers("group.consumer.session.timeout.ms"), default=None)
-        says = f"sessions of {sessions} ms, which brokers alone decide"
+        kept = max(cluster.sessions.values(), default=max(cluster.numbers(_SESSION), default=None))
+        low = max(cluster.numbers(_LEAST_SESSION), default=None)
+        says = f"sessions of {kept} ms" if kept is not None else "sessions that the brokers do not tell"
+        if low is not None and session < low:
+            bad = True
+            yield Check.warning(
+                name,
+                f"--session-timeout is {session} ms, and {_LEAST_SESSION} of the brokers {low}: a dead worker's "
+                f"partitions rest for {kept} ms. Lower it in server.properties, or raise --session-timeout to "
+                f"{low / 1000:g} s",
+            )
+        elif kept is not None and kept > session:
+            bad = True
+            yield Check.warning(
+                name,
+                f"--session-timeout is {session} ms, and the groups keep sessions of {kept}, for which a dead worker's "
+                "partitions rest: the next wcsup run changes that, with the right ALTER_CONFIGS to both groups "
+                "(wcsup doctor --acls)",
+            )
     if not bad:
         yield Check.ok(name, f"transactions of {transaction} ms, {says}")
 

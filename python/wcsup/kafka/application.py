@@ -113,6 +113,8 @@ def owner(config: Config, admin: AdminClient) -> Application | None:
 def prepare(config: Config, needed: Sequence[Right] = ()) -> None:
     """Make and check the topics, and check that they belong to this application; a first start claims them.
 
+    Under KIP-848 it also sets the sessions of the groups.
+
     `needed` are the rights that the caller needs. Raises `ConfigurationError` for topics that do not fit, that belong
     to another application, that are being moved, or that were counted up to an unknown offset, and for missing rights.
     """
@@ -125,6 +127,8 @@ def prepare(config: Config, needed: Sequence[Right] = ()) -> None:
     made = topics.ensure(config, fixed=found is not None, needed=needed)
     if found is None:
         _claim(config, admin, new=set(made) == set(topics.NAMES))
+    if config.group_protocol == "consumer":
+        groups.set_sessions(admin, config)
 
 
 def prepare_feed(config: Config) -> None:

@@ -1,19 +1,91 @@
-"""The two consumer groups: what they have committed, who is in them, and their end."""
+"""The two consumer groups: their sessions, what they have committed, who is in them, and their end."""
 
+import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin._resource import ResourceType
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
 from wcsup.kafka import clients, failures
+from wcsup.kafka.failures import Failure
 from wcsup.kafka.refusals import About, forbidden, told
 from wcsup.kafka.rights import Right
 from wcsup.kafka.topics import patiently
 
+log = logging.getLogger("wcsup.groups")
+
 _GRACE_SECONDS = 3.0
+
+SESSION = "consumer.session.timeout.ms"
+"""The setting of a group of KIP-848 for how long its members may be silent."""
+_HEARTBEAT = "consumer.heartbeat.interval.ms"
+
+
+def set_sessions(admin: AdminClient, config: Config) -> None:
+    """Have both groups keep sessions of `--session-timeout`, where they are to be groups of KIP-848.
+
+    Members of such a group can't ask for a session: it is a setting of the group, within bounds that the brokers have.
+    Where the brokers refuse it, counting goes on with the sessions that they have, and a warning says what to change.
+    Brokers have a lower bound for heartbeats, too (5 s by default); where it is above ours the heartbeat is left alone.
+    """
+    session = {SESSION: str(round(config.session_timeout * 1000))}
+    heartbeat = {_HEARTBEAT: str(round(clients.heartbeat_seconds(config) * 1000))}
+    for group in (config.map_group, config.reduce_group):
+        try:
+            if _configure(admin, group, session | heartbeat) is not None:
+                refused = _configure(admin, group, session)
+                if refused is not None:
+                    log.warning("%s", _unchanged(config, group, refused))
+        except KafkaException as failed:
+            log.warning("the session of group %s can't be set: %s", group, failures.of(failed).str())
+
+
+def sessions(admin: AdminClient, config: Config) -> dict[str, int]:
+    """Return the milliseconds that the members of each group of KIP-848 may be silent, where this user may see it."""
+    found = {}
+    for group in (config.map_group, config.reduce_group):
+        resource = ConfigResource(ResourceType.GROUP, group)
+        asked = admin.describe_configs([resource], request_timeout=clients.REACH_SECONDS)
+        with suppress(KafkaException):
+            entry = asked[resource].result().get(SESSION)
+            if entry is not None and entry.value is not None:
+                found[group] = int(entry.value)
+    return found
+
+
+def _configure(admin: AdminClient, group: str, entries: dict[str, str]) -> KafkaError | None:
+    """Change settings of a group; return the error where the brokers refuse to."""
+    changes = [ConfigEntry(key, v, incremental_operation=AlterConfigOpType.SET) for key, v in entries.items()]
+    resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=changes)
+    asked = admin.incremental_alter_configs([resource], request_timeout=clients.REACH_SECONDS)
+    try:
+        asked[resource].result()
+    except KafkaException as failed:
+        error = failures.of(failed)
+        if failures.meaning(error) is not Failure.REFUSED:
+            raise
+        return error
+    return None
+
+
+def _unchanged(config: Config, group: str, refused: KafkaError) -> str:
+    if refused.code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+        why = str(forbidden(config, [Right("group", group, "ALTER_CONFIGS")]))
+    else:
+        why = (
+            f"{refused.str().rstrip('.')}: choose a --session-timeout within, or change "
+            "group.consumer.min.session.timeout.ms in server.properties of the brokers"
+        )
+    return (
+        f"a dead worker's partitions of group {group} rest for as long as the brokers say (their "
+        f"group.consumer.session.timeout.ms is 45 s by default), not for {config.session_timeout:g} s: {why}"
+    )
 
 
 def offsets(config: Config, group: str, topic: str, partitions: int) -> list[TopicPartition]:

@@ -49,7 +49,7 @@ def refused(config: Config, error: KafkaError, about: About) -> RefusedError:
     """Return the `RefusedError` for an error of Kafka."""
     code = failures.cause(error)
     say = _SAYS.get(code, _anything)
-    return RefusedError(say(config, error, about), code)
+    return RefusedError(say(config, error, about), code, bounded=code != KafkaError.GROUP_ID_NOT_FOUND)
 
 
 def lacking(config: Config, wanted: Sequence[Right]) -> RefusedError | None:
@@ -118,6 +118,17 @@ def _protocol(config: Config, error: KafkaError, about: About) -> str:
     )
 
 
+def _moving(config: Config, _error: KafkaError, about: About) -> str:
+    # Kafka lets members of the newer protocol into a classic group (group.consumer.migration.policy) unless assignments
+    # have user data (KAFKA-18134). librdkafka's group leader copies that of the subscriptions into the assignments
+    # (`rd_kafka_group_MemberState_consumer_write`), and cooperative-sticky has some as soon as a member joins again.
+    return (
+        f"group {about.group} still has workers with --group-protocol classic, and Kafka lets no other worker in. This "
+        "worker goes on when they are gone: end them with wcsup drain --leave, host by host, and start them with "
+        f"--group-protocol {config.group_protocol}"
+    )
+
+
 def _login(config: Config, error: KafkaError, _about: About) -> str:
     login = Cause(failures.cause(error), error.str(), time.monotonic())
     return str(causes.not_let_in(clients.settings(config), login))
@@ -159,7 +170,7 @@ _SAYS: dict[int, Callable[[Config, KafkaError, About], str]] = {
     KafkaError.INVALID_TRANSACTION_TIMEOUT: _transaction,
     KafkaError.INCONSISTENT_GROUP_PROTOCOL: _protocol,
     KafkaError.UNSUPPORTED_ASSIGNOR: _protocol,
-    KafkaError.GROUP_ID_NOT_FOUND: _protocol,
+    KafkaError.GROUP_ID_NOT_FOUND: _moving,
     KafkaError.GROUP_MAX_SIZE_REACHED: _full,
     KafkaError.MSG_SIZE_TOO_LARGE: _size,
     KafkaError.RECORD_LIST_TOO_LARGE: _size,

@@ -1,7 +1,8 @@
 """Requests that librdkafka has no call for: a partition's open transactions, their owners, and their end (KIP-664).
 
 Topics are deleted by id (KIP-516), since librdkafka deletes them by name only. Two more requests, for topic ids and for
-the members of a group, are here since librdkafka's calls for them cost too much to be made once a second.
+the members of a group, are here since librdkafka's calls for them cost too much to be made once a second. librdkafka
+has no call by which one member leaves in place of another one, either.
 
 Layouts are from the Kafka protocol guide. Versions are the lowest that Kafka 4 takes. The requests of KIP-664 exist
 since Kafka 3.0; an older broker is refused with an error that says so.
@@ -24,9 +25,12 @@ _METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _DESCRIBE_GROUPS = 3, 9, 10, 15
 _API_VERSIONS, _DELETE_TOPICS, _ADD_PARTITIONS_TO_TXN = 18, 20, 24
 _WRITE_TXN_MARKERS = 27
 _DESCRIBE_PRODUCERS, _DESCRIBE_TRANSACTIONS, _LIST_TRANSACTIONS = 61, 65, 66
+_CONSUMER_GROUP_HEARTBEAT = 68
 _GROUP, _TRANSACTION = b"\x00", b"\x01"
 _STABLE = b"\x01"
-_NO = b"\0"
+_NO = _NULL = b"\0"
+_LEAVING = -1
+"""The epoch in a heartbeat by which a dynamic member leaves (KIP-848)."""
 _ANY_ID = bytes(16)
 """The topic id in a request that asks by name."""
 _NO_NAME = b"\0"
@@ -229,6 +233,16 @@ class Brokers:
                 if state == "Stable":
                     found[member] = assignment
         return found
+
+    def leave(self, group: str, member: str) -> None:
+        """Have a member leave a group of KIP-848, in place of its process, which is dead."""
+        node, host, port = self._find_coordinator(group, _GROUP)
+        body = compact_string(group) + compact_string(member) + struct.pack(">i", _LEAVING)
+        body += 2 * _NULL + struct.pack(">i", -1) + 3 * _NULL + NO_TAGS
+        at = self._at(Layout({node: (host, port)}, {}), node)
+        answer = Answer(at.ask(_CONSUMER_GROUP_HEARTBEAT, 0, body, flexible=True))
+        answer.take("i")
+        _check(answer.number("h"), f"member {member} of group {group}")
 
     def transaction(self, layout: Layout, name: str) -> Transaction | None:
         """Return the transaction of a `transactional.id`; none where its coordinator does not know the name."""

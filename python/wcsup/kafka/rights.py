@@ -44,6 +44,7 @@ _NAMES = {
     "DELETE": "Delete",
     "DESCRIBE": "Describe",
     "DESCRIBE_CONFIGS": "DescribeConfigs",
+    "ALTER_CONFIGS": "AlterConfigs",
 }
 """Operations as kafka-acls.sh spells them."""
 
@@ -113,9 +114,12 @@ def by_purpose(config: Config) -> dict[str, list[Right]]:
     trim = Right("topic", config.topic("words"), "DELETE")
     see = Right("topic", config.topic("moving"), "DESCRIBE")
     topics = [config.topic(one) for one in names]
+    sessions = [Right("group", one.name, "ALTER_CONFIGS") for one in groups]
+    newer = {"wcsup run, to set the sessions (--session-timeout) of its groups": sessions}
     return {
         "wcsup run and its workers": [*of_run(config), *checked(config, names), trim, see, *groups, name],
         "a first start, which makes the topics": to_make(config, names),
+        **(newer if config.group_protocol == "consumer" else {}),
         "wcsup gen and run --input, which write lines": of_feed(config),
         "wcsup top, count, status, verify and backup, which read": [
             *(Right("topic", one, "READ") for one in topics),

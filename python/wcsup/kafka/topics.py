@@ -391,11 +391,12 @@ def _list_offsets(
     partitions: list[TopicPartition],
     spec: OffsetSpec,
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+    seconds: float = clients.REACH_SECONDS,
 ) -> dict[tuple[str, int], ListOffsetsResultInfo]:
     wanted = {TopicPartition(p.topic, p.partition): spec for p in partitions}
     # The default time-out is 60 s, and a work loop waits for the answer.
     futures: dict[TopicPartition, Future[Any]] = admin.list_offsets(
-        wanted, isolation_level=isolation, request_timeout=clients.REACH_SECONDS
+        wanted, isolation_level=isolation, request_timeout=seconds
     )
     found: dict[tuple[str, int], ListOffsetsResultInfo] = {}
     for p, future in futures.items():
@@ -403,12 +404,16 @@ def _list_offsets(
             found[p.topic, p.partition] = future.result()
         except KafkaException as failed:
             error = failures.of(failed)
-            if error.code() == KafkaError.FENCED_LEADER_EPOCH:
-                # After a broker's restart the client sends the old leader epoch until it refreshes its metadata.
-                admin.list_topics(timeout=clients.REACH_SECONDS)
+            if failures.meaning(error).passes:
+                _refresh(admin)
             where = f"partition {p.partition} of {p.topic}"
             raise KafkaException(KafkaError(error.code(), f"{where}: {error.str()}")) from failed
     return found
+
+
+def _refresh(admin: AdminClient) -> None:
+    """Have a client learn who leads partitions now: until then it asks the old leaders, by their old epochs."""
+    admin.list_topics(timeout=_LEADER_SECONDS)
 
 
 def _offsets(
@@ -418,25 +423,29 @@ def _offsets(
     isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> dict[tuple[str, int], int]:
     def ask() -> dict[tuple[str, int], int]:
-        listed = _list_offsets(admin, partitions, spec, isolation)
+        listed = _list_offsets(admin, partitions, spec, isolation, _LEADER_SECONDS)
         found = {where: partition.offset for where, partition in listed.items()}
         if any(offset < 0 for offset in found.values()):
             # If the connection breaks during the request, librdkafka returns OFFSET_INVALID and no error. Taken for the
             # end of `counts`, it would make a restore read nothing.
+            _refresh(admin)
             raise KafkaException(KafkaError(KafkaError._TRANSPORT, "the connection broke under a request for offsets"))
         return found
 
-    return patiently(ask)
+    return patiently(ask, clients.REACH_SECONDS)
 
 
+_LEADER_SECONDS = 3.0
+"""How long a partition's leader may take to tell an offset. One that is gone does not answer at all, and another broker
+may lead the partition in the meantime: so the request is made anew."""
 _PASSING_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.05
 """The pauses are short since a start waits for nothing but the metadata of topics that it has just made."""
 
 
-def patiently(ask: Callable[[], Answer]) -> Answer:
-    """Return what `ask` returns; retry for a while after errors that pass by themselves."""
-    deadline = time.monotonic() + _PASSING_SECONDS
+def patiently(ask: Callable[[], Answer], seconds: float = _PASSING_SECONDS) -> Answer:
+    """Return what `ask` returns; retry for some seconds after errors that pass by themselves."""
+    deadline = time.monotonic() + seconds
     pause = _FIRST_PAUSE
     while True:
         try:

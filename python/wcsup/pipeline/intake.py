@@ -53,6 +53,8 @@ class Intake:
         self._about = replace(about, topic=self._topic)
         self._group_refused_at = 0.0
         """When the group's coordinator last refused something."""
+        self._failed = False
+        """Whether the consumer has a fatal error: under KIP-848 librdkafka does not retry what is refused."""
 
     def read(self) -> bool:
         """Hand the consumer's records to the stage; return whether there were none.
@@ -106,17 +108,15 @@ class Intake:
         log.warning("consumer: %s", error.str())
 
     def _hear_refusal(self, error: KafkaError) -> None:
-        """Take note of a refusal; raise it where the consumer does not retry."""
+        """Take note of a refusal. A consumer with a fatal error does not retry: `ask_again` replaces it."""
         if failures.cause(error) in failures.OF_A_LOGIN:
             CAUSES.hear(error)  # for `Login`
             return
-        fatal = error.code() == KafkaError._FATAL
+        self._failed = self._failed or error.code() == KafkaError._FATAL
         doing = Doing.INPUT if failures.cause(error) == KafkaError.TOPIC_AUTHORIZATION_FAILED else Doing.GROUP
         # Each partition reports the refusal, and to word the message takes a request.
-        if fatal or doing is Doing.GROUP or not self._patience.waits_for(doing):
+        if doing is Doing.GROUP or not self._patience.waits_for(doing):
             refused = refusals.refused(self._config, error, self._about)
-            if fatal:
-                raise refused
             if doing is Doing.GROUP:
                 self._group_refused_at = self._clock()
             self._patience.refused(doing, refused)
@@ -126,6 +126,11 @@ class Intake:
 
         librdkafka reports once that it may not read a topic or find a group's coordinator, and goes on trying.
         """
+        if self._failed:
+            self._failed = False
+            self._stage.clear()
+            self._membership.join_in_place()
+            return
         if self._patience.waits_for(Doing.INPUT):
             with suppress(KafkaException):
                 if refusals.lacking(self._config, [Right("topic", self._topic, "READ")]) is None:

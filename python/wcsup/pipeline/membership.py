@@ -111,10 +111,11 @@ class Membership:
         self.join()
 
     def join_in_place(self) -> None:
-        """Join as a new member of the same name, in place of the fenced one."""
+        """Join as a new member of the same name, in place of one that is fenced or has failed."""
+        self.is_member = False
         self.reader.close()
         self._drop(self.owned.copy(), "lost")
-        self.is_fenced = self.is_member = False
+        self.is_fenced = False
         self.reader = self._make_reader()
         self.join()
 
@@ -330,4 +331,5 @@ class Membership:
         if not self.opening:
             self._patience.passed(Doing.OFFSETS, Doing.RESTORE)
         self._ties.changed()
-        log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
+        if gone:
+            log.info("partitions %s of %s %s", sorted(gone), self._topic, why)

@@ -59,9 +59,11 @@ class Patience:
     def refused(self, doing: Doing, error: RefusedError) -> None:
         """Take note of a refusal. Raises it where `doing` is refused for too long."""
         known = {str(said) for _, said in self._refused.values()}
-        since, _ = self._refused.get(doing, (self._clock(), error))
-        self._refused[doing] = since, error
-        if not known:
+        since, last = self._refused.get(doing, (self._clock(), error))
+        self._refused[doing] = since if last.bounded == error.bounded else self._clock(), error
+        if not error.bounded and str(error) not in known:
+            log.warning("waiting: %s", error)
+        elif not known:
             log.warning("trying again for %.0f s what is refused: %s", REFUSED_SECONDS, error)
         elif str(error) not in known:
             log.warning("refused, too: %s", error)
@@ -70,7 +72,7 @@ class Patience:
     def look(self) -> None:
         """Raise a refusal that has lasted too long, even if it was not reported again."""
         for since, error in self._refused.values():
-            if self._clock() - since > REFUSED_SECONDS:
+            if error.bounded and self._clock() - since > REFUSED_SECONDS:
                 raise error
 
     def passed(self, *doings: Doing) -> None:

@@ -27,6 +27,7 @@ from wcsup.pipeline.pacing import Pacing
 from wcsup.pipeline.patience import Doing, Patience
 from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Report
 from wcsup.pipeline.stage import Stage
+from wcsup.pipeline.succession import Succession
 from wcsup.pipeline.transaction import AbortedError, Transactions
 from wcsup.process import logs
 from wcsup.state.directory import open_directory
@@ -105,6 +106,7 @@ class Worker:
         self._transactions = Transactions(
             config, name, self._wait_on, self._timed, about=replace(about, topic=self._topic), reached=sight.fresh
         )
+        self._succession = Succession(config, group, self._claim)
         self._holdup = Holdup(config, name, self._beat)
         self._membership = Membership(
             config,
@@ -136,6 +138,7 @@ class Worker:
                 self._pause(ASK_AGAIN_SECONDS)
             self._enter(Phase.JOINING)
             self._beat(now=True)
+            self._succession.relieve()
             self._membership.join()
             while self._drain_since is None:
                 try:
@@ -321,6 +324,8 @@ class Worker:
 
     def _tell_partitions(self) -> None:
         self._report.partitions = sorted(self._membership.owned)
+        if self._membership.is_member:
+            self._succession.record(self._membership.consumer.memberid)
         if self._report.phase is not Phase.DRAINING:
             self._enter(Phase.RESTORING if self._membership.opening else Phase.RUNNING)
 

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,11 +63,9 @@ class StateDirectory:
     def claim(self, role: str, slot: str) -> "Claim":
         """Record that this process is the last one that was started for a slot."""
         claim = Claim(self.path / "slots" / f"{role}-{slot}", f"{os.getpid()} {os.urandom(8).hex()}\n")
-        draft = claim.path.with_suffix(f".{os.getpid()}")
         try:
-            draft.parent.mkdir(exist_ok=True)
-            draft.write_text(claim.mark)
-            draft.replace(claim.path)
+            claim.path.parent.mkdir(exist_ok=True)
+            _replace(claim.path, claim.mark)
         except OSError as error:
             raise _unusable(self.path, error) from error
         return claim
@@ -85,6 +84,28 @@ class Claim:
             return self.path.read_text() == self.mark
         except OSError:
             return False
+
+    @property
+    def _member_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.member")
+
+    def member(self) -> str:
+        """Return the id of the group member that the slot's last process was; empty where it is not known."""
+        try:
+            return self._member_path.read_text()
+        except (OSError, ValueError):
+            return ""
+
+    def record_member(self, member: str) -> None:
+        """Record the id of the group member that this process is. A disk that can't take it costs no more than time."""
+        with suppress(OSError):
+            _replace(self._member_path, member)
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    draft.write_text(text)
+    draft.replace(path)
 
 
 def open_directory(config: Config) -> StateDirectory:
