@@ -4,13 +4,11 @@ Its first listener is open, and who comes by it may do everything: that is how a
 are those that the commands under test are sent to.
 
     secured.allow(rights(config))                       # user `wcsup`, all that an application needs
-    secured.take(Right(TOPIC, config.topic("words"), WRITE))
+    secured.take(Right("topic", config.topic("words"), "WRITE"))
     secured.client(Door.SCRAM, password="wrong")        # the lines of a --kafka-config file
 """
 
-import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -31,10 +29,13 @@ from confluent_kafka.admin._scram import (
 
 from wcsup import broker as embedded
 from wcsup.broker import ports, settings
+from wcsup.broker.certificates import Authority
 from wcsup.config import Config
-from wcsup.kafka import clients, rights
+from wcsup.kafka import clients
+from wcsup.kafka.rights import Right, binding, give
 
 USER, PASSWORD = "wcsup", "open-sesame-7"
+HERE = ("127.0.0.1", "localhost")
 
 
 class Door(StrEnum):
@@ -93,6 +94,7 @@ listener.name.mutual.ssl.keystore.location={certificates}/here.pem
 listener.name.mutual.ssl.truststore.type=PEM
 listener.name.mutual.ssl.truststore.location={certificates}/ca.pem
 listener.name.mutual.ssl.client.auth=required
+listener.name.mutual.ssl.principal.mapping.rules=RULE:^CN=(.*)$/$1/
 listener.name.expired.ssl.keystore.type=PEM
 listener.name.expired.ssl.keystore.location={certificates}/expired.pem
 listener.name.elsewhere.ssl.keystore.type=PEM
@@ -102,39 +104,6 @@ group.min.session.timeout.ms=6000
 # A test waits for these; in earnest nobody does.
 transaction.abort.timed.out.transaction.cleanup.interval.ms=200
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Right:
-    """What a user may do to something."""
-
-    kind: ResourceType
-    name: str
-    operation: AclOperation
-    prefix: bool = False
-
-    def binding(self, user: str) -> AclBinding:
-        pattern = ResourcePatternType.PREFIXED if self.prefix else ResourcePatternType.LITERAL
-        allow = AclPermissionType.ALLOW
-        return AclBinding(self.kind, self.name, pattern, f"User:{user}", "*", self.operation, allow)
-
-    def filter(self, user: str) -> AclBindingFilter:
-        pattern = ResourcePatternType.PREFIXED if self.prefix else ResourcePatternType.LITERAL
-        allow = AclPermissionType.ALLOW
-        return AclBindingFilter(self.kind, self.name, pattern, f"User:{user}", "*", self.operation, allow)
-
-    def __str__(self) -> str:
-        return f"{self.kind.name}-{self.name.rpartition('.')[2]}-{self.operation.name}"
-
-
-def as_right(right: rights.Right) -> Right:
-    """Return a right as the program lists it."""
-    kind = {
-        "topic": ResourceType.TOPIC,
-        "group": ResourceType.GROUP,
-        "transactional-id": ResourceType.TRANSACTIONAL_ID,
-    }[right.kind]
-    return Right(kind, right.name, AclOperation[right.operation], right.prefix)
 
 
 class SecuredBroker:
@@ -187,8 +156,10 @@ class SecuredBroker:
     def admin(self) -> AdminClient:
         return clients.admin(Config(bootstrap_servers=self.address()))
 
-    def client(self, door: Door, *, user: str = USER, password: str = PASSWORD, ca: str = "ca") -> dict[str, str]:
-        """Return the librdkafka settings with which a client comes in at a door."""
+    def client(
+        self, door: Door, *, user: str = USER, password: str = PASSWORD, ca: str = "ca", certificate: str = ""
+    ) -> dict[str, str]:
+        """Return the librdkafka settings with which a client comes in at a door, with or without a certificate."""
         protocol = _PROTOCOLS.get(door, "SSL")
         found = {"security.protocol": protocol}
         if "SASL" in protocol:
@@ -196,6 +167,9 @@ class SecuredBroker:
             found |= {"sasl.mechanism": mechanism, "sasl.username": user, "sasl.password": password}
         if "SSL" in protocol:
             found["ssl.ca.location"] = str(self._certificates / f"{ca}.pem")
+        if certificate:
+            own = str(self._certificates / f"{certificate}.pem")
+            found |= {"ssl.certificate.location": own, "ssl.key.location": own}
         return found
 
     def set_password(self, user: str, password: str) -> None:
@@ -213,51 +187,53 @@ class SecuredBroker:
 
     def allow(self, rights: Iterable[Right], user: str = USER) -> None:
         """Give a user rights; return when the broker knows of them."""
-        bindings = [right.binding(user) for right in rights]
-        for future in self.admin.create_acls(bindings).values():
-            future.result()
-        wait_for("the rights are there", lambda: set(bindings) <= self._bindings())
+        wanted = list(rights)
+        give(self.admin, user, wanted)
+        bindings = {binding(user, right) for right in wanted}
+        wait_for("the rights are there", lambda: bindings <= acls(self.admin))
 
     def allow_everything(self, user: str) -> None:
         """Give a user all rights to everything."""
-        kinds = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID)
-        self.allow([Right(kind, "*", AclOperation.ALL) for kind in kinds], user)
+        self.allow([Right(kind, "*", "ALL") for kind in ("topic", "group", "transactional-id")], user)
 
     def take(self, *rights: Right, user: str = USER) -> None:
         """Take rights away; return when the broker knows of it."""
-        for future in self.admin.delete_acls([right.filter(user) for right in rights]).values():
+        gone = {binding(user, right) for right in rights}
+        for future in self.admin.delete_acls([_only(one) for one in gone]).values():
             future.result()
-        gone = {right.binding(user) for right in rights}
-        wait_for("the rights are gone", lambda: not gone & self._bindings())
+        wait_for("the rights are gone", lambda: not gone & acls(self.admin))
 
-    def _bindings(self) -> set[Any]:
-        anything: Any = AclBindingFilter  # whose stub knows nothing of "any"
-        patterns = ResourcePatternType.ANY
-        everything = anything(ResourceType.ANY, None, patterns, None, None, AclOperation.ANY, AclPermissionType.ANY)
-        return set(self.admin.describe_acls(everything).result())
+
+def acls(admin: AdminClient) -> set[AclBinding]:
+    """All rights that somebody has."""
+    anything: Any = AclBindingFilter  # whose stub knows nothing of "any"
+    patterns = ResourcePatternType.ANY
+    everything = anything(ResourceType.ANY, None, patterns, None, None, AclOperation.ANY, AclPermissionType.ANY)
+    return set(admin.describe_acls(everything).result())
+
+
+def _only(one: AclBinding) -> AclBindingFilter:
+    """Return the filter that finds one ACL."""
+    return AclBindingFilter(
+        one.restype,
+        one.name,
+        one.resource_pattern_type,
+        one.principal,
+        one.host,
+        one.operation,
+        one.permission_type,
+    )
 
 
 def make_certificates(home: Path) -> None:
-    """Make two authorities, and certificates of the first one, by `openssl`."""
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=home, check=True, capture_output=True)
-
-    for authority in ("ca", "stranger"):
-        openssl("req", "-x509", *key, "-keyout", f"{authority}.key", "-out", f"{authority}.pem", "-days", "2",
-                "-subj", f"/CN={authority}")  # fmt: skip
-    for name, names, days in (
-        ("here", "IP:127.0.0.1,DNS:localhost", "2"),
-        ("expired", "IP:127.0.0.1,DNS:localhost", "-1"),
-        ("elsewhere", "DNS:kafka.elsewhere.test", "2"),
-    ):
-        (home / f"{name}.names").write_text(f"subjectAltName={names}")
-        openssl("req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                "-days", days, "-extfile", f"{name}.names", "-out", f"{name}.crt")  # fmt: skip
-        store = home / f"{name}.pem"
-        store.write_text((home / f"{name}.key").read_text() + (home / f"{name}.crt").read_text())
+    """Make two authorities, and certificates of brokers and clients by them."""
+    here, stranger = Authority.at(home), Authority.at(home, "stranger")
+    here.issue(home / "here.pem", "here", HERE)
+    here.issue(home / "expired.pem", "expired", HERE, days=-1)
+    here.issue(home / "elsewhere.pem", "elsewhere", ["kafka.elsewhere.test"])
+    here.issue(home / "client.pem", USER)
+    here.issue(home / "client-expired.pem", USER, days=-1)
+    stranger.issue(home / "client-stranger.pem", USER)
 
 
 @pytest.fixture(scope="session")

@@ -193,6 +193,21 @@ class TestHost:
         config = Config(bootstrap_servers="h:1", state_dir=tmp_path / "file" / "state")
         assert "choose another --state-dir" in message(host.examine(config), "state", Health.FAILED)
 
+    def test_a_secret_that_everybody_can_read_is_told(self, tmp_path: Path) -> None:
+        file = tmp_path / "client.properties"
+        file.write_text(f"sasl.password=geheim\nsasl.username=${{dir:{tmp_path}:user}}\n")
+        (tmp_path / "user").write_text("ann\n")
+        config = Config(bootstrap_servers="h:1", state_dir=tmp_path / "state", kafka_config=file)
+        file.chmod(0o644)
+        said = message(host.examine(config), "secrets", Health.WARNING)
+        assert f"can read sasl.password in {file}: chmod o-r" in said
+        assert "geheim" not in said
+        file.chmod(0o640)
+        assert "secrets" not in {check.name for check in host.examine(config)}
+        file.write_text(f"sasl.password=${{dir:{tmp_path}:user}}\n")
+        file.chmod(0o644)
+        assert "secrets" not in {check.name for check in host.examine(config)}
+
     @pytest.mark.parametrize(
         ("free", "health"), [(1 << 20, Health.FAILED), (1 << 30, Health.WARNING), (9 << 30, Health.OK)]
     )

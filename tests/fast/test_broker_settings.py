@@ -21,6 +21,7 @@ from wcsup import broker
 from wcsup.broker import jars, java, maven, pinned, ports, process, recovery, settings
 from wcsup.broker.process import Kafka, decisive
 from wcsup.broker.record import Record
+from wcsup.broker.security import Security
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, UsageError
 
@@ -32,7 +33,15 @@ JARS = {"org.example:one:1.0": b"first jar", "org.example:two:2.0": b"second jar
 
 def test_it_listens_on_loopback_alone() -> None:
     text = settings.server(port=9092, controller_port=9093) + settings.controller(9093)
-    addresses = re.findall(r"(?:PLAINTEXT|CONTROLLER)://(.*?):\d+|@(.*?):\d+", text)
+    text += settings.doors(
+        port=1,
+        tls_port=2,
+        controller_port=3,
+        users={},
+        mechanisms=("PLAIN", "OAUTHBEARER"),
+        oauth=broker.OAuth("file:///keys", "here", "kafka"),
+    )
+    addresses = re.findall(r"(?:PLAINTEXT|SASL_SSL|SSL|CONTROLLER)://(.*?):\d+|@(.*?):\d+", text)
     assert addresses
     assert {a or b for a, b in addresses} == {"127.0.0.1"}
 
@@ -295,12 +304,53 @@ def test_a_data_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 
 def test_a_named_broker_is_used_and_none_started(tmp_path: Path) -> None:
-    properties = tmp_path / "kafka.properties"
-    properties.write_text("bootstrap.servers=file:9092\n")
-    nowhere = Config(data_dir=tmp_path / "data")
-    assert broker.ensure(Config(bootstrap_servers="named:9092", data_dir=nowhere.data_dir)) == "named:9092"
-    assert broker.ensure(Config(kafka_config=properties, data_dir=nowhere.data_dir)) == "file:9092"
+    nowhere = Config(bootstrap_servers="named:9092", data_dir=tmp_path / "data")
+    assert broker.ensure(nowhere) == "named:9092"
     assert not nowhere.data.exists()
+
+
+def test_a_secured_broker_is_not_taken_for_an_open_one(tmp_path: Path) -> None:
+    # Given the data of a secured broker, a client without settings is told what it lacks, and nothing is started
+    locked = Security.make(tmp_path, 1).with_user("books")
+    with pytest.raises(
+        ConfigurationError, match=f"secured: come in with --kafka-config {tmp_path}/users/books/kafka.properties"
+    ):
+        broker.ensure(Config(data_dir=tmp_path, app_id="books"))
+    with pytest.raises(ConfigurationError, match="has no user for wcsup: wcsup broker start --secure --app-id wcsup"):
+        broker.ensure(Config(data_dir=tmp_path))
+    # and what can't be read is not taken for an open one, either
+    (locked.home / "secure.json").write_text("{")
+    with pytest.raises(ConfigurationError, match=r"secure\.json is damaged"):
+        broker.start(tmp_path)
+    assert not (tmp_path / "broker.log").exists()
+
+
+def test_an_open_broker_stays_open(tmp_path: Path) -> None:
+    Record(port=1, version="4.4.0", started=0.0, pid=None).write(tmp_path)
+    with pytest.raises(ConfigurationError, match="made without --secure, and lets everybody in: choose another --data"):
+        broker.start(tmp_path, secure=Config())
+    assert not (tmp_path / "secure").exists()
+
+
+@pytest.mark.parametrize("name", ["admin", "broker", "a" * 65])
+def test_no_application_has_the_name_of_somebody_else(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=f"--app-id {name}"):
+        broker.start(tmp_path / "data", secure=Config(app_id=name))
+
+
+def test_what_is_secret_of_a_secured_broker_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        locked = Security.make(tmp_path, 1)
+        locked.write_clients("127.0.0.1:9")
+    finally:
+        os.umask(before)
+    modes = {str(one.relative_to(tmp_path)): one.stat().st_mode & 0o777 for one in tmp_path.rglob("*")}
+    folders = [modes.pop(name) for name in ("secure", "users", "users/admin")]
+    assert folders == [0o700] * 3
+    assert modes.pop("secure/ca.pem")
+    assert set(modes.values()) == {0o600}
+    assert {"secure/ca.key", "secure/broker.pem", "secure/secure.json", "users/admin/kafka.properties"} <= set(modes)
 
 
 @pytest.mark.parametrize(
@@ -335,10 +385,10 @@ def test_the_decisive_line_of_a_log(output: str, reason: str | None) -> None:
 def test_options_for_java_are_the_users_last_word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     kafka = Kafka(tmp_path, java.Java(Path("/bin/echo"), "0"), [])
     monkeypatch.setenv("KAFKA_OPTS", "-XX:TieredStopAtLevel=4 '-Dname=two words'")
-    psutil.Process(process.spawn(kafka, port=1, heap="1g")).wait(10)
+    psutil.Process(process.spawn(kafka, port=1, controller_port=2, heap="1g")).wait(10)
     said = (tmp_path / process.OUTPUT).read_text()
     assert re.search(r"TieredStopAtLevel=1 .*-Xmx1g .*TieredStopAtLevel=4 -Dname=two words -cp", said)
 
     monkeypatch.setenv("KAFKA_OPTS", "'")
     with pytest.raises(UsageError, match="KAFKA_OPTS can't be read: No closing quotation"):
-        process.spawn(kafka, port=1, heap="1g")
+        process.spawn(kafka, port=1, controller_port=2, heap="1g")

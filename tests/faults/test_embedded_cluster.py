@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -10,6 +11,7 @@ import pytest
 from application import Application, prose, wait_for
 from fixtures import configuration
 from invariants import hold
+from shell import Shell
 
 from wcsup import broker
 from wcsup.config import Config
@@ -79,6 +81,28 @@ def test_three_nodes_count_on_without_one_and_come_back_with_their_data(data: Pa
     # And all are there again with what they had
     assert broker.start(data).bootstrap == started.bootstrap
     assert application.counts() == application.written
+
+
+def test_three_secured_nodes_count_and_a_killed_one_comes_back(data: Path, tmp_path: Path) -> None:
+    # Given three secured nodes, and a file that is counted by a user with the listed rights
+    config = configuration("", tmp_path / "state")
+    started = broker.start(data, nodes=3, secure=config)
+    assert started.security is not None
+    file = started.security.client_file(config.app_id)
+    wcsup = Shell(replace(config, bootstrap_servers=started.bootstrap, kafka_config=file), tmp_path)
+    text = wcsup.file("text", b"\n".join(prose(100, seed=8)) + b"\n")
+    done = wcsup(f"run --mappers 1 --reducers 1 --plain --input {text} --exit-when-done")
+    assert done.status == 0, done.err
+
+    # When one is killed, then a start brings it back, secured as it was
+    killed = pids(data)[1]
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    wait_for("it is gone", lambda: not psutil.pid_exists(killed))
+    again = broker.start(data)
+    assert None not in pids(data)
+    assert again.security == started.security
+    assert wcsup("verify --json").json["exact"]
 
 
 def test_what_a_directory_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -13,21 +13,20 @@ from typing import Any
 
 import pytest
 from application import Application, WorkerProcess, prose, wait_for
-from confluent_kafka.admin._acl import AclOperation
-from confluent_kafka.admin._resource import ResourceType
 from invariants import hold
-from secured import Door, Right, SecuredBroker, as_right
+from secured import Door, SecuredBroker
 from shell import Shell
 
 from wcsup.config import Config
 from wcsup.errors import ExitStatus
 from wcsup.kafka import rights
+from wcsup.kafka.rights import Right
 from wcsup.pipeline.patience import REFUSED_SECONDS
 from wcsup.pipeline.report import Role
 
 _PASSWORD, _ANOTHER = "open-sesame-8", "open-sesame-9"
-TOPIC, GROUP, NAME = ResourceType.TOPIC, ResourceType.GROUP, ResourceType.TRANSACTIONAL_ID
-READ, WRITE = AclOperation.READ, AclOperation.WRITE
+TOPIC, GROUP, NAME = "topic", "group", "transactional-id"
+READ, WRITE = "READ", "WRITE"
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ LINES = prose(100, 1)
 _END_SECONDS = 4 * REFUSED_SECONDS
 """How long a worker may take to end: a busy machine refuses it late."""
 ROLES: tuple[Role, Role] = ("map", "reduce")
-KINDS = {TOPIC: "topic", GROUP: "group", NAME: "transactional-id"}
 
 
 class Guarded:
@@ -81,7 +79,7 @@ class Guarded:
 
     def rights(self) -> list[Right]:
         """All that workers need."""
-        return [as_right(one) for one in rights.by_purpose(self.config)["wcsup run and its workers"]]
+        return rights.by_purpose(self.config)["wcsup run and its workers"]
 
     def start(self, role: Role, door: Door = Door.SCRAM, **changes: Any) -> WorkerProcess:
         kafka = self.secured.client(door, user=self.user, password=_PASSWORD)
@@ -229,9 +227,7 @@ def test_a_right_that_is_gone_for_good_ends_a_worker_and_is_named(ended: dict[st
     guarded, [(status, log)] = ended[name]
     assert status == ExitStatus.CONFIGURATION, log
     right = CASES[name].right(guarded.config)
-    command = (
-        rf"kafka-acls\.sh .* --operation {right.operation.name.title()} .*--{KINDS[right.kind]} {right.name}( |$|\")"
-    )
+    command = rf"kafka-acls\.sh .* --operation {right.operation.title()} .*--{right.kind} {right.name}( |$|\")"
     assert re.search(f"does not allow user {guarded.user} to .*{command}", log.splitlines()[-1]), log
 
 

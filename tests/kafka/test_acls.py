@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from application import prose
-from secured import Door, SecuredBroker, as_right
+from secured import Door, SecuredBroker
 from shell import Shell
 
 from wcsup.config import Config
@@ -32,7 +32,7 @@ def user(secured: SecuredBroker, config: Config, place: Path, name: str, *purpos
     """Return the commands of a user who may do what these purposes need."""
     listed = rights.by_purpose(config)
     secured.set_password(name, PASSWORD)
-    secured.allow({as_right(right) for purpose in purposes for right in listed[purpose]}, name)
+    secured.allow({right for purpose in purposes for right in listed[purpose]}, name)
     file = place / f"{name}.properties"
     settings = secured.client(Door.SCRAM, user=name, password=PASSWORD)
     file.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
@@ -77,7 +77,7 @@ def test_each_purpose_needs_no_more_than_is_listed(secured: SecuredBroker, confi
 
     # And who may not delete all deletes nothing
     half = user(secured, config, tmp_path, "half", READ)
-    secured.allow({as_right(one) for one in rights.by_purpose(config)[DELETE] if one.kind == "topic"}, "half")
+    secured.allow({one for one in rights.by_purpose(config)[DELETE] if one.kind == "topic"}, "half")
     done = half("del")
     assert done.status == 3
     assert f"to DELETE group {config.map_group} and DELETE group {config.reduce_group}" in done.err

@@ -31,6 +31,16 @@ CASES: dict[str, tuple[Door | None, dict[str, str], str]] = {
         "wants no login.*set it to SSL",
     ),
     "no certificate where one is wanted": (Door.MUTUAL, {}, "does not let this client in: .*certificate"),
+    "a certificate that the broker does not trust": (
+        Door.MUTUAL,
+        {"certificate": "client-stranger"},
+        "does not let this client in: .*certificate",
+    ),
+    "a certificate of its own that has expired": (
+        Door.MUTUAL,
+        {"certificate": "client-expired"},
+        "does not let this client in: .*certificate",
+    ),
 }
 
 _AT_ONCE = 4
@@ -45,6 +55,7 @@ COMMANDS = [
     "status",
     "verify",
     "positions",
+    "txn list",
     "del",
 ]
 
@@ -52,7 +63,7 @@ COMMANDS = [
 def shell(secured: SecuredBroker, place: Path, door: Door | None, changes: dict[str, str]) -> Shell:
     """Return the commands with settings for a door, some of them changed."""
     place.mkdir(exist_ok=True)
-    who = {name: changes[name] for name in ("user", "password", "ca") if name in changes}
+    who = {name: changes[name] for name in ("user", "password", "ca", "certificate") if name in changes}
     settings = {} if door is None else secured.client(door, **who)
     settings |= {key: value for key, value in changes.items() if "." in key}
     file = place / "client.properties"
@@ -103,10 +114,10 @@ def test_the_doctor_says_it_among_its_checks(secured: SecuredBroker, tmp_path: P
     assert re.search(pattern, said["broker"])
 
 
-@pytest.mark.parametrize("door", [Door.SCRAM, Door.PLAIN, Door.TLS, Door.BOTH])
+@pytest.mark.parametrize("door", [Door.SCRAM, Door.PLAIN, Door.BOTH, Door.MUTUAL])
 def test_who_is_let_in_counts_exactly(secured: SecuredBroker, tmp_path: Path, door: Door) -> None:
     # Given an application behind a door, whose user may do everything
-    wcsup = shell(secured, tmp_path, door, {})
+    wcsup = shell(secured, tmp_path, door, {"certificate": "client"} if door is Door.MUTUAL else {})
     config = replace(wcsup.config, app_id=f"in-{door}".lower(), topic_prefix=f"in-{door}.", partitions=4)
     secured.allow_everything(USER)
     wcsup = Shell(config, tmp_path)

@@ -54,7 +54,11 @@ ELSEWHERE = {
     "wcsup run --mappers 4 --reducers 2 --rate 61000 --input stdlib.txt --exit-when-done --log-file run.log",
     "wcsup status --json",
     "wcsup run",
-    # tests/faults/test_embedded_cluster.py, tests/kafka/test_txn.py and tests/faults/test_supervisors.py have these.
+    # tests/faults/test_embedded_cluster.py, tests/kafka/test_secure.py, tests/kafka/test_txn.py and
+    # tests/faults/test_supervisors.py have these.
+    "wcsup broker start --secure",
+    "wcsup broker start --secure --data-dir locked --app-id books",
+    "wcsup run --app-id books --kafka-config locked/users/books/kafka.properties",
     "wcsup txn abort NAME",
     "wcsup broker start --nodes 3",
     "wcsup drain --leave",

@@ -12,7 +12,7 @@ from wcsup.audit.checks import Check, Health
 from wcsup.broker import java
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, UsageError
-from wcsup.kafka import clients, libraries
+from wcsup.kafka import clients, libraries, properties
 from wcsup.state.directory import open_directory
 from wcsup.state.memory import host_memory, state_memory
 
@@ -26,7 +26,10 @@ def examine(config: Config) -> Iterator[Check]:
     found = _libraries()
     yield found
     if found.health is Health.OK:
-        yield _settings(config)
+        settings = _settings(config)
+        yield settings
+        if settings.health is Health.OK:
+            yield from _secrets(config)
     yield _state(config)
     yield _memory(config)
     if config.bootstrap_servers is None:
@@ -38,6 +41,8 @@ def examine(config: Config) -> Iterator[Check]:
 def embedded(config: Config) -> tuple[str | None, Check]:
     """Return the embedded broker's address if it runs, and the check whether it runs or can run."""
     running = broker.status(config.data)
+    if running and config.kafka_config is None and (locked := broker.locked_out(config)):
+        return None, Check.failed("embedded", locked)
     if running:
         return running.bootstrap, Check.ok(
             "embedded", f"Apache Kafka {running.version} runs at {running.bootstrap} with its data in {config.data}"
@@ -65,10 +70,7 @@ def _settings(config: Config) -> Check:
     name = "settings"
     try:
         given = clients.read_properties(config)
-        if config.bootstrap_servers or "bootstrap.servers" in given:
-            probe = replace(config, bootstrap_servers=config.bootstrap_servers or given["bootstrap.servers"])
-        else:
-            probe = replace(config, bootstrap_servers="127.0.0.1:9")  # no broker is asked
+        probe = replace(config, bootstrap_servers=config.bootstrap_servers or "127.0.0.1:9")  # no broker is asked
         clients.transactional_producer(probe, f"{config.app_id}-doctor")
         clients.group_reader(probe, config.map_group, f"{config.app_id}-doctor").close()
     except UsageError as error:
@@ -76,6 +78,22 @@ def _settings(config: Config) -> Check:
     if config.kafka_config is None:
         return Check.ok(name, "wcsup's own, without --kafka-config")
     return Check.ok(name, f"librdkafka takes the {len(given)} settings of {config.kafka_config}")
+
+
+def _secrets(config: Config) -> Iterator[Check]:
+    """Say where secrets can be read by every user of this machine."""
+    if config.kafka_config is None:
+        return
+    name = "secrets"
+    written, given = properties.written_secrets(config.kafka_config), clients.read_properties(config)
+    files = {config.kafka_config: ", ".join(written)} if written else {}
+    if key := given.get("ssl.key.location"):
+        files[Path(key)] = "a private key"
+    found = [f"{what} in {file}" for file, what in files.items() if file.exists() and file.stat().st_mode & 0o004]
+    if found:
+        yield Check.warning(
+            name, f"all users of this machine can read {' and '.join(found)}: chmod o-r, or refer to a file of your own"
+        )
 
 
 def _state(config: Config) -> Check:

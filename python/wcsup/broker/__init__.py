@@ -4,6 +4,7 @@ Commands call `ensure`; `wcsup broker` calls `start`, `stop` and `status`. A bro
 outlives the process that started it.
 """
 
-from wcsup.broker.lifecycle import DEFAULT_HEAP, Broker, ensure, has_data, start, status, stop
+from wcsup.broker.lifecycle import DEFAULT_HEAP, Broker, ensure, has_data, locked_out, start, status, stop
+from wcsup.broker.settings import OAuth
 
-__all__ = ["DEFAULT_HEAP", "Broker", "ensure", "has_data", "start", "status", "stop"]
+__all__ = ["DEFAULT_HEAP", "Broker", "OAuth", "ensure", "has_data", "locked_out", "start", "status", "stop"]

@@ -1,11 +1,12 @@
 """Start, find and stop the broker, or the cluster, of a data directory."""
 
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wcsup.broker import jars, java, pinned, ports, process, recovery, settings
@@ -15,6 +16,8 @@ from wcsup.broker.nodes import Node, Plan
 from wcsup.broker.process import Kafka
 from wcsup.broker.readiness import await_ready
 from wcsup.broker.record import Record, resolve
+from wcsup.broker.security import Security, check_user
+from wcsup.broker.settings import OAuth
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, ConfigurationError, UsageError
 
@@ -43,6 +46,8 @@ class Broker:
     """When, in seconds of time.time()."""
     nodes: tuple[Node, ...] = ()
     """All nodes of a cluster; none of a single broker."""
+    security: Security | None = None
+    """Users and certificates; none where the broker lets everybody in."""
 
 
 def start(
@@ -51,13 +56,18 @@ def start(
     port: int | None = None,
     heap: str | None = None,
     nodes: int | None = None,
+    secure: Config | None = None,
+    oauth: OAuth | None = None,
     quiet: bool = False,
 ) -> Broker:
     """Start the broker of `data`, or find it running; return when it serves.
 
     Without `port` it is the port that it had before, or a free one where it had none or somebody else has it now.
-    Of `nodes` there are 1 or 3; without a number as many as the directory has, and 1 in a new one. What was unusual,
-    and a first fetch of the jars, is said on standard error unless `quiet`.
+    Of `nodes` there are 1 or 3; without a number as many as the directory has, and 1 in a new one.
+
+    With `secure` it is a secured broker, on which the application of that configuration has a user, and
+    which takes the tokens of `oauth`, too. Without `secure` it is what it was before. What was unusual, and a first
+    fetch of the jars, is said on standard error unless `quiet`.
 
     Raises UsageError for a heap size that Java can't read; ConfigurationError for something that the user has to fix
     first (Java, the `broker` extra, a taken `port`, the directory); BrokerUnreachableError, quoting the log, where the
@@ -69,30 +79,69 @@ def start(
     try:
         data.mkdir(parents=True, exist_ok=True)
         with exclusive(data / _LOCK):
-            plan = _plan(data, nodes)
+            there = _there(data, nodes)
+            security = _security(data, there or nodes or 1, secure, new=not there)
+            if security is not None and oauth is not None:
+                security = _with_tokens(security, oauth)
+            plan = Plan.read(data)
+            if plan is None and nodes == cluster.COUNT:
+                plan = Plan.make(data)
             if plan is None:
-                return _start(data, port, heap or DEFAULT_HEAP, quiet=quiet)
-            if port is not None:
-                raise UsageError("three nodes have three ports, which they choose by themselves: leave --port out")
-            with _shown(f"starting {cluster.COUNT} nodes of Apache Kafka {pinned.KAFKA_VERSION}", quiet=quiet):
-                cluster.start(data, plan, heap=heap or cluster.DEFAULT_HEAP, quiet=quiet)
-            return _cluster(data, plan)
+                started = _start(data, port, heap or DEFAULT_HEAP, security, quiet=quiet)
+            else:
+                if port is not None:
+                    raise UsageError("three nodes have three ports, which they choose by themselves: leave --port out")
+                with _shown(f"starting {cluster.COUNT} nodes of Apache Kafka {pinned.KAFKA_VERSION}", quiet=quiet):
+                    cluster.start(data, plan, security, heap=heap or cluster.DEFAULT_HEAP, quiet=quiet)
+                started = _cluster(data, plan)
+            if security is not None:
+                security.write_clients(started.bootstrap)
+                if secure is not None:
+                    from wcsup.broker import users
+
+                    users.admit(security, replace(secure, bootstrap_servers=started.bootstrap))
+            return started
     except OSError as error:
         raise _unusable(data, error) from error
 
 
-def _plan(data: Path, nodes: int | None) -> Plan | None:
-    """Return the plan of a cluster, made where there is to be a new one; none for a single broker."""
-    plan, record = Plan.read(data), Record.read(data)
-    there = 1 if record else cluster.COUNT if plan else 0
+def _there(data: Path, nodes: int | None) -> int:
+    """Return how many nodes the directory is of, 0 for a new one; raise where that is another number than `nodes`."""
+    there = 1 if Record.read(data) else cluster.COUNT if Plan.read(data) else 0
     if nodes is not None and there not in {0, nodes}:
         raise ConfigurationError(
             f"the embedded Kafka of {data} has {there} node{'s' if there > 1 else ''}, not {nodes}: leave --nodes out, "
             "or choose another --data-dir"
         )
-    if plan is None and nodes == cluster.COUNT:
-        plan = Plan.make(data)
-    return plan
+    return there
+
+
+def _security(data: Path, nodes: int, application: Config | None, *, new: bool) -> Security | None:
+    """Return what secures the directory's broker, made where `application` is to have a user; none for an open one."""
+    security = Security.read(data)
+    if application is None:
+        return security
+    check_user(application.app_id)
+    if security is None or (new and len(security.tls_ports) != nodes):
+        if not new:
+            raise ConfigurationError(
+                f"the embedded Kafka of {data} was made without --secure, and lets everybody in: choose another "
+                "--data-dir for a secured one"
+            )
+        security = Security.make(data, nodes)
+    return security.with_user(application.app_id)
+
+
+def _with_tokens(security: Security, oauth: OAuth) -> Security:
+    """Return the same with tokens taken from the next start on."""
+    made = replace(security, oauth=oauth)
+    if made != security:
+        if status(security.data) is not None:
+            raise ConfigurationError(
+                f"the embedded Kafka of {security.data} runs with other --oauth-… options, or none: stop it first"
+            )
+        made.write()
+    return made
 
 
 def stop(data: Path, *, node: int | None = None) -> bool:
@@ -139,8 +188,10 @@ def ensure(config: Config, *, quiet: bool = False) -> str:
 
     Says on standard error, unless `quiet`, that the broker was started and how to stop it. Raises what `start` raises.
     """
-    if named := config.bootstrap_servers or _named_in_file(config):
-        return named
+    if config.bootstrap_servers:
+        return config.bootstrap_servers
+    if config.kafka_config is None and (locked := locked_out(config)):
+        raise ConfigurationError(locked)
     before = status(config.data)
     if before is not None and before.nodes:
         return before.bootstrap  # a node that is gone stays so: somebody may be trying what happens then
@@ -154,21 +205,27 @@ def ensure(config: Config, *, quiet: bool = False) -> str:
     return broker.bootstrap
 
 
-def _named_in_file(config: Config) -> str | None:
-    if config.kafka_config is None:
+def locked_out(config: Config) -> str | None:
+    """Return what is to be done where the embedded broker is a secured one, which takes no client without settings."""
+    security = Security.read(resolve(config.data))
+    if security is None:
         return None
-    from wcsup.kafka import clients
+    file = shlex.quote(str(security.client_file(config.app_id)))
+    if config.app_id in security.users:
+        return f"the embedded Kafka of {config.data} is secured: come in with --kafka-config {file}"
+    return (
+        f"the embedded Kafka of {config.data} is secured, and has no user for {config.app_id}: wcsup broker start "
+        f"--secure --app-id {config.app_id} makes one"
+    )
 
-    return clients.read_properties(config).get("bootstrap.servers")
 
-
-def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
+def _start(data: Path, port: int | None, heap: str, security: Security | None, *, quiet: bool) -> Broker:
     """Do what `start` says, holding the directory's lock."""
     last = Record.read(data)
     if last and last.alive(data):
         if port not in {None, last.port}:
             raise ConfigurationError(f"the embedded Kafka of {data} runs already, at port {last.port}: stop it first")
-        if _serves(data, last):
+        if _serves(data, last, security):
             return _broker(data, last)
     _check_version(data, last)
     deadline = time.monotonic() + _STOP_SECONDS
@@ -181,18 +238,29 @@ def _start(data: Path, port: int | None, heap: str, *, quiet: bool) -> Broker:
             f"the embedded Kafka had crashed ({reason}; see {file}.previous): it is started again with its data"
         )
     chosen = _choose_port(port, last, notes)
+    controller_port = ports.find_free(but=chosen)
+    more, options = "", list[str]()
+    if security is not None:
+        if not ports.comes_free(tls_port := security.tls_ports[0]):
+            raise ConfigurationError(
+                f"port {tls_port}, at which the embedded Kafka takes certificates, is taken{ports.owner(tls_port)}: "
+                "end what has it, or choose another --data-dir"
+            )
+        more = security.server(data, 1, port=chosen, controller_port=controller_port)
+        options = security.java_options()
     if not quiet:
         for note in notes:
             _say(note)
     kafka = Kafka(data, java.find(), jars.fetch(quiet=quiet))
+    was_killed = recovery.was_killed(kafka)  # before a new log directory is made, which is clean
     process.prepare(kafka)
-    if recovery.was_killed(kafka):
-        recovery.forget_killed(kafka)
-    pid = process.spawn(kafka, port=chosen, heap=heap)
+    if was_killed:
+        recovery.forget_killed(kafka, security)
+    pid = process.spawn(kafka, port=chosen, controller_port=controller_port, heap=heap, more=more, options=options)
     record = Record(port=chosen, version=pinned.KAFKA_VERSION, started=time.time(), pid=pid)
     record.write(data)
     with _shown(f"starting Apache Kafka {pinned.KAFKA_VERSION}", quiet=quiet):
-        serves = _serves(data, record)
+        serves = _serves(data, record, security)
     if not serves:
         record.stopped().write(data)  # the error below reports it, so the next start need not report a crash
         reason, file = process.reason_of_end(data)
@@ -231,10 +299,11 @@ def _numbers(version: str) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", version)]
 
 
-def _serves(data: Path, record: Record) -> bool:
+def _serves(data: Path, record: Record, security: Security | None) -> bool:
     """Wait until the broker of `record` serves; return False where it ended instead."""
     deadline = time.monotonic() + _START_SECONDS
-    if await_ready(record.port, deadline=deadline, running=lambda: record.present(data)):
+    asked, tls = (security.tls_ports[0], security.context()) if security else (record.port, None)
+    if await_ready(asked, deadline=deadline, running=lambda: record.present(data), tls=tls):
         return True
     if record.present(data):
         raise BrokerUnreachableError(
@@ -258,6 +327,7 @@ def _broker(data: Path, record: Record) -> Broker:
         data=data,
         log=data / settings.LOG_FILE,
         started=record.started,
+        security=Security.read(data),
     )
 
 
@@ -273,6 +343,7 @@ def _cluster(data: Path, plan: Plan) -> Broker:
         log=first.data / settings.LOG_FILE,
         started=record.started if record else 0.0,
         nodes=tuple(nodes),
+        security=Security.read(data),
     )
 
 

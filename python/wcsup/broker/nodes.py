@@ -13,14 +13,18 @@ import time
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from wcsup.broker import jars, java, pinned, ports, process, settings, wire
 from wcsup.broker.process import Kafka
 from wcsup.broker.readiness import await_ready, await_step
 from wcsup.broker.record import Record
+from wcsup.broker.security import Security
 from wcsup.errors import BrokerUnreachableError, ConfigurationError
 from wcsup.process.files import write_through
+
+if TYPE_CHECKING:
+    import ssl
 
 COUNT = 3
 DEFAULT_HEAP = "256m"
@@ -92,21 +96,22 @@ def find(data: Path, plan: Plan) -> list[Node]:
     return found
 
 
-def start(data: Path, plan: Plan, *, heap: str, quiet: bool) -> None:
-    """Start the nodes that do not run; return when all serve.
+def start(data: Path, plan: Plan, security: Security | None, *, heap: str, quiet: bool) -> None:
+    """Start the nodes that do not run; return when all serve. `security` is that of a secured cluster.
 
     Raises ConfigurationError where somebody else has a node's port, and BrokerUnreachableError where a node ended.
     """
     runtime, class_path = java.find(), jars.fetch(quiet=quiet)
     for node in find(data, plan):
         if node.pid is None:
-            _start(Kafka(node.data, runtime, class_path), node, plan, heap)
+            _start(Kafka(node.data, runtime, class_path), node, plan, security, heap)
     deadline = time.monotonic() + _START_SECONDS
-    all_live = partial(_all_live, plan)
+    asked, tls = (security.tls_ports, security.context()) if security else (plan.ports, None)
+    all_live = partial(_all_live, asked, tls)
     running = partial(_all_present, data)
     # A coordinator's topic is to have a copy on each node: so all are waited for before the first one is asked for.
     served = await_step(all_live, deadline=deadline, running=running) and all(
-        await_ready(port, deadline=deadline, running=running) for port in plan.ports
+        await_ready(port, deadline=deadline, running=running, tls=tls) for port in asked
     )
     if not served:
         raise _failed(data, plan)
@@ -131,9 +136,10 @@ def _directory(data: Path, number: int) -> Path:
     return data / f"node-{number}"
 
 
-def _start(kafka: Kafka, node: Node, plan: Plan, heap: str) -> None:
+def _start(kafka: Kafka, node: Node, plan: Plan, security: Security | None, heap: str) -> None:
     controller_port = plan.controller_ports[node.number - 1]
-    for port in (node.port, controller_port):
+    tls_ports = [security.tls_ports[node.number - 1]] if security else []
+    for port in (node.port, controller_port, *tls_ports):
         if not ports.comes_free(port):
             raise ConfigurationError(
                 f"port {port}, which node {node.number} of the embedded Kafka has, is taken{ports.owner(port)}: end "
@@ -142,12 +148,16 @@ def _start(kafka: Kafka, node: Node, plan: Plan, heap: str) -> None:
     node.data.mkdir(exist_ok=True)
     more = plan.member(node.number)
     process.prepare(kafka, more=more, cluster=plan.cluster)
-    pid = process.spawn(kafka, port=node.port, controller_port=controller_port, heap=heap, more=more)
+    options: list[str] = []
+    if security:
+        more += security.server(node.data, node.number, port=node.port, controller_port=controller_port)
+        options = security.java_options()
+    pid = process.spawn(kafka, port=node.port, controller_port=controller_port, heap=heap, more=more, options=options)
     Record(port=node.port, version=pinned.KAFKA_VERSION, started=time.time(), pid=pid).write(node.data)
 
 
-def _all_live(plan: Plan) -> bool:
-    return all(wire.brokers(port) == COUNT for port in plan.ports)
+def _all_live(asked: list[int], tls: "ssl.SSLContext | None") -> bool:
+    return all(wire.brokers(port, tls) == COUNT for port in asked)
 
 
 def _all_present(data: Path) -> bool:

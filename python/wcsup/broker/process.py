@@ -14,10 +14,11 @@ from pathlib import Path
 
 import psutil
 
-from wcsup.broker import archive, ports, settings
+from wcsup.broker import archive, settings
 from wcsup.broker.java import Java
 from wcsup.broker.record import PROPERTIES
 from wcsup.errors import ConfigurationError, UsageError
+from wcsup.process.files import write_private
 
 OUTPUT = "broker.out"
 """The file with the output of the Java runtime, in the data directory; the broker logs to `settings.LOG_FILE`."""
@@ -77,7 +78,7 @@ def prepare(kafka: Kafka, *, more: str = "", cluster: str | None = None) -> None
     if (kafka.data / settings.LOGS).exists():
         return
     properties = kafka.data / f"{_FORMATTING}.properties"
-    properties.write_text(settings.server(port=1, controller_port=2, logs=_FORMATTING) + more)
+    write_private(properties, settings.server(port=1, controller_port=2, logs=_FORMATTING) + more)
     if cluster is None:
         cluster = new_cluster()
     tool = kafka.command("kafka.tools.StorageTool", "format", "--ignore-formatted")
@@ -95,17 +96,18 @@ def new_cluster() -> str:
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
-def spawn(kafka: Kafka, *, port: int, heap: str, controller_port: int | None = None, more: str = "") -> int:
+def spawn(
+    kafka: Kafka, *, port: int, controller_port: int, heap: str, more: str = "", options: Sequence[str] = ()
+) -> int:
     """Start the broker detached from this process, its terminal and its files; return its pid.
 
-    Without `controller_port` it is a free one. `more` are lines of its properties.
+    `more` are lines of its properties, and `options` are Java's.
     """
     properties = kafka.data / PROPERTIES
-    if controller_port is None:
-        controller_port = ports.find_free(but=port)
-    properties.write_text(settings.server(port=port, controller_port=controller_port) + more)
+    # For its owner alone, since a secured broker's has passwords.
+    write_private(properties, settings.server(port=port, controller_port=controller_port) + more)
     _set_old_output_aside(kafka.data)
-    options = [f"-Xmx{heap}", *archive.record(kafka.java), *_java_options()]
+    options = [f"-Xmx{heap}", *archive.record(kafka.java), *options, *_java_options()]
     return _detached(kafka.command("kafka.Kafka", properties, options=options), kafka.data, OUTPUT)
 
 

@@ -2,24 +2,31 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from wcsup.broker import wire
+
+if TYPE_CHECKING:
+    import ssl
 
 _PAUSE = 0.02
 
 Step = Callable[[], bool]
 
 
-def await_ready(port: int, *, deadline: float, running: Callable[[], bool]) -> bool:
+def await_ready(
+    port: int, *, deadline: float, running: Callable[[], bool], tls: "ssl.SSLContext | None" = None
+) -> bool:
     """Wait until the broker at `port` of loopback accepts clients and can coordinate groups and transactions.
 
-    Returns False when `running()` is false or `deadline` (of time.monotonic) has passed.
+    With `tls` the port is asked by TLS. Returns False when `running()` is false or `deadline` (of time.monotonic) has
+    passed.
     """
     steps: list[Step] = [
-        lambda: wire.brokers(port) > 0,
-        lambda: wire.coordinator_error(port, wire.GROUP) == 0,
-        lambda: wire.coordinator_error(port, wire.TRANSACTION) == 0,
-        lambda: wire.producer_id_error(port) == 0,
+        lambda: wire.brokers(port, tls) > 0,
+        lambda: wire.coordinator_error(port, wire.GROUP, tls) == 0,
+        lambda: wire.coordinator_error(port, wire.TRANSACTION, tls) == 0,
+        lambda: wire.producer_id_error(port, tls) == 0,
     ]
     return all(await_step(step, deadline=deadline, running=running) for step in steps)
 

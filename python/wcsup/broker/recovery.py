@@ -19,6 +19,7 @@ import time
 from wcsup.broker import ports, process, settings, wire
 from wcsup.broker.process import Kafka
 from wcsup.broker.readiness import await_step
+from wcsup.broker.security import Security
 from wcsup.errors import BrokerUnreachableError
 
 _SECONDS = 60.0
@@ -38,14 +39,15 @@ def was_killed(kafka: Kafka) -> bool:
     return logs.exists() and not (logs / ".kafka_cleanshutdown").exists()
 
 
-def forget_killed(kafka: Kafka) -> None:
-    """Have the directory's controller unregister the killed broker.
+def forget_killed(kafka: Kafka, security: Security | None = None) -> None:
+    """Have the directory's controller unregister the killed broker; `security` is that of a secured one.
 
     Raises BrokerUnreachableError, quoting the controller's output, where that fails.
     """
     port = ports.find_free()
     properties = kafka.data / "recovery.properties"
-    properties.write_text(settings.controller(port))
+    properties.write_text(settings.controller(port) + (security.locks(kafka.data) if security else ""))
+    tls = security.context() if security else None
     command = kafka.command("kafka.Kafka", properties)
     controller = subprocess.Popen(
         ["/bin/sh", "-c", _SHELL, process.OUTPUT, *command],
@@ -55,7 +57,7 @@ def forget_killed(kafka: Kafka) -> None:
     )
     try:
         forgotten = await_step(
-            lambda: wire.unregister_error(port, settings.NODE) in _DONE,
+            lambda: wire.unregister_error(port, settings.NODE, tls) in _DONE,
             deadline=time.monotonic() + _SECONDS,
             running=lambda: controller.poll() is None,
         )

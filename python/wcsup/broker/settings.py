@@ -3,11 +3,31 @@
 The broker runs in its data directory and names its files relative to it, so no path has to be escaped.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
 NODE = 1
 LOGS = "kafka"
 """Kafka's log.dirs under the data directory: topics, offsets, metadata."""
 LOG_FILE = "broker.log"
 """The file of the broker's log4j2, in the data directory."""
+ADMIN, ITSELF = "admin", "broker"
+"""Users of a secured broker that may do everything: a person, and the nodes themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth:
+    """Which tokens a secured broker takes (JWT, RFC 7519): Kafka checks each of these."""
+
+    keys: str
+    """URL of the keys that sign them (JWKS)."""
+    issuer: str
+    """Who has to have made them (`iss`)."""
+    audience: str
+    """Whom they have to be for (`aud`)."""
+
+
+_SECURITY = "org.apache.kafka.common.security"
 
 # The order follows a reader's questions: who, where, durability, application, size.
 _SERVER = """\
@@ -83,6 +103,9 @@ logger.internal.level=ERROR
 # While it starts, its transaction coordinator tries 20 times a second to reach the broker itself.
 logger.itself.name=org.apache.kafka.clients.NetworkClient
 logger.itself.level=ERROR
+# A token that is refused is logged whole, and it may be good for another service.
+logger.tokens.name={security}.oauthbearer.OAuthBearerValidatorCallbackHandler
+logger.tokens.level=ERROR
 logger.start.name=kafka.server.KafkaRaftServer
 logger.start.level=INFO
 logger.recovery.name=org.apache.kafka.storage.internals.log.LogManager
@@ -103,6 +126,39 @@ share.coordinator.state.topic.replication.factor=3
 share.coordinator.state.topic.min.isr=2
 # Another node has a copy of what a stalled one leads: it takes over after the session, as on a real cluster.
 broker.session.timeout.ms=9000
+"""
+
+_DOORS = """
+# Clients come in with a password or a token, or with a certificate, as the nodes do.
+listeners=SASL_SSL://127.0.0.1:{port},SSL://127.0.0.1:{tls_port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=SASL_SSL://127.0.0.1:{port},SSL://127.0.0.1:{tls_port}
+inter.broker.listener.name=SSL
+listener.name.ssl.ssl.client.auth=required
+listener.name.sasl_ssl.sasl.enabled.mechanisms={mechanisms}
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={security}.scram.ScramLoginModule required;
+listener.name.sasl_ssl.plain.sasl.jaas.config={security}.plain.PlainLoginModule required {plain};
+"""
+
+_TOKENS = """\
+listener.name.sasl_ssl.oauthbearer.sasl.jaas.config={security}.oauthbearer.OAuthBearerLoginModule required;
+listener.name.sasl_ssl.oauthbearer.sasl.server.callback.handler.class=\
+{security}.oauthbearer.OAuthBearerValidatorCallbackHandler
+listener.name.sasl_ssl.oauthbearer.sasl.oauthbearer.jwks.endpoint.url={keys}
+listener.name.sasl_ssl.oauthbearer.sasl.oauthbearer.expected.issuer={issuer}
+listener.name.sasl_ssl.oauthbearer.sasl.oauthbearer.expected.audience={audience}
+"""
+
+_LOCKS = """
+# All connections are encrypted, and a certificate's common name is the name of its user.
+listener.security.protocol.map=SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:SSL
+listener.name.controller.ssl.client.auth=required
+ssl.keystore.type=PEM
+ssl.keystore.location={home}/{itself}.pem
+ssl.truststore.type=PEM
+ssl.truststore.location={home}/ca.pem
+ssl.principal.mapping.rules=RULE:^CN=(.*)$/$1/
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:{admin};User:{itself}
 """
 
 _CONTROLLER = """\
@@ -135,6 +191,36 @@ def controller(controller_port: int) -> str:
     return _CONTROLLER.format(node=NODE, controller_port=controller_port, logs=LOGS)
 
 
+def doors(
+    *,
+    port: int,
+    tls_port: int,
+    controller_port: int,
+    users: Mapping[str, str],
+    mechanisms: Sequence[str],
+    oauth: OAuth | None,
+) -> str:
+    """Return the listeners of a secured node, to be put behind `server`; `locks` are to follow.
+
+    `port` is for passwords and tokens, `tls_port` for certificates. `users` are the passwords of PLAIN by user; those
+    of SCRAM are in Kafka's metadata. `oauth` says which tokens OAUTHBEARER takes, if it is offered.
+    """
+    text = _DOORS.format(
+        port=port,
+        tls_port=tls_port,
+        controller_port=controller_port,
+        mechanisms=",".join(mechanisms),
+        security=_SECURITY,
+        plain=" ".join(f'user_{name}="{password}"' for name, password in users.items()),
+    )
+    return text + (_TOKENS.format(security=_SECURITY, **asdict(oauth)) if oauth else "")
+
+
+def locks(home: str) -> str:
+    """Return what broker and controller of a secured node need; `home` has the certificates."""
+    return _LOCKS.format(home=home, admin=ADMIN, itself=ITSELF)
+
+
 def log4j() -> str:
     """Return log4j2.properties: warnings, starts, stops and recoveries are logged, at most 40 MB in all."""
-    return _LOG4J.format(log=LOG_FILE)
+    return _LOG4J.format(log=LOG_FILE, security=_SECURITY)

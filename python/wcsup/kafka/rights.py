@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from wcsup.config import Config
 from wcsup.kafka import failures
@@ -118,6 +120,20 @@ def _of_topics(config: Config, needed: dict[str, str]) -> list[Right]:
         for name, operations in needed.items()
         for operation in operations.split()
     ]
+
+
+def binding(user: str, right: Right) -> AclBinding:
+    """Return the ACL that gives a user a right, from any host."""
+    kind = ResourceType[right.kind.upper().replace("-", "_")]
+    pattern = ResourcePatternType.PREFIXED if right.prefix else ResourcePatternType.LITERAL
+    operation, allow = AclOperation[right.operation], AclPermissionType.ALLOW
+    return AclBinding(kind, right.name, pattern, f"User:{user}", "*", operation, allow)
+
+
+def give(admin: AdminClient, user: str, wanted: Iterable[Right]) -> None:
+    """Give a user rights; those that it has stay. Raises `KafkaException` where the brokers refuse."""
+    for future in admin.create_acls([binding(user, right) for right in wanted]).values():
+        future.result()
 
 
 def lacking(admin: AdminClient, wanted: Iterable[Right]) -> list[Right]:

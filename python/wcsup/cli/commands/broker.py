@@ -1,5 +1,6 @@
 """`wcsup broker`: the embedded Kafka on its own."""
 
+import shlex
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -7,11 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from wcsup.cli.command import Section, define
+from wcsup.cli.options import Pattern
 from wcsup.cli.show import print_json
 from wcsup.config import Config
-from wcsup.errors import ExitStatus
+from wcsup.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from wcsup.broker import Broker
     from wcsup.broker.nodes import Node
 
 OFFERED = ("data_dir",)
@@ -29,18 +32,20 @@ command = BrokerGroup(
 
     Commands that are given no --bootstrap-servers use it and start it when they need it: a real Apache Kafka,
     reachable from this machine alone. It goes on running after them. It has one node, or three with
-    `start --nodes 3`, of which one may be killed: every record has three copies then.""",
+    `start --nodes 3`, of which one may be killed: every record has three copies then. It lets in everybody who can
+    reach it, or users alone with `start --secure`.""",
     short_help="Start, stop or look at the embedded Kafka.",
 )
 
 
 @define(
     "start",
-    offered=OFFERED,
+    offered=(*OFFERED, "app_id", "topic_prefix"),
     example="""
     wcsup broker start
     wcsup broker start --port 9092 --data-dir /var/lib/wcsup
     wcsup broker start --nodes 3 --data-dir trial
+    wcsup broker start --secure --data-dir locked --app-id books --topic-prefix books-
     KAFKA_OPTS=-XX:TieredStopAtLevel=4 wcsup broker start --heap 2g
     """,
 )
@@ -60,7 +65,38 @@ command = BrokerGroup(
     type=click.Choice(["1", "3"]),
     help="How many brokers [default: as many as its data is of, else 1].",
 )
-def start(config: Config, port: int | None, heap: str | None, nodes: str | None) -> None:
+@click.option(
+    "--secure",
+    is_flag=True,
+    help="Encrypt all connections, and let in users alone, who may do what their application needs. Makes the user of "
+    "--app-id, and the file for its --kafka-config. Data stays secured, or open, as it was made.",
+)
+@click.option(
+    "--oauth-keys",
+    type=Pattern(r"(https?|file)://\S+", "expected a URL, https://… or file:///…"),
+    metavar="URL",
+    help="With --secure: also take OAuth tokens (OAUTHBEARER) that a key of URL (a JWKS) has signed; the subject of a "
+    "token is its user.",
+)
+@click.option("--oauth-issuer", metavar="TEXT", help="With --oauth-keys: who has to have made a token (its iss).")
+@click.option(
+    "--oauth-audience",
+    default="kafka",
+    show_default=True,
+    metavar="TEXT",
+    help="With --oauth-keys: whom a token has to be for (its aud).",
+)
+def start(
+    *,
+    config: Config,
+    port: int | None,
+    heap: str | None,
+    nodes: str | None,
+    secure: bool,
+    oauth_keys: str | None,
+    oauth_issuer: str | None,
+    oauth_audience: str,
+) -> None:
     """Start it and return when it serves.
 
     The first time its files (45 MB) are fetched from Maven Central. Where it runs already, its address is said; nodes
@@ -69,11 +105,44 @@ def start(config: Config, port: int | None, heap: str | None, nodes: str | None)
     """
     from wcsup import broker
 
-    running = broker.start(config.data, port=port, heap=heap, nodes=int(nodes) if nodes else None)
+    oauth = None
+    if oauth_keys or oauth_issuer:
+        if not (secure and oauth_keys and oauth_issuer):
+            raise UsageError("--oauth-keys, --oauth-issuer and --secure go together: give all, or neither of the first")
+        oauth = broker.OAuth(oauth_keys, oauth_issuer, oauth_audience)
+    running = broker.start(
+        config.data,
+        port=port,
+        heap=heap,
+        nodes=int(nodes) if nodes else None,
+        secure=config if secure else None,
+        oauth=oauth,
+    )
     if running.nodes:
         click.echo(f"Apache Kafka {running.version} serves at {running.bootstrap}\n{_listed(running.nodes)}")
     else:
         click.echo(f"Apache Kafka {running.version} serves at {running.bootstrap} (pid {running.pid})")
+    click.echo(_secured(running, config), nl=False)
+
+
+def _secured(running: "Broker", config: Config) -> str:
+    """Return how clients come in at a secured broker, as whole lines; nothing for an open one."""
+    from wcsup import broker
+    from wcsup.broker.security import ADMIN
+
+    if (security := running.security) is None:
+        return ""
+    if config.app_id not in security.users:
+        return f"{broker.locked_out(config)}\n"
+    named = f" --app-id {config.app_id}" if config.app_id != Config().app_id else ""
+    prefixed = f" --topic-prefix {config.topic_prefix}" if config.topic_prefix else ""
+    file = shlex.quote(str(security.client_file(config.app_id)))
+    return (
+        f"It is secured, and takes logins by {', '.join(security.mechanisms)}, or certificates. To count there:\n"
+        f"  wcsup run{named}{prefixed} --kafka-config {file}\n"
+        f"With a certificate: {security.client_file(config.app_id, certificate=True)}\n"
+        f"With all rights: {security.client_file(ADMIN)}\n"
+    )
 
 
 def _listed(nodes: Iterable["Node"]) -> str:
@@ -108,6 +177,7 @@ def status(config: Config, as_json: bool) -> ExitStatus:
                 "version": found.version if found else None,
                 "data_dir": str(config.data),
                 "log": str(found.log) if found else None,
+                "secured": found is not None and found.security is not None,
                 "nodes": [{"node": n.number, "port": n.port, "pid": n.pid} for n in found.nodes] if found else [],
             }
         )
@@ -122,6 +192,8 @@ def status(config: Config, as_json: bool) -> ExitStatus:
         )
         if found.nodes:
             click.echo(_listed(found.nodes))
+        if found.security is not None:
+            click.echo(f"secured; the settings of its users are in {found.data / 'users'}")
     whole = found is not None and all(node.pid for node in found.nodes)
     return ExitStatus.DONE if whole else ExitStatus.CHECK_FAILED
 
