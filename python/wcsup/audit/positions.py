@@ -9,7 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
-from wcsup.kafka import application, clients, groups, positions, topics
+from wcsup.kafka import application, clients, groups, moving, positions, topics
 
 Accepted = Literal["recorded", "group"]
 
@@ -45,8 +45,13 @@ class Positions:
     """The positions of one application."""
 
     def __init__(self, config: Config) -> None:
-        """Find the application; raise `ConfigurationError` where another one owns the topics, or there are none."""
+        """Find the application.
+
+        Raises `ConfigurationError` where another one owns the topics, where there are none, and while they are made
+        anew.
+        """
         self._admin: AdminClient = clients.admin(config)
+        moving.refuse(config, self._admin)
         listed = clients.unreachable(config, lambda: self._admin.list_topics(timeout=clients.REACH_SECONDS)).topics
         if config.topic("lines") not in listed:
             raise ConfigurationError(
