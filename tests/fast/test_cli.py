@@ -30,7 +30,8 @@ from wcsup.cli.command import Command, Section
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, ExitStatus, FencedError, StoreBrokenError
 from wcsup.kafka import clients
-from wcsup.observe.figures import columns, partition_list, size, span
+from wcsup.kafka.ownership import partition_list
+from wcsup.observe.figures import columns, size, span
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

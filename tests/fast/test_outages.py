@@ -4,6 +4,7 @@ import logging
 import socket
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -20,6 +21,7 @@ from wcsup.kafka.sighting import OUTAGE_SECONDS, Sight, Sighting
 from wcsup.kafka.topic_guard import FRESH_SECONDS, TopicGuard
 from wcsup.pipeline import aside
 from wcsup.pipeline.aside import Aside
+from wcsup.supervisor.events import RunEvents
 from wcsup.supervisor.reach import Reach, Reachability
 
 CONFIG = Config(topic_prefix="x.", partitions=4)
@@ -174,8 +176,9 @@ def test_a_sighting_survives_its_line() -> None:
     assert Sighting.from_json(one.to_json()) == one
 
 
-def test_whether_a_broker_is_reached_and_since_when(clock: Clock) -> None:
-    reach = Reach(cast(Any, clock), wall_clock=lambda: 1_800_000_000 + clock.now - 1000)
+def test_whether_a_broker_is_reached_and_since_when(clock: Clock, tmp_path: Path) -> None:
+    events = RunEvents(tmp_path)
+    reach = Reach(cast(Any, clock), events, wall_clock=lambda: 1_800_000_000 + clock.now - 1000)
     assert reach.look(None) == Reachability(None, None)
     newest = seen(clock.now)
     up = Reachability(reachable=True, since="2027-01-15T08:00:00.000Z")
@@ -188,6 +191,10 @@ def test_whether_a_broker_is_reached_and_since_when(clock: Clock) -> None:
     )
     clock.now += 10
     assert reach.look(seen(clock.now)) == Reachability(reachable=True, since="2027-01-15T08:00:25.000Z")
+    assert [(event.event, event.reason) for event in events.last] == [
+        ("broker gone", "no broker answers for 15 s: counting rests until one does"),
+        ("broker back", "a broker answers again; none did since 2027-01-15T08:00:00.000Z"),
+    ]
 
 
 def test_an_answer_is_waited_for_in_pieces() -> None:

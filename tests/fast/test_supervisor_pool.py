@@ -1,8 +1,12 @@
 """The slots together: fake processes and a clock that moves when told to."""
 
+import atexit
 import random
+import shutil
 import signal
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from wcsup.config import Config
 from wcsup.errors import ExitStatus, UsageError
 from wcsup.pipeline.report import Counters, Job, Phase, Report
+from wcsup.supervisor.events import RunEvents
 from wcsup.supervisor.options import RunOptions
 from wcsup.supervisor.policy import Policy
 from wcsup.supervisor.pool import Pool
@@ -49,6 +54,11 @@ class FakeChild:
         self.processor = processor
 
 
+_STATE = Path(tempfile.mkdtemp(prefix="wcsup-pool-"))
+"""Where the events of all tables are kept."""
+atexit.register(shutil.rmtree, _STATE)
+
+
 class Table:
     """A pool on a table: time moves and workers act as the test says."""
 
@@ -57,6 +67,7 @@ class Table:
         self.started: list[FakeChild] = []
         self.released: list[Child] = []
         self.broken = False
+        self.events = RunEvents(_STATE)
         self.pool = Pool(
             Config(),
             RunOptions(**{"spares": 0, **options}),
@@ -64,6 +75,7 @@ class Table:
             self.released.append,
             policy=Policy(),
             deadlines=DEADLINES,
+            events=self.events,
             clock=self.clock,
             chance=random.Random(1),
         )
@@ -404,3 +416,13 @@ def test_counters_add_up() -> None:
     report = Report(counters=total, partitions=[1], restoring={1: (2, 3)}, restore_seconds=0.5, top=[("a", 1)])
     assert Report.from_json(report.to_json()) == report
     assert replace(report, beat=1) != report
+
+
+def test_what_happens_to_a_worker_is_told_with_its_reason() -> None:
+    table = Table()
+    table.all_ready()
+    table.end("map-1", -signal.SIGKILL)
+    told = [(event.slot, event.event, event.reason) for event in table.events.last]
+    assert ("map-1", "ended", "killed by SIGKILL (somebody's kill, or the kernel out of memory)") in told
+    assert told[-1] == ("map-1", "started", f"process {table.child('map-1').pid}")
+    assert (None, "ready", "3 workers") in told

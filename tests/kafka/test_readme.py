@@ -29,6 +29,8 @@ ONCE = (
     "wcsup txn settle",
     "wcsup txn list",
     "wcsup positions",
+    "wcsup events",
+    "wcsup completion bash",
     "wcsup drain",
     "wcsup run --input book.txt --exit-when-done",
     "wcsup del",
@@ -64,6 +66,7 @@ ELSEWHERE = {
     "wcsup txn abort NAME",
     "wcsup broker start --nodes 3",
     "wcsup drain --leave",
+    "wcsup events --follow",  # tests/fast/test_events.py
     # tests/kafka/test_moving.py has these.
     "wcsup drain --leave --wait",
     "wcsup repartition",

@@ -31,6 +31,19 @@ class Commands(click.Group):
         found: click.Command = importlib.import_module(self._modules[cmd_name]).command
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; for a misspelt name, the error says which one may be meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from difflib import get_close_matches
+
+            if not (near := get_close_matches(args[0], self._modules, n=1)):
+                raise
+            raise click.UsageError(f"No such command {args[0]!r}: did you mean {near[0]}?", ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands under their sections' headings."""
         for section in Section:

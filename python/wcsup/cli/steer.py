@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import click
+
+from wcsup.cli import options
 from wcsup.config import Config
-from wcsup.errors import ConfigurationError
+from wcsup.errors import ConfigurationError, WcsupError
 
 _ANSWER_SECONDS = 10.0
 _WAIT_SECONDS = 24 * 3600.0
@@ -35,3 +38,12 @@ def slots(result: dict[str, Any]) -> str:
     """Return the slots of a reply with their states, in one line."""
     found = sorted(result["slots"].items(), key=lambda item: (item[0].partition("-")[0], len(item[0]), item[0]))
     return ", ".join(f"{slot} {state}" for slot, state in found) or "no workers are left"
+
+
+def complete_slot(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the slots of the running wcsup run that begin so, for a shell that completes a command line."""
+    try:
+        workers = ask(options.take_config(dict(ctx.params)), "status")["workers"]
+    except WcsupError:
+        return []
+    return [name for name in (*(worker["slot"] for worker in workers), "all") if name.startswith(incomplete)]

@@ -9,7 +9,7 @@ group now and then, and one of them rejoins if a partition has no owner for long
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from wcsup.kafka.sighting import Sight
 
@@ -100,3 +100,14 @@ def assigned(assignment: bytes, topic: str) -> set[int]:
             found.update(struct.unpack_from(f">{partitions}i", assignment, at))
         at += 4 * partitions
     return found
+
+
+def partition_list(partitions: Iterable[int]) -> str:
+    """Return partitions in short, such as `0-3,8`."""
+    runs: list[list[int]] = []
+    for partition in sorted(partitions):
+        if runs and runs[-1][-1] == partition - 1:
+            runs[-1][1:] = [partition]
+        else:
+            runs.append([partition])
+    return ",".join("-".join(map(str, run)) for run in runs)

@@ -79,17 +79,6 @@ def size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
-def partition_list(partitions: Iterable[int]) -> str:
-    """Return partitions in short, such as `0-3,8`."""
-    runs: list[list[int]] = []
-    for partition in sorted(partitions):
-        if runs and runs[-1][-1] == partition - 1:
-            runs[-1][1:] = [partition]
-        else:
-            runs.append([partition])
-    return ",".join("-".join(map(str, run)) for run in runs)
-
-
 def restored(restoring: Mapping[Any, Sequence[int]], seconds: float | None, what: str = "") -> str:
     """Return the progress of opening stores, such as ` 37 %, 12 s left`; an empty text before it is known."""
     todo = sum(todo for _, todo in restoring.values())

@@ -315,6 +315,7 @@ class HostTeller:
     def _entry(self, ended: str | None) -> bytes:
         state = self._newest.to_json() if self._newest else {}
         state.pop("lag", None)  # each host sees the same, and a thousand partitions are 30 kB
+        state.pop("events", None)
         told = {
             "format": _FORMAT,
             "version": __version__,

@@ -23,7 +23,8 @@ from typing import Any, Self
 from prometheus_client.exposition import choose_encoder
 
 from wcsup.errors import ConfigurationError
-from wcsup.observe.figures import partition_list, restored
+from wcsup.kafka.ownership import partition_list
+from wcsup.observe.figures import restored
 from wcsup.observe.metrics import registry
 from wcsup.supervisor import Snapshot, WorkerView
 

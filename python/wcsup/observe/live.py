@@ -1,6 +1,7 @@
 """The live view of a run on a terminal; log lines scroll by above it."""
 
 import sys
+from datetime import datetime
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -9,14 +10,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wcsup.observe.figures import Rates, partition_list, restored, size, span, sparkline, top_words
+from wcsup.kafka.ownership import partition_list
+from wcsup.observe.figures import Rates, restored, size, span, sparkline, top_words
 from wcsup.supervisor import Snapshot, TaskView, WorkerView
+from wcsup.supervisor.events import RunEvent
 
 REFRESH_PER_SECOND = 4
 _SPARK_WIDTH = 24
 _NARROW = 78
 """On a terminal with fewer columns, the less important columns of the view are left out."""
 _TOP_WORDS = 10
+_EVENTS = 5
+_EVENT_STYLES = {"hung": "red", "left down": "bold red", "broker gone": "red", "waits": "yellow", "ended": "yellow"}
 _STYLES = {
     "starting": "yellow",
     "restoring": "cyan",
@@ -86,6 +91,8 @@ def draw(title: str, snapshot: Snapshot, rates: Rates, *, narrow: bool = False) 
         _top(snapshot),
         Text(""),
         _workers(snapshot, rates, narrow),
+        Text(""),
+        *(_event(event) for event in snapshot.events[-_EVENTS:]),
     )
 
 
@@ -142,6 +149,13 @@ def _top(snapshot: Snapshot) -> Text:
     for word, total in top_words(snapshot, _TOP_WORDS):
         words += [(word, "bold"), f" {total:,}  "]
     return _line("top    ", *words)
+
+
+def _event(event: RunEvent) -> Text:
+    """Return one line: the time of day here, the slot, what happened, and why."""
+    at = datetime.fromisoformat(event.time).astimezone().strftime("%H:%M:%S")
+    what = (f"{event.event:11} ", _EVENT_STYLES.get(event.event, ""))
+    return _line((f"{at}  ", "dim"), f"{event.slot or 'run':11} ", what, event.reason)
 
 
 def _workers(snapshot: Snapshot, rates: Rates, narrow: bool) -> Table:

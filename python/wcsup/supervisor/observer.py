@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 
 from wcsup.kafka.sighting import Sighting
+from wcsup.supervisor.events import RunEvents
 from wcsup.supervisor.policy import Clock
 from wcsup.supervisor.pool import Pool
 from wcsup.supervisor.reach import Reach
@@ -19,12 +20,15 @@ class Observer:
         self,
         pool: Pool,
         tasks: Tasks,
+        events: RunEvents,
+        *,
         lag: Callable[[], LagView | None],
         sighting: Callable[[], Sighting | None],
         clock: Clock,
     ) -> None:
+        self._events = events
         self._pool, self._tasks, self._lag, self._sighting, self._clock = pool, tasks, lag, sighting, clock
-        self._reach = Reach(clock)
+        self._reach = Reach(clock, events)
         self._began = clock.monotonic()
         self._own = ProcessWatch(os.getpid())
         self._own_usage: Usage | None = None
@@ -56,4 +60,5 @@ class Observer:
             totals=pool.totals(),
             restarts=dict(pool.restarts),
             supervisor=self._own_usage,
+            events=list(self._events.last),
         )

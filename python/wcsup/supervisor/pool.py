@@ -11,6 +11,7 @@ from typing import get_args
 from wcsup.config import Config
 from wcsup.errors import ExitStatus, UsageError
 from wcsup.pipeline.report import Counters, Job, Role
+from wcsup.supervisor.events import RunEvents
 from wcsup.supervisor.options import RunOptions
 from wcsup.supervisor.policy import Clock, Death, LeaveDown, Policy, Restart, StopAll
 from wcsup.supervisor.processes import Child
@@ -50,6 +51,7 @@ class Pool:
         *,
         policy: Policy,
         deadlines: Deadlines,
+        events: RunEvents,
         clock: Clock,
         chance: random.Random,
     ) -> None:
@@ -59,7 +61,7 @@ class Pool:
         self.was_ready = False
         self.restarts: Counter[str] = Counter()
         self._config, self._options = config, options
-        self._launch, self._release = launch, release
+        self._launch, self._release, self._events = launch, release, events
         self._policy, self._deadlines, self._clock, self._chance = policy, deadlines, clock, chance
         self._retired: dict[Role, Counters] = {role: Counters() for role in ROLES}
         self._rolling: deque[tuple[str, str]] = deque()
@@ -110,6 +112,8 @@ class Pool:
 
     def scale(self, role: Role, count: int) -> None:
         """Change a role to `count` slots: new slots start, those with the highest numbers drain."""
+        if self.slots and count != self.count(role):
+            self._events.add("scaled", f"{role}: {self.count(role)} to {count} workers")
         for number in range(count):
             slot = self.slots.setdefault(f"{role}-{number}", Slot(role, number))
             slot.wanted = True
@@ -146,6 +150,7 @@ class Pool:
         self._leave |= leave
         if self.stop is None:
             log.log(logging.ERROR if status else logging.INFO, "stopping: %s", reason)
+            self._events.add("stopping", reason)
             self.stop = Ending(status, reason)
             self._rolling.clear()
 
@@ -169,6 +174,8 @@ class Pool:
         """Do what is due by now."""
         now = self._clock.monotonic()
         for slot in list(self.slots.values()):
+            if partitions := slot.news():
+                self._events.add("works", partitions, slot.name)
             if reason := slot.overdue(now, self._deadlines):
                 self._dump(slot, reason, now)
             elif slot.kill_due(now) and slot.child:
@@ -180,7 +187,9 @@ class Pool:
             return
         if not self.was_ready and self.slots and self.settled:
             self.was_ready = True
-            log.info("ready: %d workers", sum(slot.ready for slot in self.slots.values()))
+            ready = sum(slot.ready for slot in self.slots.values())
+            log.info("ready: %d workers", ready)
+            self._events.add("ready", f"{ready} workers")
         self._roll(now)
         self._keep_spares(now)
 
@@ -197,6 +206,7 @@ class Pool:
         expected = asked and code == ExitStatus.DONE
         said = {"slot": slot.name, "pid": pid}
         log.log(logging.INFO if expected else logging.WARNING, "ended: %s", slot.last_exit, extra=said)
+        self._events.add("ended", f"{slot.last_exit}, {slot.cause}" if asked else f"{slot.last_exit}", slot.name)
         if self.stop or not slot.wanted:
             self._remove(slot)
         elif asked and (expected or death.from_outside or death.hung):
@@ -219,9 +229,11 @@ class Pool:
             case LeaveDown(reason) | StopAll(_, reason) if slot.role == "standby":  # counting does not depend on it
                 slot.failed = f"{reason}: {why}" if why else reason
                 log.error("left down: %s", slot.failed, extra={"slot": slot.name})
+                self._events.add("left down", slot.failed, slot.name)
             case LeaveDown(reason):
                 slot.failed = reason
                 log.error("left down: %s", reason, extra={"slot": slot.name})
+                self._events.add("left down", reason, slot.name)
                 if all(one.failed for one in self.slots.values()):
                     self.drain(f"every worker is down; {slot.name}: {reason}", ExitStatus(death.code))
             case StopAll(status, reason):
@@ -234,6 +246,7 @@ class Pool:
         slot.drain_until = None
         if delay:
             log.info("starts again in %.1f s", delay, extra={"slot": slot.name})
+            self._events.add("waits", f"starts again in {delay:.1f} s", slot.name)
             slot.retry_at = self._clock.monotonic() + delay
         else:
             self._start(slot)
@@ -248,6 +261,7 @@ class Pool:
         else:
             slot.started(child, now)
             log.info("started", extra={"slot": slot.name, "pid": child.pid})
+            self._events.add("started", f"process {child.pid}", slot.name)
 
     def _fill(self, slot: Slot) -> Child:
         """Give the slot's job to a spare process, or to a new one."""
@@ -289,6 +303,7 @@ class Pool:
         """Ask a hung process for its stacks; faulthandler writes them to the log even from within a C call."""
         assert slot.child  # noqa: S101 - overdue means that there is one
         log.error("%s; its stacks follow, then it is killed", reason, extra={"slot": slot.name, "pid": slot.child.pid})
+        self._events.add("hung", reason, slot.name)
         slot.dumped(reason, now + self._deadlines.dump)
         slot.child.send(signal.SIGUSR2)
         slot.child.send(signal.SIGCONT)  # a stopped process writes its stacks only after it is continued

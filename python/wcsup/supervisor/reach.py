@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from wcsup.kafka.sighting import OUTAGE_SECONDS, Sighting
+from wcsup.supervisor.events import RunEvents
 from wcsup.supervisor.policy import Clock
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ class Reachability:
 class Reach:
     """Follows the sightings."""
 
-    def __init__(self, clock: Clock, wall_clock: Callable[[], float] = time.time) -> None:
-        self._clock, self._wall_clock = clock, wall_clock
+    def __init__(self, clock: Clock, events: RunEvents, wall_clock: Callable[[], float] = time.time) -> None:
+        self._clock, self._events, self._wall_clock = clock, events, wall_clock
         self._now = Reachability()
 
     def look(self, newest: Sighting | None) -> Reachability:
@@ -38,8 +39,10 @@ class Reach:
         if reachable is not self._now.reachable:
             if not reachable:
                 log.warning("no broker answers for %.0f s: counting rests until one does", age)
+                self._events.add("broker gone", f"no broker answers for {age:.0f} s: counting rests until one does")
             elif self._now.reachable is False:
                 log.info("a broker answers again; none did since %s", self._now.since)
+                self._events.add("broker back", f"a broker answers again; none did since {self._now.since}")
             answered = datetime.fromtimestamp(self._wall_clock() - age, UTC)
             self._now = Reachability(reachable, answered.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
         return self._now

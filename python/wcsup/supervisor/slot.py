@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Self
 
 from wcsup.config import Config
+from wcsup.kafka.ownership import partition_list
 from wcsup.pipeline.report import Counters, Phase, Report, Role
 from wcsup.supervisor.policy import Death
 from wcsup.supervisor.processes import Child
@@ -100,6 +101,8 @@ class Slot:
         self._kill_at: float | None = None
         self._beat_at = 0.0
         self._ready_at: float | None = None
+        self._told: list[int] | None = None
+        """The partitions of the last `news` of the present process."""
         self._past = Counters()
         self._cpu = self._past_cpu = 0.0
 
@@ -136,7 +139,7 @@ class Slot:
         self.child = child
         self.report = Report()
         self.usage = self.failed = self.retry_at = self.drain_until = self.hung = self.last_error = None
-        self._kill_at = self._ready_at = None
+        self._kill_at = self._ready_at = self._told = None
         self.started_at = self._beat_at = now
 
     def measured(self, usage: Usage | None) -> None:
@@ -152,6 +155,14 @@ class Slot:
         if report.ready and self._ready_at is None:
             self._ready_at = now
         self.report = report
+
+    def news(self) -> str | None:
+        """Return what the worker is at work on, once when that has changed; none else."""
+        if not self.ready or self._told == self.report.partitions:
+            return None
+        first, self._told = self._told is None, self.report.partitions
+        after = f", {self._ready_at - self.started_at:.1f} s after its start" if first and self._ready_at else ""
+        return f"partitions {partition_list(self.report.partitions) or 'none'}{after}"
 
     def forgive(self, seconds: float) -> None:
         """Do not count a time in which the supervisor itself did not run and received no reports."""

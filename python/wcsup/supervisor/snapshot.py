@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from wcsup.pipeline.report import Counters, Phase, Role
+from wcsup.supervisor.events import RunEvent
 from wcsup.supervisor.reach import Reachability
 from wcsup.supervisor.resources import Usage
 from wcsup.supervisor.slot import Slot, SlotState
@@ -99,6 +100,8 @@ class Snapshot:
     restarts: dict[str, int]
     """How many processes were replaced, by cause: `killed`, `crashed`, `hung`, `requested`, `max_rss`, …"""
     supervisor: Usage | None
+    events: list[RunEvent] = field(default_factory=list)
+    """The last ones, oldest first."""
 
     @property
     def lines_lag(self) -> int | None:

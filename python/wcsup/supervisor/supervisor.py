@@ -21,6 +21,7 @@ from wcsup.process import logs
 from wcsup.supervisor import strangers
 from wcsup.supervisor.autoscale import Autoscaler, Scaling
 from wcsup.supervisor.control import ControlServer
+from wcsup.supervisor.events import RunEvents
 from wcsup.supervisor.notify import Notifier, Service
 from wcsup.supervisor.observer import Observer
 from wcsup.supervisor.options import RunOptions, Task
@@ -103,6 +104,7 @@ class Supervisor:
         self._deadlines = surroundings.deadlines or Deadlines.fitting(config, options.drain_timeout)
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, tuple[Child, Relay]] = {}
+        events = RunEvents(config.state)
         self._pool = Pool(
             config,
             options,
@@ -110,11 +112,14 @@ class Supervisor:
             self._release,
             policy=surroundings.policy,
             deadlines=self._deadlines,
+            events=events,
             clock=self._clock,
             chance=surroundings.chance,
         )
         self._tasks = Tasks(self._pool, self._launch_task)
-        self._observer = Observer(self._pool, self._tasks, hooks.lag, hooks.sighting, self._clock)
+        self._observer = Observer(
+            self._pool, self._tasks, events, lag=hooks.lag, sighting=hooks.sighting, clock=self._clock
+        )
         self._told: Sighting | None = None
         self._autoscalers = {
             role: Autoscaler(options.of(role), surroundings.scaling) for role in ROLES if options.of(role).scaled

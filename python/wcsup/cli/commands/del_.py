@@ -13,7 +13,15 @@ from wcsup.cli.steer import ask
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
 
-STATE_NAMES = ("stores", "slots", "application.json", "control.sock", "supervisor.lock")
+STATE_NAMES = (
+    "stores",
+    "slots",
+    "application.json",
+    "control.sock",
+    "events.jsonl",
+    "events.1.jsonl",
+    "supervisor.lock",
+)
 """The files that wcsup makes in a state directory. No other file is deleted, whatever directory --state-dir names."""
 
 

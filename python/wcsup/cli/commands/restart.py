@@ -7,7 +7,7 @@ import click
 
 from wcsup.cli.command import Section, define
 from wcsup.cli.show import print_json
-from wcsup.cli.steer import ask, slots
+from wcsup.cli.steer import ask, complete_slot, slots
 from wcsup.config import Config
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _LOOK_SECONDS = 0.05
     wcsup restart all --measure    after an upgrade: also how long each worker was away
     """,
 )
-@click.argument("slot", metavar="SLOT|all")
+@click.argument("slot", metavar="SLOT|all", shell_complete=complete_slot)
 @click.option("--wait", is_flag=True, help="Return when the new ones are at work.")
 @click.option("--measure", is_flag=True, help="Wait, and show how long each worker was away.")
 @click.option("--json", "as_json", is_flag=True, help="With --measure: print one JSON object.")

@@ -74,7 +74,7 @@ def _everything(config: Config) -> dict[str, Any]:
 
 
 def _all_text(everything: dict[str, Any]) -> str:
-    from wcsup.observe.figures import partition_list
+    from wcsup.kafka.ownership import partition_list
 
     paragraphs = []
     for host in everything["hosts"]:
@@ -170,7 +170,8 @@ def _left_text(snapshot: dict[str, Any]) -> str:
 
 def _run_text(snapshot: dict[str, Any]) -> str:
     """Return what one run does: a line about the whole, and a table of its workers."""
-    from wcsup.observe.figures import columns, partition_list, size, span
+    from wcsup.kafka.ownership import partition_list
+    from wcsup.observe.figures import columns, size, span
 
     workers: Sequence[dict[str, Any]] = snapshot["workers"]
     head = [("slot", "pid", "state", "cpu", "memory", "restarts", "records", "partitions")]

@@ -1,0 +1,7 @@
+"""`python -m wcsup`: the command line."""
+
+import sys
+
+from wcsup.cli import main
+
+sys.exit(main())
