@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test check faults soak-supervisor soak-lookout soak-core soak-memory model soak bench bench-peers wheel wheels lock clean
 demo: .stamps/build
-	$(BIN)/python -m wcsup.demo
+	$(BIN)/wcsup demo
 
 # These wait most of their time. Each of the two has a broker of its own, and takes a file of tests at a time.
 SIDE_BY_SIDE := -n 2 --dist loadfile

@@ -1,4 +1,4 @@
-"""`make demo`: count the Python standard library's source on a real Kafka, kill workers on the way, compare.
+"""`wcsup demo`: count the Python standard library's source on a real Kafka, kill workers on the way, compare.
 
 The demo runs the user's commands, as processes of their own. It compares their result with a recount that shares no
 code with them.
@@ -269,7 +269,3 @@ def main() -> int:
         shutil.rmtree(place, ignore_errors=True)
     say(f"The demo took {time.monotonic() - began:.0f} s; its broker and files are gone again.")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -67,6 +67,7 @@ ELSEWHERE = {
     "wcsup broker start --nodes 3",
     "wcsup drain --leave",
     "wcsup events --follow",  # tests/fast/test_events.py
+    "wcsup demo",  # it is what make demo runs
     # tests/kafka/test_moving.py has these.
     "wcsup drain --leave --wait",
     "wcsup repartition",
