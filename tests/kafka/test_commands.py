@@ -332,6 +332,18 @@ def test_a_second_worker_of_one_name_takes_the_firsts_place(wcsup: Shell) -> Non
     assert second.wait(WAIT_SECONDS) == 0
 
 
+def test_the_state_is_watched_as_it_changes(wcsup: Shell) -> None:
+    watching = wcsup.start("status --watch --json")
+    assert watching.stdout is not None
+    assert json.loads(watching.stdout.readline())["lines_lag"] is None
+    wcsup.application.make_topics()
+    wcsup.application.feed([b"a line"])
+    while json.loads(watching.stdout.readline())["lines_lag"] != 1:
+        pass
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(WAIT_SECONDS) == 0
+
+
 def test_top_is_watched_as_it_changes(wcsup: Shell) -> None:
     wcsup.application.make_topics()
     wcsup.start("run --mappers 1 --reducers 1 --log-file run.log")

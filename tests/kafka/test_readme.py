@@ -60,6 +60,7 @@ ELSEWHERE = {
     # tests/kafka/test_commands.py, test_secure.py, test_txn.py, and test_embedded_cluster.py and test_supervisors.py of
     # tests/faults have these.
     "wcsup restart all --measure",
+    "wcsup status --watch",
     "wcsup broker start --secure",
     "wcsup broker start --secure --data-dir locked --app-id books",
     "wcsup run --app-id books --kafka-config locked/users/books/kafka.properties",

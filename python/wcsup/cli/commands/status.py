@@ -1,5 +1,6 @@
 """`wcsup status`: the workers of a running supervisor."""
 
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,6 +19,8 @@ from wcsup.errors import ConfigurationError
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
+WATCH_SECONDS = 1.0
+
 
 @define(
     "status",
@@ -25,32 +28,45 @@ if TYPE_CHECKING:
     example="""
     wcsup status
     wcsup status --all             every host of the application
+    wcsup status --watch           again every second
     wcsup status --json            for another program
     """,
 )
 @click.option("--all", "everywhere", is_flag=True, help="Show all hosts of the application, as they tell it in Kafka.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(config: Config, everywhere: bool, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch one a line.")
+def command(config: Config, everywhere: bool, watch: bool, as_json: bool) -> None:
     """Show what each worker of the running wcsup run does, and how much is left to count.
 
     If no wcsup run is on this machine, it shows no workers, and asks Kafka how much is left to count. With --all it
     shows the same on each host: what every host told a moment ago, and since when a host says nothing any more.
     """
-    if everywhere:
-        everything = _everything(config)
-        if as_json:
-            print_json(everything)
-        else:
-            click.echo(_all_text(everything))
-        return
+    _show(config, everywhere, as_json, in_place=False)
     try:
-        snapshot = ask(config, "status")
-    except ConfigurationError:
-        snapshot = {"workers": [], **_lags(config)}
-    if as_json:
-        print_json(snapshot)
+        while watch:
+            time.sleep(WATCH_SECONDS)
+            _show(config, everywhere, as_json, in_place=sys.stdout.isatty() and not as_json)
+    except KeyboardInterrupt:
+        return  # Ctrl-C is the way to end it
+
+
+def _show(config: Config, everywhere: bool, as_json: bool, *, in_place: bool) -> None:
+    """Print the state once; `in_place` clears the terminal first."""
+    if everywhere:
+        found = _everything(config)
+        text = "" if as_json else _all_text(found)
     else:
-        click.echo(_text(config, snapshot))
+        try:
+            found = ask(config, "status")
+        except ConfigurationError:
+            found = {"workers": [], **_lags(config)}
+        text = "" if as_json else _text(config, found)
+    if in_place:
+        click.clear()
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(text)
 
 
 def _everything(config: Config) -> dict[str, Any]:
