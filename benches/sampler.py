@@ -1,4 +1,8 @@
-"""When the committed offsets of partitions move, as somebody sees it who asks all the time."""
+"""When partitions are committed, as somebody sees it who asks all the time.
+
+Of mappers the committed offsets of `lines` tell it. Of reducers the ends of `counts` do: under a light load the words
+of all partitions come in records of some, and the offsets of the others stand still.
+"""
 
 import itertools
 import threading
@@ -8,27 +12,27 @@ from collections.abc import Collection, Sequence
 from functools import partial
 
 from application import Application, wait_for
+from confluent_kafka import TopicPartition
 
-from wcsup.kafka import groups
+from wcsup.kafka import clients, groups, topics
 
-ROLES = {"map": "lines", "reduce": "words"}
+ROLES = ("map", "reduce")
 
 
 class Sampler(threading.Thread):
-    """Notes when the committed offset of each partition of a group moves."""
+    """Notes when a commit is seen in each partition of a role."""
 
     def __init__(self, application: Application, role: str) -> None:
         super().__init__(daemon=True)
-        config = self.config = application.config
-        self.group = config.map_group if role == "map" else config.reduce_group
-        self.topic = config.topic(ROLES[role])
+        self.config = application.config
+        self.role = role
         self.moves: dict[int, list[float]] = defaultdict(list)
         self.ended = False
 
     def run(self) -> None:
         last: dict[int, int] = {}
         while not self.ended:
-            offsets = groups.committed(self.config, self.group, self.topic, self.config.partitions)
+            offsets = self._offsets()
             now = time.monotonic()
             for partition, offset in offsets.items():
                 if offset >= 0 and offset != last.get(partition):  # below: nothing is committed yet
@@ -36,6 +40,13 @@ class Sampler(threading.Thread):
                     last[partition] = offset
                     self.moves[partition].append(now)
             time.sleep(0.005)
+
+    def _offsets(self) -> dict[int, int]:
+        config = self.config
+        if self.role == "map":
+            return groups.committed(config, config.map_group, config.topic("lines"), config.partitions)
+        wanted = [TopicPartition(config.topic("counts"), partition) for partition in range(config.partitions)]
+        return {partition: end for (_, partition), end in topics.stable_ends(clients.admin(config), wanted).items()}
 
     def moved_after(self, partition: int, moment: float) -> float | None:
         return min((move for move in list(self.moves[partition]) if move > moment), default=None)
