@@ -38,6 +38,9 @@ class Pages:
             for sample in family.samples
         }
 
+    def word(self, word: str) -> Any:
+        return json.loads(self.get(f"/counts/{word}")[1])
+
     def status(self) -> Any:
         return json.loads(self.get("/status.json")[1])
 

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from running import wait_for
 from snapshots import snapshot, worker
 
-from wcsup.errors import ConfigurationError, ExitStatus
+from wcsup.errors import ConfigurationError, ExitStatus, UsageError
 from wcsup.observe.http import STALL_SECONDS, START_SECONDS, Server, Site
 from wcsup.supervisor import Snapshot, TaskView
 from wcsup.supervisor.slot import SlotState
@@ -120,7 +120,7 @@ def test_the_status_is_the_snapshot() -> None:
 def test_what_is_not_there_says_what_is() -> None:
     answer = site().answer("/metrics/")
     assert answer.status == 404
-    assert answer.body.decode().endswith("there are / /livez /readyz /metrics /status.json /grafana.json\n")
+    assert answer.body.decode().endswith("there are / /livez /readyz /metrics /status.json /counts/ /grafana.json\n")
 
 
 def test_grafanas_dashboard_is_served() -> None:
@@ -295,3 +295,28 @@ def test_the_address_is_free_again_at_once() -> None:
         assert ask(first, "/livez")[0].status == 200
     with Server("127.0.0.1", port, "books") as second:
         assert ask(second, "/livez")[0].status == 200
+
+
+def test_a_word_is_looked_up_as_it_stands_in_the_path() -> None:
+    made = site(snapshot(worker("map")))
+    assert made.answer("/counts/whale").status == HTTPStatus.SERVICE_UNAVAILABLE, "the run is starting"
+    asked: list[str] = []
+
+    def look_up(word: str) -> dict[str, Any]:
+        asked.append(word)
+        if word == "two words":
+            raise UsageError("two words is not one word")
+        if word == "gone":
+            raise ConfigurationError("nothing was counted yet")
+        return {"word": word, "count": 3}
+
+    made.answer_words(look_up)
+    answer = made.answer("/counts/whale?x=1")
+    assert (answer.status, answer.kind) == (HTTPStatus.OK, "application/json")
+    assert json.loads(answer.body) == {"word": "whale", "count": 3}
+    assert made.answer("/counts/two%20words").status == HTTPStatus.BAD_REQUEST
+    assert made.answer("/counts/gone").status == HTTPStatus.SERVICE_UNAVAILABLE
+    assert made.answer("/counts/%C3%A9t%C3%A9").status == HTTPStatus.OK
+    assert made.answer("/counts/%FF").status == HTTPStatus.OK
+    assert made.answer("/counts/").status == HTTPStatus.NOT_FOUND
+    assert asked == ["whale", "two words", "gone", "été", "\udcff"]

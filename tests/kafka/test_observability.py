@@ -112,3 +112,30 @@ def test_an_address_that_is_taken_is_said_before_anything_is_started(wcsup: Shel
     refused = wcsup(f"run --http {site.url.removeprefix('http://')} --bootstrap-servers 127.0.0.1:1")
     assert (refused.status, refused.out) == (3, "")
     assert re.fullmatch(r"wcsup: --http 127\.0\.0\.1:\d+ is taken by another process\n", refused.err)
+
+
+def test_a_total_is_told_by_the_reducer_that_owns_the_word(wcsup: Shell) -> None:
+    # Given a run that has counted
+    lines = prose(500, seed=8)
+    wcsup.application.make_topics()
+    wcsup.application.feed(lines)
+    site = Site(wcsup, "--mappers 1 --reducers 1")
+    wait_for("it is ready", lambda: site.ready)
+    wcsup.application.wait_counted()
+    word, count = max(recount(lines).items(), key=lambda item: item[1])
+
+    # Then a word's total has the offset up to which it holds, its time, and who told it
+    told = site.word(word.decode())
+    assert (told["word"], told["count"], told["owner"]) == (word.decode(), count, "reduce-0")
+    assert told["committed_at"] is not None
+    assert told["offset"] > 0
+    assert site.word("neverwritten")["count"] == 0
+    assert site.get("/counts/two%20words")[0] == 400
+    assert wcsup(f"count {word.decode()} neverwritten --json").json == [
+        {"word": word.decode(), "count": count},
+        {"word": "neverwritten", "count": 0},
+    ]
+
+    # And without a run it is read from the topic, and the same
+    assert wcsup("drain --wait").status == 0
+    assert wcsup(f"count {word.decode()} --json").json == [{"word": word.decode(), "count": count}]

@@ -8,6 +8,7 @@ import errno
 import html
 import json
 import logging
+import os
 import socket
 import threading
 import time
@@ -19,10 +20,12 @@ from importlib.resources import files
 from ipaddress import ip_address
 from socketserver import TCPServer
 from typing import Any, Self
+from urllib.parse import unquote_to_bytes
 
+from confluent_kafka import KafkaException
 from prometheus_client.exposition import choose_encoder
 
-from wcsup.errors import ConfigurationError
+from wcsup.errors import ConfigurationError, UsageError, WcsupError
 from wcsup.kafka.ownership import partition_list
 from wcsup.observe.figures import restored
 from wcsup.observe.metrics import registry
@@ -41,6 +44,7 @@ _MOST_CLIENTS = 32
 _POLL_SECONDS = 0.2
 """The longest time that the end of the run waits for the listener."""
 _DASHBOARD, _GRAFANA = "dashboard.html", "grafana.json"
+_COUNTS = "/counts/"
 _TITLE = "APPLICATION"
 """The placeholder for the application's name in the dashboard."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'"
@@ -68,6 +72,8 @@ class Site:
     def __init__(self, application: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._newest: tuple[float, Snapshot | None] = clock(), None
+        self._look_up: Callable[[str], dict[str, Any]] | None = None
+        self._looking = threading.Lock()
         self._metrics = registry(application, lambda: self._newest[1])
         page = _package_file(_DASHBOARD).decode()
         self._dashboard = page.replace(_TITLE, html.escape(application)).encode()
@@ -77,6 +83,7 @@ class Site:
             "/readyz": self._ready,
             "/metrics": self._scrape,
             "/status.json": self._status,
+            _COUNTS: lambda _: Response.text(f"which word? {_COUNTS}whale", HTTPStatus.NOT_FOUND),
             "/grafana.json": lambda _: Response(HTTPStatus.OK, "application/json", _package_file(_GRAFANA)),
         }
 
@@ -84,9 +91,16 @@ class Site:
         """Answer from this snapshot from now on."""
         self._newest = self._clock(), snapshot
 
+    def answer_words(self, look_up: Callable[[str], dict[str, Any]]) -> None:
+        """Answer for words from now on: `look_up` returns what is known of one, and may take a while."""
+        self._look_up = look_up
+
     def answer(self, path: str, accept: str = "") -> Response:
         """Return the answer for a path, in a form that the client accepts."""
-        page = self._pages.get(path.partition("?")[0])
+        place = path.partition("?")[0]
+        if place.startswith(_COUNTS) and place != _COUNTS:
+            return self._count(os.fsdecode(unquote_to_bytes(place.removeprefix(_COUNTS))))
+        page = self._pages.get(place)
         if page is None:
             return Response.text(f"nothing is here; there are {' '.join(self._pages)}", HTTPStatus.NOT_FOUND)
         return page(accept)
@@ -127,6 +141,18 @@ class Site:
             encode, kind = choose_encoder("")
         return Response(HTTPStatus.OK, kind, encode(self._metrics))
 
+    def _count(self, word: str) -> Response:
+        if self._look_up is None:
+            return Response.text("starting", HTTPStatus.SERVICE_UNAVAILABLE)
+        with self._looking:  # a word of another host has a partition of `counts` read: one at a time
+            try:
+                found = self._look_up(word)
+            except UsageError as error:
+                return Response.text(str(error), HTTPStatus.BAD_REQUEST)
+            except (WcsupError, KafkaException) as error:
+                return Response.text(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
+        return Response(HTTPStatus.OK, "application/json", json.dumps(found).encode())
+
     def _status(self, _accept: str) -> Response:
         snapshot = self._newest[1]
         if snapshot is None:
@@ -153,7 +179,7 @@ class Server:
     def __init__(self, host: str, port: int, application: str) -> None:
         """Listen at once; raise `ConfigurationError` for an address that can't be used."""
         self._site = Site(application)
-        self.show = self._site.show
+        self.show, self.answer_words = self._site.show, self._site.answer_words
         try:
             self._listener = _Server(host, port, self._site)
         except OSError as error:

@@ -3,7 +3,7 @@
 import heapq
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
 from typing import TypeVar
 
@@ -129,15 +129,6 @@ def totals(reader: TotalsReader, partitions: Collection[int]) -> Iterator[tuple[
         for word, total in changelog.totals(partition, None).pairs():
             yield word, int.from_bytes(total, "big", signed=True)
         changelog.disown(partition)
-
-
-def count(config: Config, words: Sequence[bytes]) -> list[int]:
-    """Return the total of each word, 0 for a word that was never counted. The words are folded already (`fold`)."""
-    with closing(TotalsReader(config, "counts")) as reader:
-        partitions = sorted({_core.partition(word, len(reader.partitions)) for word in words})
-        wanted = set(words)
-        found = {word: total for word, total in totals(reader, partitions) if word in wanted}
-    return [found.get(word, 0) for word in words]
 
 
 def fold(config: Config, word: str) -> tuple[bytes, list[bytes]]:

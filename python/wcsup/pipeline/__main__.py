@@ -8,13 +8,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import NoReturn
 
 from wcsup.errors import ConfigurationError, DiskError, ExitStatus, WcsupError
 from wcsup.kafka import libraries
 from wcsup.kafka.sighting import Sight, Sighting
 from wcsup.pipeline.process import end, work
-from wcsup.pipeline.report import Job, Report
+from wcsup.pipeline.report import Job, Question, Reply, Report
 from wcsup.process import logs
 from wcsup.process.memory import collect_rarely
 
@@ -35,10 +36,11 @@ def main() -> NoReturn:
     job = _read_job(next(heard))
     logs.configure(job.name, "json", job.log_level)
     sight = Sight()
-    threading.Thread(target=_listen, args=[heard, sight], name="orphan-watch", daemon=True).start()
+    questions: SimpleQueue[Question] = SimpleQueue()
+    threading.Thread(target=_listen, args=[heard, sight, questions], name="orphan-watch", daemon=True).start()
     try:
         libraries.separate_heap()
-        end(work(job, _sender(job.report_fd), sight))
+        end(work(job, _sender(job.report_fd), sight, questions))
     except DiskError as error:
         log.error("%s", error)  # noqa: TRY400 - see below
         end(ExitStatus.DISK)
@@ -77,20 +79,23 @@ def _lines() -> Iterator[bytes]:
     os._exit(ExitStatus.ORPHANED)
 
 
-def _listen(lines: Iterator[bytes], sight: Sight) -> None:
-    """Take note of what the supervisor saw of topics and groups."""
+def _listen(lines: Iterator[bytes], sight: Sight, questions: "SimpleQueue[Question]") -> None:
+    """Take note of what the supervisor saw of topics and groups, and of what it asks."""
     for line in lines:
-        sight.see(Sighting.from_json(line))
+        if line.startswith(Question.MARK):
+            questions.put(Question.from_json(line))
+        else:
+            sight.see(Sighting.from_json(line))
 
 
-def _sender(descriptor: int | None) -> Callable[[Report], None]:
-    """Return a function that sends reports and never blocks: while the supervisor is busy, reports are dropped."""
+def _sender(descriptor: int | None) -> Callable[[Report | Reply], None]:
+    """Return a function that sends reports and replies. It never blocks; while the supervisor is busy it drops them."""
     if descriptor is None:
         return lambda _: None
     os.set_blocking(descriptor, False)
     unsent = b""
 
-    def send(report: Report) -> None:
+    def send(report: Report | Reply) -> None:
         nonlocal unsent
         # A pipe may take only a part of a line longer than PIPE_BUF; the rest has to be sent before the next line.
         line = unsent or report.to_json().encode() + b"\n"

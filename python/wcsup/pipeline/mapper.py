@@ -1,5 +1,6 @@
 """A mapper: lines in, the distinct words of the batch out, with their counts (the combiner of the MapReduce paper)."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from confluent_kafka.admin import AdminClient
@@ -11,7 +12,7 @@ from wcsup.kafka.sighting import Sight
 from wcsup.kafka.writer import Written
 from wcsup.pipeline.letters import Letters
 from wcsup.pipeline.records import PACKED_BYTES
-from wcsup.pipeline.report import Counters, Report
+from wcsup.pipeline.report import Counters, Found, Report
 from wcsup.pipeline.transaction import Outbox
 
 if TYPE_CHECKING:
@@ -131,6 +132,10 @@ class Mapper:
         counters.dead_letters += len(batch.rejected())
         counters.written += self._written
         batch.clear()
+
+    def find(self, words: Sequence[tuple[int, bytes]]) -> list[Found | None]:
+        """Return nothing for each word: a mapper has no totals."""
+        return [None] * len(words)
 
     def tell(self, report: Report) -> None:
         """Add the counters."""

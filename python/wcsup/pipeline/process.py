@@ -5,12 +5,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from wcsup.errors import ExitStatus
 from wcsup.kafka.sighting import Sight
-from wcsup.pipeline.report import Job, Report
+from wcsup.pipeline.report import Job, Question, Reply, Report
 from wcsup.pipeline.worker import Worker
 from wcsup.process.crash import name_worker
 from wcsup.process.memory import return_memory
@@ -19,8 +20,15 @@ if TYPE_CHECKING:
     from wcsup.pipeline.standby import Standby
 
 
-def work(job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight | None = None) -> ExitStatus:
-    """Run one worker in this process until a signal drains it; return `DONE`. `sight` is as in `Worker`.
+def work(
+    job: Job,
+    send: Callable[[Report | Reply], None] = lambda _: None,
+    sight: Sight | None = None,
+    questions: SimpleQueue[Question] | None = None,
+) -> ExitStatus:
+    """Run one worker in this process until a signal drains it; return `DONE`.
+
+    `send`, `sight` and `questions` are as in `Worker`.
 
     SIGTERM drains a worker that may start again under its name; it stays a member of its group. SIGINT drains a worker
     for good; it leaves its group. Raises the `WcsupError` that ends the worker otherwise.
@@ -42,7 +50,7 @@ def work(job: Job, send: Callable[[Report], None] = lambda _: None, sight: Sight
 
         worker = Standby(job, send, sight or Sight())
     else:
-        worker = Worker(job, send, sight)
+        worker = Worker(job, send, sight, questions)
     worker.run()
     return ExitStatus.DONE
 

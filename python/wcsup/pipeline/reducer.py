@@ -1,7 +1,7 @@
 """A reducer: `words` records in, new totals out; a store for each partition is a cache of `counts`."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Self
 
 from confluent_kafka.admin import AdminClient
@@ -13,7 +13,7 @@ from wcsup.kafka.topics import Identity
 from wcsup.kafka.writer import Written
 from wcsup.pipeline.letters import Letters
 from wcsup.pipeline.records import PACKED_BYTES, Letter, readable, refuse_newer, top_record
-from wcsup.pipeline.report import Counters, Report
+from wcsup.pipeline.report import Counters, Found, Report
 from wcsup.pipeline.transaction import Outbox
 from wcsup.pipeline.trim import Trim
 from wcsup.process.crash import point
@@ -90,6 +90,8 @@ class Reducer:
         """Partitions whose top words the batch publishes, and the period in which it does."""
         self._published: dict[int, int] = {}
         """The period in which a partition's top words were published last."""
+        self._committed_at: dict[int, float] = {}
+        """When totals of a partition were last committed, in seconds since 1970."""
         self._kept_at_most = 0
         """An upper bound on the words in all write-behind buffers: their exact number takes a sum over the stores."""
         self._counters = Counters()
@@ -115,6 +117,7 @@ class Reducer:
         self._batch.disown(partition)
         self._restore.abandon(partition)
         self._unpublished.discard(partition)
+        self._committed_at.pop(partition, None)
         if (opened := self._open.pop(partition, None)) is not None:
             try:
                 if opened.unwritten_since is not None:
@@ -241,13 +244,14 @@ class Reducer:
         """Write each partition's totals and stamp to its store in one RocksDB batch, or buffer them; drop the batch."""
         counts = self._config.topic("counts")
         new_totals = sum(len(totals) for totals in self._totals.values())
-        are_few = new_totals <= KEPT_RECORDS
+        are_few, now = new_totals <= KEPT_RECORDS, time.time()
         for partition, totals in self._totals.items():
             opened = self._open[partition]
             # To create a new RocksDB now would delay the second commit.
             first = opened.store.empty and opened.unwritten_since is None
             if opened.take(totals, written[counts, partition] + 1, own=True):
                 self._unpublished.add(partition)
+            self._committed_at[partition] = now
             if not (are_few or first):
                 opened.write()
         self._unpublished -= self._publishing.keys()
@@ -311,6 +315,18 @@ class Reducer:
         """Drop the batch."""
         self._batch.clear()
         self._totals = {}
+
+    def find(self, words: Sequence[tuple[int, bytes]]) -> list[Found | None]:
+        """Return the committed totals of words, each given with its partition; none where that is not open here."""
+        found: list[Found | None] = []
+        for partition, word in words:
+            opened = self._open.get(partition)
+            if opened is None:
+                found.append(None)
+                continue
+            [total] = opened.find([word])
+            found.append(Found(total, opened.stamp.next_offset, self._committed_at.get(partition)))
+        return found
 
     def tell(self, report: Report) -> None:
         """Add the counters, and the figures of the open stores."""

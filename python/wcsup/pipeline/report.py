@@ -1,8 +1,8 @@
 """A worker's job, and the reports that it sends while it works: one JSON line each.
 
 A supervised worker is `python -m wcsup.pipeline`. The first line of its standard input is a `Job`. The next
-lines are what the supervisor sees of topics and groups (`wcsup.kafka.sighting`). The end of the pipe
-means that the supervisor is gone. Reports go down the pipe whose descriptor the job names. Logs are JSON
+lines are what the supervisor sees of topics and groups (`wcsup.kafka.sighting`), and questions for totals. The end of
+the pipe means that the supervisor is gone. Reports go down the pipe whose descriptor the job names. Logs are JSON
 lines on standard error (see `wcsup.process.logs`).
 
 The supervisor may be older than its workers: `wcsup restart all` after an upgrade starts new code in them. So what is
@@ -15,7 +15,7 @@ import json
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
@@ -86,6 +86,63 @@ class Job:
             )
         config = Config.from_json(job["config"])
         return cls(job["role"], job["slot"], config, job["report_fd"], job["log_level"], job.get("copies", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A supervisor's question for totals of words, in one line; the reducer that owns their partitions answers."""
+
+    number: int
+    """Tells which question an answer is for."""
+    words: list[tuple[int, str]]
+    """The partition of each word, and the word as Latin-1 text, so that JSON can hold any bytes."""
+
+    MARK: ClassVar[bytes] = b'{"question":'
+    """How the line begins, which no sighting does."""
+
+    def to_json(self) -> str:
+        """Return the line, without its newline."""
+        return json.dumps({"question": self.number, "words": self.words}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Self:
+        """Read what `to_json` wrote."""
+        asked = json.loads(line)
+        return cls(asked["question"], [(partition, word) for partition, word in asked["words"]])
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The committed total of a word."""
+
+    count: int
+    offset: int
+    """The first offset of the word's partition of `counts` that the total does not have."""
+    committed_at: float | None
+    """When this process last committed a total of the partition, in seconds since 1970; none where it did not yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reducer's answer to a `Question`, in one line."""
+
+    number: int
+    totals: list[Found | None]
+    """For each word of the question; none where the reducer does not own its partition, or is still opening it."""
+
+    MARK: ClassVar[bytes] = b'{"reply":'
+    """How the line begins, which no report does."""
+
+    def to_json(self) -> str:
+        """Return the line, without its newline."""
+        totals = [one and [one.count, one.offset, one.committed_at] for one in self.totals]
+        return json.dumps({"reply": self.number, "totals": totals}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Self:
+        """Read what `to_json` wrote."""
+        told = json.loads(line)
+        return cls(told["reply"], [one and Found(*one) for one in told["totals"]])
 
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

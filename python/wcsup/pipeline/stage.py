@@ -1,12 +1,12 @@
 """The interface of mapper and reducer to the loop that they share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wcsup import _core
 from wcsup.kafka.writer import Written
 from wcsup.pipeline.pacing import Batch
-from wcsup.pipeline.report import Report
+from wcsup.pipeline.report import Found, Report
 from wcsup.pipeline.transaction import Outbox
 
 if TYPE_CHECKING:
@@ -74,6 +74,9 @@ class Stage(Batch, Protocol):
 
     def clear(self) -> None:
         """Drop the batch."""
+
+    def find(self, words: Sequence[tuple[int, bytes]]) -> list[Found | None]:
+        """Return the committed totals of words, each given with its partition; none where it has no such partition."""
 
     def tell(self, report: Report) -> None:
         """Add the stage's own figures to a report."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from queue import SimpleQueue
 
 from confluent_kafka import TopicPartition
 
@@ -25,7 +26,7 @@ from wcsup.pipeline.membership import ASK_AGAIN_SECONDS, Membership, Ties
 from wcsup.pipeline.offsets import Offsets
 from wcsup.pipeline.pacing import Pacing
 from wcsup.pipeline.patience import Doing, Patience
-from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Report
+from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Question, Reply, Report
 from wcsup.pipeline.stage import Stage
 from wcsup.pipeline.succession import Succession
 from wcsup.pipeline.transaction import AbortedError, Transactions
@@ -53,8 +54,9 @@ class Worker:
     def __init__(
         self,
         job: Job,
-        send: Callable[[Report], None] = lambda _: None,
+        send: Callable[[Report | Reply], None] = lambda _: None,
         sight: Sight | None = None,
+        questions: "SimpleQueue[Question] | None" = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -62,8 +64,9 @@ class Worker:
         """Reach a broker and make the parts. The predecessor is fenced by `run`, not before.
 
         `send` takes a report twice a second and must not block. `sight` is what the supervisor sees of topics and
-        groups.
+        groups, and `questions` is what it asks: the replies go to `send`, too.
         """
+        self._questions = SimpleQueue() if questions is None else questions
         self._config: Config = job.config
         self._send, self._clock, self._sleep = send, clock, sleep
         self._report = Report()
@@ -229,7 +232,13 @@ class Worker:
             self._look_still()
         if self._upkeep is not None:
             self._upkeep.tend(self._offsets.counted)
+        while not self._questions.empty():
+            self._reply(self._questions.get())
         self._beat()
+
+    def _reply(self, question: Question) -> None:
+        found = self._stage.find([(partition, word.encode("latin-1")) for partition, word in question.words])
+        self._send(Reply(question.number, found))
 
     def _ask_whether_refused(self) -> None:
         """Raise a refusal that has lasted too long; ask again about refusals whose end librdkafka does not report."""

@@ -1,6 +1,7 @@
 """One partition's state: its totals in memory, and its store, which is written behind (write-behind)."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from wcsup import _core
@@ -49,6 +50,14 @@ class Partition:
         """Return the totals of this partition (its `number`) as they are after a batch; the state does not change."""
         words = batch.words(number, self.totals)
         return batch.totals(number, self.store.lookup(words), self.totals)
+
+    def find(self, words: Sequence[bytes]) -> list[int]:
+        """Return the committed total of each word, 0 for a word that was never counted; the state does not change."""
+        batch = _core.Aggregator(1)
+        batch.own(0, 0)
+        batch.add(_core.Inbox((0, number, word, bytes(8)) for number, word in enumerate(words)))
+        found = {word: int.from_bytes(total, "big", signed=True) for word, total in self.new_totals(batch, 0).pairs()}
+        return [found.get(word, 0) for word in words]
 
     def take(self, totals: _core.Totals, next_offset: int, *, own: bool) -> bool:
         """Take new totals that `counts` has below `next_offset`; return whether the top words may have changed.

@@ -1,6 +1,6 @@
 """The commands of the control socket."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from wcsup.errors import UsageError
@@ -14,15 +14,23 @@ _OPTIONS: dict[str, Role] = {"mappers": "map", "reducers": "reduce"}
 
 
 class Steering:
-    """The commands: `status`, `scale`, `restart`, `drain`."""
+    """The commands: `status`, `scale`, `restart`, `drain`, `count`."""
 
-    def __init__(self, pool: Pool, look: Callable[[], Snapshot], partitions: int) -> None:
-        self._pool, self._look, self._partitions = pool, look, partitions
+    def __init__(
+        self,
+        pool: Pool,
+        look: Callable[[], Snapshot],
+        ask: Callable[[Sequence[bytes]], Pending],
+        partitions: int,
+    ) -> None:
+        """`look` returns the run as it is now, `ask` asks the reducers for totals of words."""
+        self._pool, self._look, self._ask, self._partitions = pool, look, ask, partitions
         self.commands: Commands = {
             "status": self.status,
             "scale": self.scale,
             "restart": self.restart,
             "drain": self.drain,
+            "count": self.count,
         }
 
     def status(self, _asked: Mapping[str, Any]) -> Reply:
@@ -57,6 +65,16 @@ class Steering:
         """End the run; with `leave` its partitions are for other hosts at once."""
         self._pool.drain("asked to drain", leave=asked.get("leave") is True)
         return self._when(asked, lambda: self._pool.finished)
+
+    def count(self, asked: Mapping[str, Any]) -> Pending:
+        """Return the totals of `words`, which are given as Latin-1 text, as far as reducers of this run own them."""
+        words = asked.get("words")
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise UsageError("count needs words: a list of texts")
+        try:
+            return self._ask([word.encode("latin-1") for word in words])
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{words!r} are not bytes as Latin-1 text") from error
 
     def _when(self, asked: Mapping[str, Any], done: Callable[[], bool]) -> Reply | Pending:
         """Reply at once, or with `wait` when the command is done or the run has ended."""

@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from wcsup.config import Config
 from wcsup.errors import ExitStatus, WcsupError
 from wcsup.kafka.sighting import Sighting
+from wcsup.pipeline.report import Reply
 from wcsup.process import logs
 from wcsup.supervisor import strangers
 from wcsup.supervisor.autoscale import Autoscaler, Scaling
 from wcsup.supervisor.control import ControlServer
 from wcsup.supervisor.events import RunEvents
+from wcsup.supervisor.lookup import Lookup
 from wcsup.supervisor.notify import Notifier, Service
 from wcsup.supervisor.observer import Observer
 from wcsup.supervisor.options import RunOptions, Task
@@ -126,7 +128,8 @@ class Supervisor:
         }
         self._service = Service(Notifier.from_environment(os.environ), self._clock)
         self._signals = SignalQueue()
-        commands = Steering(self._pool, self._observer.look, config.partitions).commands
+        self._lookup = Lookup(self._pool, config.partitions, self._clock)
+        commands = Steering(self._pool, self._observer.look, self._lookup.ask, config.partitions).commands
         self._control = ControlServer(config.state, commands, self._selector, self._clock)
         self._adopts = strangers.adopts()
         self._had_terminal = has_terminal()
@@ -280,7 +283,11 @@ class Supervisor:
     def _read_reports(self, child: Child, relay: Relay) -> None:
         if child.reports.closed:
             return
-        lines = child.reports.read()
+        read = child.reports.read()
+        lines = [line for line in read if not line.startswith(Reply.MARK)]
+        for line in read:
+            if line.startswith(Reply.MARK):
+                self._lookup.heard(line)
         slot, task = self._slot_of(child), self._tasks.of(child)
         if lines and task:
             task.heard(lines[-1])

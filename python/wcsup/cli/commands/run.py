@@ -15,6 +15,9 @@ from wcsup.config import Config
 from wcsup.errors import INTERRUPTED, ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from wcsup.observe.http import Server
     from wcsup.observe.lag import Sample
     from wcsup.observe.live import LiveView
@@ -179,6 +182,8 @@ def command(
         directory = open_directory(config)
         during.enter_context(locked(config.state))
         host = unshared(config, directory).host
+        if site:
+            site.answer_words(_searching(config))
         during.enter_context(watch)
         sight = Sight()
         during.enter_context(Lookout(config, sight.see))
@@ -235,6 +240,13 @@ def _say_outcome(outcome: "Outcome", before: "Sample", end: "Sample") -> None:
         click.echo(outcome.summary(lines).text())
     else:
         click.echo(f"{lines:,} lines were read, {end.lag.lines or 0:,} are left for the next run")
+
+
+def _searching(config: Config) -> "Callable[[str], dict[str, Any]]":
+    """Return a function that looks a word up for the page."""
+    from wcsup.observe.words import look_up_text
+
+    return lambda text: look_up_text(config, text).to_json()
 
 
 def _site(http: tuple[str, int], config: Config) -> "Server":
