@@ -320,3 +320,32 @@ def test_a_word_is_looked_up_as_it_stands_in_the_path() -> None:
     assert made.answer("/counts/%FF").status == HTTPStatus.OK
     assert made.answer("/counts/").status == HTTPStatus.NOT_FOUND
     assert asked == ["whale", "two words", "gone", "été", "\udcff"]
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("", True),
+        ("127.0.0.1:9090", True),
+        ("[::1]:9090", True),
+        ("[::1]", True),
+        ("10.0.0.7", True),
+        ("localhost:9090", True),
+        ("wcsup-1:9090", True),
+        ("wcsup-1.wcsup.default.svc:9090", True),
+        ("books.example.com:9090", True),
+        ("BOOKS.example.com.", True),
+        ("evil.example.com:9090", False),
+        ("127.0.0.1.evil.example.com", False),
+        ("evil.example.com.", False),
+        ("[evil.example.com]:9090", False),
+    ],
+)
+def test_a_page_of_somebody_else_reads_nothing(host: str, known: bool) -> None:
+    made = Site("books", Clock(), names=["books.example.com"])
+    made.show(snapshot(worker("map")))
+    status = HTTPStatus.OK if known else HTTPStatus.MISDIRECTED_REQUEST
+    for path in ("/", "/status.json"):
+        assert made.answer(path, host=host).status == status, path
+    for path in ("/livez", "/metrics"):
+        assert made.answer(path, host=host).status == HTTPStatus.OK, path

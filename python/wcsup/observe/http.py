@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +45,8 @@ _POLL_SECONDS = 0.2
 """The longest time that the end of the run waits for the listener."""
 _DASHBOARD, _GRAFANA = "dashboard.html", "grafana.json"
 _COUNTS = "/counts/"
+_FOR_ANY_NAME = {"/livez", "/readyz", "/metrics"}
+"""Paths that tell no words: a probe or a Prometheus may call this server by any name."""
 _TITLE = "APPLICATION"
 """The placeholder for the application's name in the dashboard."""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'"
@@ -69,8 +71,11 @@ class Response:
 class Site:
     """The answers by path."""
 
-    def __init__(self, application: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, application: str, clock: Callable[[], float] = time.monotonic, names: Collection[str] = ()
+    ) -> None:
+        """`names` are further names by which browsers may call this server."""
+        self._clock, self._names = clock, names
         self._newest: tuple[float, Snapshot | None] = clock(), None
         self._look_up: Callable[[str], dict[str, Any]] | None = None
         self._looking = threading.Lock()
@@ -95,9 +100,14 @@ class Site:
         """Answer for words from now on: `look_up` returns what is known of one, and may take a while."""
         self._look_up = look_up
 
-    def answer(self, path: str, accept: str = "") -> Response:
-        """Return the answer for a path, in a form that the client accepts."""
+    def answer(self, path: str, accept: str = "", host: str = "") -> Response:
+        """Return the answer for a path, in a form that the client accepts; `host` is what it called this server."""
         place = path.partition("?")[0]
+        if place not in _FOR_ANY_NAME and not is_own_name(host, self._names):
+            return Response.text(
+                f"{host} is not known as a name of this server: use its address, or start it with --http-name",
+                HTTPStatus.MISDIRECTED_REQUEST,
+            )
         if place.startswith(_COUNTS) and place != _COUNTS:
             return self._count(os.fsdecode(unquote_to_bytes(place.removeprefix(_COUNTS))))
         page = self._pages.get(place)
@@ -160,6 +170,25 @@ class Site:
         return Response(HTTPStatus.OK, "application/json", json.dumps(snapshot.to_json()).encode())
 
 
+def is_own_name(host: str, names: Collection[str]) -> bool:
+    """Return whether a request's Host header names this server in a way that no page of somebody else can bring about.
+
+    A page's own domain may be made to lead here (DNS rebinding): the browser then lets the page read our answers, and
+    sends that domain as Host. So addresses are taken, and names that are nobody's domain on the internet: without a
+    dot, or of a private network. A client without the header is no browser.
+    """
+    if not host:
+        return True
+    name = host.rpartition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    name = name.rstrip(".").lower()
+    try:
+        ip_address(name)
+    except ValueError:
+        private = name.endswith((".local", ".internal", ".svc", ".localhost"))
+        return "." not in name or private or name in {socket.gethostname().lower(), *(one.lower() for one in names)}
+    return True
+
+
 def _package_file(name: str) -> bytes:
     return files("wcsup.observe").joinpath(name).read_bytes()
 
@@ -176,9 +205,9 @@ def _missing(worker: WorkerView) -> str:
 class Server:
     """Listens at one address and answers from a `Site`, in threads that end with the process."""
 
-    def __init__(self, host: str, port: int, application: str) -> None:
-        """Listen at once; raise `ConfigurationError` for an address that can't be used."""
-        self._site = Site(application)
+    def __init__(self, host: str, port: int, application: str, names: Collection[str] = ()) -> None:
+        """Listen at once; raise `ConfigurationError` for an address that can't be used. `names` are as in `Site`."""
+        self._site = Site(application, names=names)
         self.show, self.answer_words = self._site.show, self._site.answer_words
         try:
             self._listener = _Server(host, port, self._site)
@@ -254,7 +283,8 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _CLIENT_SECONDS
 
     def do_GET(self) -> None:
-        self._send(self.server.site.answer(self.path, self.headers.get("Accept", "")))
+        headers = self.headers
+        self._send(self.server.site.answer(self.path, headers.get("Accept", ""), headers.get("Host", "")))
 
     do_HEAD = do_GET  # noqa: N815 - as the library has it
 

@@ -111,6 +111,13 @@ class Run(Command):
     "It can be read and not steered, and there is no login: name one that only those reach who may read the words.",
 )
 @click.option(
+    "--http-name",
+    multiple=True,
+    metavar="NAME",
+    help="With --http: a domain name by which browsers may call it, such as that of a proxy. Addresses, and names of "
+    "private networks, need none.",
+)
+@click.option(
     "--max-rss",
     type=Size(),
     metavar="SIZE",
@@ -136,6 +143,7 @@ def command(
     exit_when_done: bool,
     drain_timeout: float,
     http: tuple[str, int] | None,
+    http_name: tuple[str, ...],
     max_rss: int | None,
     cpu_affinity: tuple[int, ...],
     plain: bool,
@@ -173,7 +181,7 @@ def command(
     snapshots: deque[Snapshot] = deque(maxlen=1)
     with ExitStack() as during:
         # First of all, so that an address that can't be used is reported before anything is started.
-        site = during.enter_context(_site(http, config)) if http else None
+        site = during.enter_context(_site(http, http_name, config)) if http else None
         config = connect(config)
         watch = LagWatch(config)
         fed = rights.of_feed(config) if input else []
@@ -249,10 +257,10 @@ def _searching(config: Config) -> "Callable[[str], dict[str, Any]]":
     return lambda text: look_up_text(config, text).to_json()
 
 
-def _site(http: tuple[str, int], config: Config) -> "Server":
+def _site(http: tuple[str, int], names: tuple[str, ...], config: Config) -> "Server":
     from wcsup.observe.http import Server
 
-    return Server(*http, config.app_id)
+    return Server(*http, config.app_id, names)
 
 
 def _view(config: Config, plain: bool) -> "LiveView | PlainView":
