@@ -23,7 +23,7 @@ from wcsup.config import Config
 from wcsup.errors import ConfigurationError, RefusedError, RetryError
 from wcsup.kafka import clients, failures, topics
 from wcsup.kafka.failures import Failure, classify
-from wcsup.kafka.ownership import Orphans
+from wcsup.kafka.ownership import Orphans, partition_list
 from wcsup.kafka.reader import Reader
 from wcsup.pipeline.aside import Aside
 from wcsup.pipeline.offsets import Offsets
@@ -143,7 +143,7 @@ class Membership:
         """Rejoin the group where partitions have no owner."""
         # Under KIP-848 the broker itself assigns every partition, and there is no second round that could be missed.
         if self._config.group_protocol == "classic" and (orphans := self._orphans.found(self.consumer.memberid)):
-            log.warning("partitions %s of %s have no owner: joining anew", sorted(orphans), self._topic)
+            log.warning("partitions %s of %s have no owner: joining anew", partition_list(orphans), self._topic)
             self.join_anew()
 
     def is_found_fenced(self, seconds: float) -> bool:
@@ -273,7 +273,7 @@ class Membership:
             self._start_opening(new)
             self._ties.changed()
             if new:
-                log.info("assigned partitions %s of %s", sorted(new), self._topic)
+                log.info("assigned partitions %s of %s", partition_list(new), self._topic)
             point("joined")
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = error
@@ -332,4 +332,4 @@ class Membership:
             self._patience.passed(Doing.OFFSETS, Doing.RESTORE)
         self._ties.changed()
         if gone:
-            log.info("partitions %s of %s %s", sorted(gone), self._topic, why)
+            log.info("partitions %s of %s %s", partition_list(gone), self._topic, why)

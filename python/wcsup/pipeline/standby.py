@@ -20,6 +20,7 @@ from wcsup.config import Config
 from wcsup.errors import RefusedError
 from wcsup.kafka import clients, failures, topics
 from wcsup.kafka.asking import Asking
+from wcsup.kafka.ownership import partition_list
 from wcsup.kafka.sighting import Sight
 from wcsup.pipeline.report import Job, Phase, Report
 from wcsup.process import logs
@@ -126,7 +127,7 @@ class Standby:
         if followed is None:
             self._let_go(self._opening)  # a reducer of this host may be about to open them
         elif followed != self._followed:
-            log.info("following partitions %s of %s", sorted(followed), self._topic)
+            log.info("following partitions %s of %s", partition_list(followed) or "none", self._topic)
             self._let_go(self._followed - followed)
             self._followed = followed
             self._round_at = 0.0
