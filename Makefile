@@ -15,7 +15,7 @@ test: .stamps/build
 	cargo test --locked --quiet
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/fast
 	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) tests/kafka
-	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) tests/faults
+	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) -m "not long" tests/faults
 
 check: .stamps/build
 	cargo fmt --check
@@ -48,6 +48,7 @@ soak-lookout: .stamps/build
 # Before it, the Rust core is soaked by itself.
 soak: export MINUTES := $(or $(MINUTES),5)
 soak: .stamps/build soak-core soak-memory model
+	$(BIN)/python -m pytest -s -m long tests/faults
 	$(BIN)/python -m pytest -s tests/faults/test_soak.py
 
 # Each check of the Rust core (rust/fuzz/) for a minute, with inputs by libFuzzer, which needs a C++ compiler. New inputs

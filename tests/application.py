@@ -28,6 +28,9 @@ from wcsup.pipeline.report import Job, Report, Role
 
 WAIT_SECONDS = 60.0
 
+ROLES: tuple[Role, ...] = ("map", "reduce")
+"""The roles of the workers that count."""
+
 _MIXED = b"WCSUP\0\0\2"
 """How the key of a mixed record begins: packed words of any partition."""
 

@@ -119,6 +119,7 @@ def test_counting_goes_on_while_each_broker_of_three_is_killed_in_turn_and_one_l
     assert killed == {"groups", "transactions"}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_counting_goes_on_while_the_brokers_are_restarted_one_after_the_other(
     wcsup: Shell, cluster: Cluster, seed: int

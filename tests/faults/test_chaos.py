@@ -70,7 +70,7 @@ def test_every_kind_of_trouble_under_load_ends_exact(running: Application, tmp_p
     log = tmp_path / "chaos.log"
     with (
         running.feeding(lines, rate=1000),
-        wcsup(running, log, "chaos", "--minutes", "0.4", "--seed", str(seed)) as chaos,
+        wcsup(running, log, "chaos", "--minutes", "0.5", "--seed", str(seed)) as chaos,
     ):
         assert chaos.wait(240) == ExitStatus.DONE, log.read_text()
     running.wait_counted()

@@ -83,6 +83,7 @@ def test_three_nodes_count_on_without_one_and_come_back_with_their_data(data: Pa
     assert application.counts() == application.written
 
 
+@pytest.mark.long
 def test_three_secured_nodes_count_and_a_killed_one_comes_back(data: Path, tmp_path: Path) -> None:
     # Given three secured nodes, and a file that is counted by a user with the listed rights
     config = configuration("", tmp_path / "state")

@@ -4,17 +4,14 @@ import random
 import signal
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import get_args
 
 import pytest
-from application import Application, WorkerProcess, prose, wait_for
+from application import ROLES, Application, WorkerProcess, prose, wait_for
 from feeding import fed
 from invariants import Witness, hold
 
 from wcsup.errors import ExitStatus
 from wcsup.pipeline.report import Role
-
-ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import re
 import shutil
 import signal
 import time
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from application import Application, WorkerProcess, prose, wait_for
+from application import ROLES, Application, WorkerProcess, prose, wait_for
 from confluent_kafka import TopicPartition
 from confluent_kafka.cimpl import NewPartitions
 from invariants import Witness, check_counts, hold
@@ -44,7 +44,7 @@ def ids(application: Application) -> dict[str, str]:
 
 
 def started(application: Application, **changes: Any) -> dict[Role, WorkerProcess]:
-    return {role: application.start(role, **changes) for role in get_args(Role)}
+    return {role: application.start(role, **changes) for role in ROLES}
 
 
 def counted(application: Application, lines: list[bytes], **changes: Any) -> dict[Role, WorkerProcess]:

@@ -9,10 +9,9 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
-from typing import get_args
 
 import pytest
-from application import Application, WorkerProcess, prose, wait_for
+from application import ROLES, Application, WorkerProcess, prose, wait_for
 from invariants import check_stores
 from reference import recount
 
@@ -62,7 +61,7 @@ def test_what_librdkafka_logs_for_debugging_changes_nothing(application: Applica
     settings.write_text("debug=topic,broker,protocol\n")
     lines = prose(1000, seed=4)
     application.feed(lines)
-    workers = [application.start(role, kafka_config=settings) for role in get_args(Role)]
+    workers = [application.start(role, kafka_config=settings) for role in ROLES]
     application.wait_counted()
     assert application.counts() == recount(lines)
     assert not [line for worker in workers for line in worker.log if "starting with a new producer" in line]

@@ -25,9 +25,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 _SPARE_SECONDS = 1.0
 """How long after a worker's start a spare process is started: earlier, it would take processor time from the worker."""
 _SPARE_AGAIN_SECONDS = 5.0
-_WARM_SECONDS = 1.0
+_WARM_SECONDS = 0.7
 """How long after its start a spare process has imported everything, about."""
-_COLD_SECONDS = 5.0
+_COLD_SECONDS = 2.0
 """How long a rolling restart waits for a spare process that is warm, before it goes on without."""
 
 
