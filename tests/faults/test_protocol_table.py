@@ -271,6 +271,15 @@ def test_offsets_that_are_never_taken_are_sent_by_a_new_producer(monkeypatch: py
     assert stuck.next.calls == ["init", "begin", "offsets", "commit"]
 
 
+def test_a_question_that_is_never_answered_is_not_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = Stuck(monkeypatch, reached=True, gate_at=1000)
+    stuck.first.disturbed = True
+    stuck.commit()
+    stuck.gate.set()
+    assert stuck.first.calls == ["init", "begin"], "librdkafka refuses an abort while offsets are being sent"
+    assert stuck.next.calls == ["init", "begin", "offsets", "commit"]
+
+
 @pytest.mark.parametrize(
     ("at_abort", "outcome"),
     [(RETRIABLE, "AbortedError"), (ABORTABLE, "AbortedError"), (FATAL, "AbortedError"), (FENCED, "FencedError")],

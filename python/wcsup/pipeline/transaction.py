@@ -318,7 +318,8 @@ class Transactions:
             with suppress(AbortedError, RefusedError):  # refused for the generation, or before that is checked
                 offsets = [TopicPartition(topic, 0, 0)]
                 self._send_offsets(producer, offsets, outdated(metadata))
-            self._abort(producer)
+            if self._started:  # else the call is still under way, and an abort would be refused for as long
+                self._abort(producer)
 
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
