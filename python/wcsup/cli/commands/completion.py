@@ -13,9 +13,9 @@ _SHELLS = ("bash", "zsh", "fish")
     section=Section.AROUND,
     offered=(),
     example="""
-    wcsup completion bash > ~/.local/share/bash-completion/completions/wcsup
-    wcsup completion zsh > ~/.zfunc/_wcsup
-    wcsup completion fish > ~/.config/fish/completions/wcsup.fish
+    wcsup completion bash          for ~/.local/share/bash-completion/completions/wcsup
+    wcsup completion zsh           for ~/.zfunc/_wcsup
+    wcsup completion fish          for ~/.config/fish/completions/wcsup.fish
     """,
 )
 @click.argument("shell", type=click.Choice(_SHELLS))
