@@ -4,6 +4,8 @@ Making them takes the rights of root. Without these, a host is its processes alo
 """
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,22 +19,44 @@ from shell import Shell
 
 from wcsup.config import Config
 
-_NUMBER = os.getpid() % 250
-"""Keeps the networks of two test processes apart."""
+_NUMBERS = range(1, 250)
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+def _ip(*arguments: str) -> str:
+    done = subprocess.run(["ip", *arguments], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _may_make_networks() -> bool:
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return False
+    space, cable = f"wcsup-try-{os.getpid()}", f"try{os.getpid()}"
+    make = ["ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", space]
+    if subprocess.run(["ip", "netns", "add", space], check=False, capture_output=True).returncode:
+        return False
+    made = subprocess.run(make, check=False, capture_output=True).returncode == 0
+    if made:
+        _ip("link", "del", cable)
+    _ip("netns", "del", space)
+    return made
+
+
+def _free() -> int:
+    """Return a number that no network of this machine has: a test that was killed leaves some."""
+    links = _ip("-oneline", "link")
+    return next(number for number in _NUMBERS if not re.search(rf"\bwcsup{number}\b", links))
 
 
 class Switch:
     """What the hosts are connected by. Its address is that of the machine which the test runs on."""
 
     def __init__(self) -> None:
-        self.real = os.geteuid() == 0 and subprocess.run(["unshare", "-n", "true"], check=False).returncode == 0
+        self.real = _may_make_networks()
         """Whether there are network namespaces."""
-        self.name = f"wcsup{_NUMBER}"
-        self.address = f"10.213.{_NUMBER}.1" if self.real else "127.0.0.1"
+        self.number = _free() if self.real else 0
+        self.name = f"wcsup{self.number}"
+        self.address = f"10.213.{self.number}.1" if self.real else "127.0.0.1"
         if self.real:
             _ip("link", "add", self.name, "type", "bridge")
             _ip("addr", "add", f"{self.address}/24", "dev", self.name)
@@ -57,7 +81,7 @@ class TestHost(Shell):
             _ip("netns", "add", self._name)
             _ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self._name)
             _ip("link", "set", self._cable, "master", switch.name, "up")
-            _ip("-n", self._name, "addr", "add", f"10.213.{_NUMBER}.{number + 1}/24", "dev", "eth0")
+            _ip("-n", self._name, "addr", "add", f"10.213.{switch.number}.{number + 1}/24", "dev", "eth0")
             for link in ("eth0", "lo"):
                 _ip("-n", self._name, "link", "set", link, "up")
         super().__init__(config, place, ["ip", "netns", "exec", self._name] if switch.real else [])
@@ -88,6 +112,7 @@ class TestHost(Shell):
     def stop(self) -> None:
         super().stop()
         if self._switch.real:
+            _ip("link", "del", self._cable)  # at once; with the namespace it would go some time later
             _ip("netns", "del", self._name)
 
 

@@ -33,6 +33,7 @@ def test_metrics_agree_with_a_recount_and_outlive_workers(wcsup: Shell) -> None:
             and found["wcsup_counted_words"] == expected.total()
             # Resources are looked at now and then, first when a process has only just been made.
             and all(seconds > 0 for name, seconds in found.items() if name.startswith("wcsup_worker_cpu_seconds"))
+            and all(threads > 1 for name, threads in found.items() if name.startswith("wcsup_worker_threads"))
             and sum(left for name, left in found.items() if name.startswith("wcsup_lag_records")) == 0
         ),
     )
