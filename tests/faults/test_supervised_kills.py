@@ -98,6 +98,8 @@ class Killer:
 def test_workers_die_all_the_time_and_counts_are_exact(wcsup: Shell, seed: int) -> None:
     running = wcsup.start(f"run --mappers {MAPPERS} --reducers {REDUCERS} --log-file run.log")
     wcsup.wait_ready()
+    # The supervisor has all of its clients only when it has told other hosts of itself.
+    wait_for("it tells of itself", lambda: '"machine"' in wcsup("status --all --json").out)
     killer = Killer(wcsup, running.pid, seed)
 
     with fed(wcsup.application, seed):
