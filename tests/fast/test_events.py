@@ -29,7 +29,7 @@ def test_an_event_has_its_time_slot_and_reason(added: RunEvents, tmp_path: Path)
         "reason": "killed by SIGKILL",
     }
     assert json.loads(second)["slot"] is None
-    assert [event["event"] for event in added.to_json()] == ["ended", "stopping"]
+    assert [event.event for event in added.last] == ["ended", "stopping"]
 
 
 def test_a_reader_gets_what_is_kept_and_then_what_is_added(added: RunEvents, tmp_path: Path) -> None:

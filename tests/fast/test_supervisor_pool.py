@@ -426,3 +426,23 @@ def test_what_happens_to_a_worker_is_told_with_its_reason() -> None:
     assert ("map-1", "ended", "killed by SIGKILL (somebody's kill, or the kernel out of memory)") in told
     assert told[-1] == ("map-1", "started", f"process {table.child('map-1').pid}")
     assert (None, "ready", "3 workers") in told
+
+
+def test_a_standby_keeps_no_run_going_whose_workers_are_all_down() -> None:
+    table = Table(standby=1)
+    table.pool.scale("standby", 1)
+    table.all_ready()
+    for name in ("map-0", "map-1", "reduce-0"):
+        table.end(name, ExitStatus.FENCED)
+    assert table.pool.stop is not None
+    assert table.pool.stop.status is ExitStatus.FENCED
+
+
+def test_a_standby_that_can_not_work_is_left_down_and_counting_goes_on() -> None:
+    table = Table(standby=1)
+    table.pool.scale("standby", 1)
+    table.all_ready()
+    table.end("standby-0", ExitStatus.CONFIGURATION)
+    assert table.pool.slots["standby-0"].failed
+    assert table.pool.stop is None
+    assert table.pool.ready

@@ -21,7 +21,7 @@ from wcsup.errors import RefusedError
 from wcsup.kafka import clients, failures, topics
 from wcsup.kafka.asking import Asking
 from wcsup.kafka.ownership import partition_list
-from wcsup.kafka.sighting import Sight
+from wcsup.kafka.sighting import Sight, Sighting
 from wcsup.pipeline.report import Job, Phase, Report
 from wcsup.process import logs
 from wcsup.state.directory import open_directory
@@ -42,6 +42,9 @@ class Follower:
         """Choose for this `host`; `copies` is how many other hosts are to follow a partition."""
         self._group, self._sight, self._host, self._copies = config.reduce_group, sight, host, copies
         self._before, self._after = f"{config.app_id}-", "-reduce-"
+        self._last: Sighting | None = None
+        self._found: set[int] | None = None
+        """What the last sighting led to: it is asked for in every turn, and changes once a second at most."""
 
     def partitions(self) -> set[int] | None:
         """Return the partitions to follow; none while the owners are not known, as during a rebalance.
@@ -50,6 +53,11 @@ class Follower:
         (rendezvous hashing, Thaler and Ravishankar, 1998), so that a host that comes or goes moves few partitions.
         """
         newest = self._sight.newest
+        if newest is not self._last:
+            self._last, self._found = newest, self._choose(newest)
+        return self._found
+
+    def _choose(self, newest: Sighting | None) -> set[int] | None:
         owners = newest.owners[self._group] if newest is not None and newest.owners else {}
         owned = {host: partitions for host, partitions in self._by_host(owners).items() if host}
         if not owned:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +78,6 @@ class RunEvents:
             if not self._failed:
                 log.warning("events are not kept: %s: %s", self._path, error.strerror)
             self._failed = True
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the newest events as `status --json` shows them."""
-        return [asdict(event) for event in self.last]
 
 
 class EventsReader:

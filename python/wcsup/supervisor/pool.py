@@ -75,7 +75,7 @@ class Pool:
     @property
     def ready(self) -> bool:
         """Whether every slot that counts is ready."""
-        return bool(self.slots) and all(slot.ready for slot in self.slots.values() if slot.role != "standby")
+        return bool(self.slots) and all(slot.ready for slot in self._counting)
 
     @property
     def finished(self) -> bool:
@@ -90,9 +90,12 @@ class Pool:
     @property
     def settled(self) -> bool:
         """Whether no slot is to go, and each is ready or has failed."""
-        return all(
-            slot.wanted and (slot.ready or slot.failed) for slot in self.slots.values() if slot.role != "standby"
-        )
+        return all(slot.wanted and (slot.ready or slot.failed) for slot in self._counting)
+
+    @property
+    def _counting(self) -> list[Slot]:
+        """The slots that counting depends on: all but a standby."""
+        return [slot for slot in self.slots.values() if slot.role != "standby"]
 
     def of(self, role: Role) -> list[Slot]:
         """Return the slots of a role by number."""
@@ -221,24 +224,27 @@ class Pool:
 
     def _follow(self, slot: Slot, death: Death, why: str | None) -> None:
         slot.deaths.append(death)
-        living = {name: one.deaths for name, one in self.slots.items() if not one.failed}
-        working = {name for name, one in self.slots.items() if one.ready}
+        # A standby is judged alone, and keeps no run going whose workers are all down.
+        peers = [slot] if slot.role == "standby" else self._counting
+        living = {one.name: one.deaths for one in peers if not one.failed}
+        working = {one.name for one in peers if one.ready}
         match self._policy.decide(slot.name, living, self.was_ready, self._chance, working):
             case Restart(delay):
                 self._replace(slot, death.cause, delay)
-            case LeaveDown(reason) | StopAll(_, reason) if slot.role == "standby":  # counting does not depend on it
-                slot.failed = f"{reason}: {why}" if why else reason
-                log.error("left down: %s", slot.failed, extra={"slot": slot.name})
-                self._events.add("left down", slot.failed, slot.name)
+            case LeaveDown(reason) | StopAll(_, reason) if slot.role == "standby":
+                self._leave_down(slot, f"{reason}: {why}" if why else reason)
             case LeaveDown(reason):
-                slot.failed = reason
-                log.error("left down: %s", reason, extra={"slot": slot.name})
-                self._events.add("left down", reason, slot.name)
-                if all(one.failed for one in self.slots.values()):
+                self._leave_down(slot, reason)
+                if all(one.failed for one in self._counting):
                     self.drain(f"every worker is down; {slot.name}: {reason}", ExitStatus(death.code))
             case StopAll(status, reason):
                 slot.failed = reason
                 self.drain(f"{reason}: {why}" if why else reason, status)
+
+    def _leave_down(self, slot: Slot, reason: str) -> None:
+        slot.failed = reason
+        log.error("left down: %s", reason, extra={"slot": slot.name})
+        self._events.add("left down", reason, slot.name)
 
     def _replace(self, slot: Slot, cause: str, delay: float) -> None:
         slot.restarts += 1
