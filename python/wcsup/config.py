@@ -33,7 +33,7 @@ class Config:
         None, "Kafka's address; without it the embedded broker in --data-dir.", metavar="HOST:PORT,…"
     )
     app_id: str = option("wcsup", "Name of the application: consumer groups and transactions carry it.")
-    topic_prefix: str = option("", "Put before the names of all six topics.", metavar="TEXT")
+    topic_prefix: str = option("", "Put before the names of the application's topics.", metavar="TEXT")
     state_dir: Path | None = option(
         None, "Stores and control socket [default: $XDG_STATE_HOME/wcsup/APP-ID].", metavar="DIR"
     )

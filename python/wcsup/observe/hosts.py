@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +29,7 @@ from wcsup.errors import BrokerUnreachableError, ConfigurationError, WcsupError
 from wcsup.kafka import clients, failures, topics
 from wcsup.kafka.reader import messages, reads_on
 from wcsup.kafka.writer import Writer
+from wcsup.process.times import utc
 from wcsup.state.directory import StateDirectory
 from wcsup.supervisor import Snapshot
 
@@ -123,7 +123,7 @@ class Host:
     @property
     def told_at(self) -> str:
         """When it told this, as ISO 8601 in UTC, by the broker's clock."""
-        return datetime.fromtimestamp(self.told / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return utc(self.told / 1000, "seconds")
 
     def to_json(self, *, silent: bool) -> dict[str, Any]:
         """Return the host as `status --all --json` prints it. Of a silent host nothing is claimed to be so now."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -14,6 +13,7 @@ from wcsup.errors import UsageError, WcsupError
 from wcsup.kafka import clients, topics
 from wcsup.observe.totals import TotalsReader, fold, totals
 from wcsup.pipeline.records import readable
+from wcsup.process.times import utc
 from wcsup.supervisor import request
 
 
@@ -69,9 +69,9 @@ def _of_owners(config: Config, words: Sequence[bytes]) -> list[WordTotal | None]
 
 def _told(word: bytes, answer: Mapping[str, Any]) -> WordTotal:
     at = answer["committed_at"]
-    if at is not None:
-        at = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return WordTotal(readable(word), answer["count"], answer["offset"], at, answer["owner"])
+    return WordTotal(
+        readable(word), answer["count"], answer["offset"], None if at is None else utc(at), answer["owner"]
+    )
 
 
 def _of_topic(config: Config, words: Sequence[bytes]) -> dict[bytes, WordTotal]:

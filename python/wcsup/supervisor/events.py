@@ -10,9 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
+
+from wcsup.process.times import utc
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,7 @@ class RunEvents:
 
     def add(self, event: str, reason: str, slot: str | None = None) -> None:
         """Add an event that happened now."""
-        at = datetime.fromtimestamp(self._wall_clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        added = RunEvent(at, slot, event, reason)
+        added = RunEvent(utc(self._wall_clock()), slot, event, reason)
         self.last.append(added)
         try:
             with self._path.open("a", encoding="utf-8") as file:

@@ -14,6 +14,8 @@ from wcsup.supervisor.slot import Slot
 ANSWER_SECONDS = 2.0
 """How long a reducer may take. It answers between two batches; while it scans a store, that takes longer."""
 
+_MOST_REPLIES = 1000
+
 
 class Lookup:
     """The questions that are under way. Nothing waits: a command's reply is given when all reducers have answered."""
@@ -64,6 +66,3 @@ class Lookup:
         self._replies[reply.number] = reply.totals
         for number in sorted(self._replies)[:-_MOST_REPLIES]:  # late ones, which nobody waits for any more
             del self._replies[number]
-
-
-_MOST_REPLIES = 1000

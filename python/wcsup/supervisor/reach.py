@@ -4,9 +4,9 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from wcsup.kafka.sighting import OUTAGE_SECONDS, Sighting
+from wcsup.process.times import utc
 from wcsup.supervisor.events import RunEvents
 from wcsup.supervisor.policy import Clock
 
@@ -43,6 +43,5 @@ class Reach:
             elif self._now.reachable is False:
                 log.info("a broker answers again; none did since %s", self._now.since)
                 self._events.add("broker back", f"a broker answers again; none did since {self._now.since}")
-            answered = datetime.fromtimestamp(self._wall_clock() - age, UTC)
-            self._now = Reachability(reachable, answered.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
+            self._now = Reachability(reachable, utc(self._wall_clock() - age))
         return self._now

@@ -1,0 +1,8 @@
+"""Points in time as they are told."""
+
+from datetime import UTC, datetime
+
+
+def utc(seconds: float, timespec: str = "milliseconds") -> str:
+    """Return a time in seconds since 1970 as ISO 8601 in UTC; `timespec` is how precise it is."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
