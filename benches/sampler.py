@@ -14,9 +14,16 @@ from functools import partial
 from application import Application, wait_for
 from confluent_kafka import TopicPartition
 
+from wcsup.config import Config
 from wcsup.kafka import clients, groups, topics
 
 ROLES = ("map", "reduce")
+
+
+def counted(config: Config) -> dict[int, int]:
+    """Return the end of each partition of `counts`, without open transactions."""
+    wanted = [TopicPartition(config.topic("counts"), partition) for partition in range(config.partitions)]
+    return {partition: end for (_, partition), end in topics.stable_ends(clients.admin(config), wanted).items()}
 
 
 class Sampler(threading.Thread):
@@ -45,8 +52,7 @@ class Sampler(threading.Thread):
         config = self.config
         if self.role == "map":
             return groups.committed(config, config.map_group, config.topic("lines"), config.partitions)
-        wanted = [TopicPartition(config.topic("counts"), partition) for partition in range(config.partitions)]
-        return {partition: end for (_, partition), end in topics.stable_ends(clients.admin(config), wanted).items()}
+        return counted(config)
 
     def moved_after(self, partition: int, moment: float) -> float | None:
         return min((move for move in list(self.moves[partition]) if move > moment), default=None)

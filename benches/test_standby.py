@@ -20,10 +20,8 @@ import pytest
 from application import WAIT_SECONDS, Application, prose, wait_for
 from benches.peers.workloads import spelled
 from benches.recorded import Ratios
-from confluent_kafka import TopicPartition
+from benches.sampler import counted
 from shell import Shell
-
-from wcsup.kafka import clients, topics
 
 WORDS = int(os.environ.get("WCSUP_STANDBY_WORDS", "5000000"))
 WORDS_A_LINE = 10
@@ -40,13 +38,6 @@ def feed(application: Application) -> None:
         application.feed(
             [b" ".join(map(spelled, some[at : at + WORDS_A_LINE])) for at in range(0, len(some), WORDS_A_LINE)]
         )
-
-
-def counted(application: Application) -> dict[int, int]:
-    """Return the end of each partition of `counts`, without open transactions."""
-    config = application.config
-    wanted = [TopicPartition(config.topic("counts"), partition) for partition in range(config.partitions)]
-    return {partition: end for (_, partition), end in topics.stable_ends(clients.admin(config), wanted).items()}
 
 
 class Pair:
@@ -115,10 +106,10 @@ def test_a_lost_host_with_a_standby_and_without(
             time.sleep(2)
             killed = pair.lose()
             time.sleep(1)  # what it had committed is known by now
-            before = counted(application)
+            before = counted(application.config)
             waiting = set(gone)
             while waiting:
-                now = counted(application)
+                now = counted(application.config)
                 waiting -= {partition for partition in waiting if now[partition] > before[partition]}
                 time.sleep(0.02)
             found[standby] = time.monotonic() - killed

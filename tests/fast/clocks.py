@@ -9,3 +9,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now

@@ -4,22 +4,14 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
+from clocks import FakeClock
+
 from wcsup import _core
 from wcsup.pipeline.report import Found, Question, Reply
 from wcsup.supervisor.lookup import ANSWER_SECONDS, Lookup
 from wcsup.supervisor.pool import Pool
 
 PARTITIONS = 4
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 WORDS = [b"whale", b"ship", b"sea", b"\xff"]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import FakeClock
 
 from wcsup.config import Config
 from wcsup.errors import ExitStatus, UsageError
@@ -23,14 +24,6 @@ from wcsup.supervisor.resources import Usage
 from wcsup.supervisor.slot import Deadlines, SlotState
 
 DEADLINES = Deadlines(starting=60, restoring=50, committing=30, turning=15, drain=30, dump=1)
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 class FakeChild:
