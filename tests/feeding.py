@@ -3,14 +3,17 @@
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from application import WAIT_SECONDS, Application, prose
+from application import WAIT_SECONDS, Application, prose, wait_for
+from confluent_kafka import KafkaException
 
 from wcsup.kafka import groups
 
 RATE = 2000
 """Lines a second."""
+FAILOVER_SECONDS = 300.0
+"""How long new leaders and coordinators may take on a busy machine."""
 
 
 def committed(application: Application, group: str, topic: str) -> int:
@@ -44,3 +47,17 @@ def fed(
     finally:
         over.set()
         thread.join()
+
+
+def wait_counting(application: Application) -> None:
+    """Wait until both groups commit again, as soon as their coordinators answer."""
+    config = application.config
+    for name, group in (("lines", config.map_group), ("words", config.reduce_group)):
+        seen: list[int] = []
+
+        def goes_on(name: str = name, group: str = group, seen: list[int] = seen) -> bool:
+            with suppress(KafkaException):
+                seen.append(committed(application, group, name))
+            return bool(seen) and seen[-1] > seen[0]
+
+        wait_for(f"{name} go on", goes_on, FAILOVER_SECONDS)

@@ -6,14 +6,13 @@ How soon counting goes on is measured by benches/test_failover.py.
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from application import WAIT_SECONDS, Application, wait_for
+from application import WAIT_SECONDS, wait_for
 from cluster import NODES, Cluster
-from confluent_kafka import KafkaException
-from feeding import committed, fed
+from feeding import FAILOVER_SECONDS, fed, wait_counting
 from fixtures import configuration
 from held import Held
 from invariants import Witness, hold
@@ -25,9 +24,6 @@ from wcsup.state.directory import open_directory
 
 RATE = 200
 """Lines a second; three brokers share the processors with the workers."""
-
-FAILOVER_SECONDS = 300.0
-"""How long new leaders and coordinators may take on a busy machine."""
 
 STOP_SECONDS = 20.0
 """How long a broker stands still: longer than a transaction may be open."""
@@ -67,20 +63,6 @@ def counting(wcsup: Shell, seed: int) -> Iterator[Held]:
     assert wcsup("drain --wait").status == 0
     assert run.wait(WAIT_SECONDS) == ExitStatus.DONE
     hold(application, lines)
-
-
-def wait_counting(application: Application) -> None:
-    """Wait until both groups commit again, as soon as their coordinators answer."""
-    config = application.config
-    for name, group in (("lines", config.map_group), ("words", config.reduce_group)):
-        seen: list[int] = []
-
-        def goes_on(name: str = name, group: str = group, seen: list[int] = seen) -> bool:
-            with suppress(KafkaException):
-                seen.append(committed(application, group, name))
-            return bool(seen) and seen[-1] > seen[0]
-
-        wait_for(f"{name} go on", goes_on, FAILOVER_SECONDS)
 
 
 def rest(seconds: float) -> None:

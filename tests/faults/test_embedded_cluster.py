@@ -4,18 +4,20 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
-from application import Application, prose, wait_for
+from application import WAIT_SECONDS, Application, prose, wait_for
+from feeding import FAILOVER_SECONDS, fed, wait_counting
 from fixtures import configuration
 from invariants import hold
 from shell import Shell
 
 from wcsup import broker
 from wcsup.config import Config
-from wcsup.errors import ConfigurationError, UsageError
+from wcsup.errors import ConfigurationError, ExitStatus, UsageError
 from wcsup.kafka import topics
 
 
@@ -25,6 +27,10 @@ def data(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "its data"
     yield directory
     broker.stop(directory)
+
+
+def gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid)
 
 
 def pids(data: Path) -> list[int | None]:
@@ -84,26 +90,45 @@ def test_three_nodes_count_on_without_one_and_come_back_with_their_data(data: Pa
 
 
 @pytest.mark.long
-def test_three_secured_nodes_count_and_a_killed_one_comes_back(data: Path, tmp_path: Path) -> None:
-    # Given three secured nodes, and a file that is counted by a user with the listed rights
+@pytest.mark.timeout(900)
+def test_three_secured_nodes_count_on_without_one_which_comes_back_secured(
+    data: Path, tmp_path: Path, seed: int
+) -> None:
+    # Given three secured nodes, and a run by a user with the listed rights alone
     config = configuration("", tmp_path / "state")
     started = broker.start(data, nodes=3, secure=config)
     assert started.security is not None
     file = started.security.client_file(config.app_id)
-    wcsup = Shell(replace(config, bootstrap_servers=started.bootstrap, kafka_config=file), tmp_path)
-    text = wcsup.file("text", b"\n".join(prose(100, seed=8)) + b"\n")
-    done = wcsup(f"run --mappers 1 --reducers 1 --plain --input {text} --exit-when-done")
-    assert done.status == 0, done.err
+    user = replace(config, bootstrap_servers=started.bootstrap, kafka_config=file)
+    everything = replace(user, kafka_config=started.security.client_file("admin"))
+    wcsup, application = Shell(user, tmp_path), Application(everything)
+    try:
+        run = wcsup.start("run --mappers 1 --reducers 1 --plain --log-file run.log")
+        wcsup.wait_ready()
 
-    # When one is killed, then a start brings it back, secured as it was
-    killed = pids(data)[1]
-    assert killed is not None
-    os.kill(killed, signal.SIGKILL)
-    wait_for("it is gone", lambda: not psutil.pid_exists(killed))
-    again = broker.start(data)
-    assert None not in pids(data)
-    assert again.security == started.security
-    assert wcsup("verify --json").json["exact"]
+        # When each of them is killed under load, and brought back by a start
+        with fed(application, seed, 200, seconds=FAILOVER_SECONDS) as lines:
+            for number in range(3):
+                wait_counting(application)
+                killed = pids(data)[number]
+                assert killed is not None
+                os.kill(killed, signal.SIGKILL)
+                wait_for("it is gone", partial(gone, killed))
+                wait_counting(application)
+                again = broker.start(data)
+                assert None not in pids(data)
+                assert again.security == started.security
+                application.wait_led()
+        application.wait_counted(FAILOVER_SECONDS)
+
+        # Then counts are exact, and no worker was replaced
+        assert wcsup.status()["restarts"] == {}
+        assert wcsup("drain --wait").status == ExitStatus.DONE
+        assert run.wait(WAIT_SECONDS) == ExitStatus.DONE
+        hold(application, lines)
+        assert wcsup("verify --json").json["exact"]
+    finally:
+        wcsup.stop()
 
 
 def test_what_a_directory_cannot_be_is_refused(tmp_path: Path) -> None:

@@ -193,10 +193,14 @@ def test_a_run_by_token_counts_and_no_secret_is_shown_anywhere(
         os.kill(run.status()["workers"][0]["pid"], signal.SIGSEGV)
         wait_for("it is replaced", lambda: sum(w["restarts"] for w in run.status()["workers"]) > restarts)
         with ThreadPoolExecutor(3) as threads:
-            calls = [(run, command) for command in ("status --json", "doctor")]
+            calls = [(run, command) for command in ("status --json", "doctor", "txn list --json")]
             calls += [(other, command) for command in ("doctor --json", "top")]
-            for done in threads.map(lambda call: call[0](call[1]), calls):
-                shown.append(done.out + done.err)
+            answers = list(threads.map(lambda call: call[0](call[1]), calls))
+            shown += [done.out + done.err for done in answers]
+        # What librdkafka has no call for is asked over connections that log in by token, too
+        assert "hangs can't be seen" not in answers[1].out
+        assert answers[2].status == ExitStatus.DONE
+        assert answers[2].json["hanging"] == []
     finally:
         supervisor.terminate()
         shown += [text.decode() for text in supervisor.communicate(timeout=60)]

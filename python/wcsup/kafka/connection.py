@@ -1,7 +1,7 @@
 """wcsup's own connection to a broker, for requests that librdkafka has no call for.
 
-It follows librdkafka's settings, the user's `--kafka-config` included: plain text or TLS, and SASL's PLAIN and SCRAM.
-Settings that only librdkafka supports (Kerberos, OAUTHBEARER, key stores) are refused by name.
+It follows librdkafka's settings, the user's `--kafka-config` included: plain text or TLS, and SASL's PLAIN, SCRAM and
+OAUTHBEARER. Settings that only librdkafka supports (Kerberos, key stores) are refused by name.
 """
 
 import base64
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import KafkaError, KafkaException
 
+from wcsup.kafka import bearer, trust
 from wcsup.kafka.encoding import NO_TAGS
+from wcsup.kafka.trust import unsupported
 
 if TYPE_CHECKING:
     import ssl
@@ -32,11 +34,6 @@ _LONGEST_ANSWER = 100_000_000
 _SASL_HANDSHAKE, _SASL_AUTHENTICATE = 17, 36
 _SCRAM = {"SCRAM-SHA-256": "sha256", "SCRAM-SHA-512": "sha512"}
 _ONLY_LIBRDKAFKA = ("ssl.keystore.location", "ssl.engine.location", "ssl.certificate.pem", "ssl.key.pem")
-
-
-def unsupported(what: str) -> KafkaException:
-    """Return the error for something that only librdkafka supports."""
-    return KafkaException(KafkaError(KafkaError._UNSUPPORTED_FEATURE, what))
 
 
 def break_all() -> None:
@@ -120,18 +117,33 @@ class Connection:
 
     def _authenticate(self, mechanism: str, given: Given) -> None:
         """Log in (KIP-43, KIP-152)."""
-        user, password = str(given.get("sasl.username", "")), str(given.get("sasl.password", ""))
+        if mechanism == "OAUTHBEARER":
+            first = bearer.first_message(given)  # before the broker waits for it
         name = mechanism.encode()
         answer = self.ask(_SASL_HANDSHAKE, 1, struct.pack(f">h{len(name)}s", len(name), name))
         (code,) = struct.unpack_from(">h", answer)
         if code:
             raise KafkaException(KafkaError(KafkaError._AUTHENTICATION, f"{self._at} does not offer {mechanism}"))
+        if mechanism == "OAUTHBEARER":
+            self._show(first)
+            return
+        user, password = str(given.get("sasl.username", "")), str(given.get("sasl.password", ""))
         if mechanism == "PLAIN":
             self._say(f"\0{user}\0{password}".encode())
             return
         scram = Scram(_SCRAM[mechanism], user, password)
         final = scram.proof(self._say(scram.first()))
         scram.check(self._say(final))
+
+    def _show(self, token: bytes) -> None:
+        """Log in with a token. A broker that refuses it says why, and waits for an empty answer (RFC 7628, 3.2.3)."""
+        try:
+            if refusal := self._say(token):
+                self._say(b"\1")
+                raise KafkaException(KafkaError(KafkaError._AUTHENTICATION, refusal.decode(errors="replace")))
+        except KafkaException:
+            bearer.forget()
+            raise
 
     def _say(self, text: bytes) -> bytes:
         """Send one step of the login; return the broker's reply."""
@@ -187,9 +199,9 @@ def _fields(message: bytes) -> dict[str, str]:
 
 def _mechanism(given: Given) -> str:
     mechanism = str(given.get("sasl.mechanism", given.get("sasl.mechanisms", "GSSAPI"))).upper()
-    if mechanism != "PLAIN" and mechanism not in _SCRAM:
+    if mechanism not in {"PLAIN", "OAUTHBEARER", *_SCRAM}:
         raise unsupported(
-            f"this needs a login by SCRAM, PLAIN or a certificate, which wcsup makes itself, not {mechanism}"
+            f"this needs a login by SCRAM, PLAIN, a token or a certificate, which wcsup makes itself, not {mechanism}"
         )
     return mechanism
 
@@ -200,11 +212,8 @@ def _tls(given: Given) -> "ssl.SSLContext":
     for name in _ONLY_LIBRDKAFKA:
         if given.get(name):
             raise unsupported(name)
+    context = trust.context(given, "ssl.ca")
     try:
-        context = ssl.create_default_context(
-            cafile=str(given["ssl.ca.location"]) if given.get("ssl.ca.location") else None,
-            cadata=str(given["ssl.ca.pem"]) if given.get("ssl.ca.pem") else None,
-        )
         if given.get("ssl.certificate.location"):
             key, password = given.get("ssl.key.location"), given.get("ssl.key.password")
             context.load_cert_chain(

@@ -4,7 +4,7 @@ A supervisor's lookout serves all of its workers. A worker without a supervisor 
 
 The lookout has connections of its own, to one broker and to the two groups' coordinators. librdkafka's call for a group
 would ask every broker for all groups, and confluent-kafka's call for topics leaks 100 bytes with each answer. Where
-only librdkafka can log in (Kerberos, OAUTHBEARER, key stores), librdkafka's calls are used all the same.
+only librdkafka can log in (Kerberos, key stores), librdkafka's calls are used all the same.
 """
 
 import logging

@@ -18,8 +18,9 @@ from confluent_kafka import KafkaError, KafkaException
 
 from wcsup.config import Config
 from wcsup.kafka import clients
-from wcsup.kafka.connection import ANSWER_SECONDS, Connection, Given, unsupported
+from wcsup.kafka.connection import ANSWER_SECONDS, Connection, Given
 from wcsup.kafka.encoding import NO_TAGS, Answer, array, compact_array, compact_string, string
+from wcsup.kafka.trust import unsupported
 
 _METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _DESCRIBE_GROUPS = 3, 9, 10, 15
 _API_VERSIONS, _DELETE_TOPICS, _ADD_PARTITIONS_TO_TXN = 18, 20, 24
