@@ -227,7 +227,7 @@ def test_input_takes_as_many_files_as_follow(taken: dict[str, Any], call: Call) 
         ("--max-rss 300M", "max_rss", 300 << 20),
         ("--max-rss 1.5g", "max_rss", 3 << 29),
         ("--max-rss 2GiB", "max_rss", 2 << 30),
-        ("--max-rss 123456", "max_rss", 123456),
+        ("--max-rss 123456789", "max_rss", 123456789),
         ("", "max_rss", None),
         ("--cpu-affinity 0", "cpu_affinity", (0,)),
         ("--cpu-affinity 0-0,0", "cpu_affinity", (0,)),

@@ -397,6 +397,33 @@ def test_memory_is_looked_at_when_the_worker_has_had_time_to_work() -> None:
     assert table.pool.restarts == {"max_rss": 1}
 
 
+def test_where_a_new_process_uses_as_much_memory_it_is_left_at_work_for_a_while_and_that_is_said() -> None:
+    table = Table(max_rss=100 << 20)
+    slot = table.pool.slots["map-0"]
+
+    def works_and_grows(seconds: float) -> None:
+        for name in table.pool.slots:
+            table.report(name, beat=int(table.clock.now))
+        table.clock.now += seconds
+        for name in table.pool.slots:
+            table.report(name, beat=int(table.clock.now))
+        slot.usage = Usage(1.0, 200 << 20, 3, 10)
+        table.pool.outgrown(slot)
+        table.pool.tick()
+
+    table.all_ready()
+    works_and_grows(11)
+    table.end("map-0", 0)
+    table.pass_time(1)
+    works_and_grows(11)
+    works_and_grows(11)
+    assert table.states()["map-0"] == SlotState.RUNNING
+    said = [event.reason for event in table.events.last if event.event == "too large"]
+    assert said == ["uses 200 MB again, soon after it was replaced: its work takes more than --max-rss"]
+    works_and_grows(600)
+    assert table.states()["map-0"] == SlotState.DRAINING
+
+
 def test_counters_add_up() -> None:
     one, two = Counters(records=1, aborts={"FENCED": 1}), Counters(records=2, aborts={"FENCED": 1, "OTHER": 3})
     one.batch_records.observe(5)

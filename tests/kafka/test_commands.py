@@ -275,6 +275,9 @@ def test_a_run_is_looked_at_scaled_restarted_drained_and_deleted(wcsup: Shell) -
     second = wcsup("run")
     assert (second.status, second.out) == (3, "")
     assert "already" in second.err.splitlines()[-1]
+    taken = wcsup("map map-0")
+    assert (taken.status, taken.out) == (ExitStatus.CONFIGURATION, "")
+    assert "runs map-0: take another name" in taken.err
     still = wcsup("del")
     assert (still.status, still.out) == (3, "")
     assert "stop it first" in still.err
@@ -303,6 +306,29 @@ def test_del_with_force_stops_the_run_that_is_in_its_way(wcsup: Shell) -> None:
     assert running.wait(WAIT_SECONDS) == 0
     assert f"deleted local state {wcsup.config.state}" in done.out
     assert not (wcsup.config.state / "stores").exists()
+
+
+@pytest.mark.parametrize(("answer", "deletes"), [(b"\n", False), (b"n\n", False), (b"y\n", True)])
+def test_del_shows_on_a_terminal_what_it_deletes_and_asks(answer: bytes, deletes: bool, wcsup: Shell) -> None:
+    wcsup.application.make_topics()
+    wcsup.application.feed([b"a line"] * 1200)
+    ours, theirs = pty.openpty()
+    process = wcsup.start("del", stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, answer)
+    shown = b""
+    with suppress(OSError):  # the terminal's end
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    os.close(ours)
+
+    assert process.wait(WAIT_SECONDS) == (ExitStatus.DONE if deletes else ExitStatus.CHECK_FAILED), shown
+    text = shown.decode()
+    assert re.search(rf"topic {re.escape(wcsup.config.topic('lines'))} +1,200 records", text)
+    assert f"delete all of application {wcsup.config.app_id}? [y/N]" in text
+    assert ("deleted topic" in text) == deletes
+    assert ("nothing was deleted" in text) != deletes
+    assert len(wcsup.lines() if not deletes else []) == (0 if deletes else 1200)
 
 
 def test_del_refuses_while_a_worker_runs_in_the_foreground(wcsup: Shell) -> None:

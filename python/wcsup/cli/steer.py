@@ -34,6 +34,22 @@ def refuse_running(config: Config) -> None:
     )
 
 
+def refuse_slot(config: Config, name: str) -> None:
+    """Raise `ConfigurationError` where a supervisor of the state directory runs a slot of that name.
+
+    A worker of the same name would fence the supervisor's, which is not restarted then.
+    """
+    try:
+        status = ask(config, "status")
+    except ConfigurationError:
+        return  # none runs
+    if any(worker["slot"] == name and worker["failed"] is None for worker in status["workers"]):
+        raise ConfigurationError(
+            f"wcsup run (pid {status['pid']}) on this host runs {name}: take another name, or have it run more "
+            "workers, with wcsup scale"
+        )
+
+
 def slots(result: dict[str, Any]) -> str:
     """Return the slots of a reply with their states, in one line."""
     found = sorted(result["slots"].items(), key=lambda item: (item[0].partition("-")[0], len(item[0]), item[0]))

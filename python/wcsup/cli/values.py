@@ -26,12 +26,18 @@ class Size(click.ParamType[int]):
 
     name = "size"
 
+    def __init__(self, least: int = 1) -> None:
+        """`least` is the smallest size that is taken, in bytes."""
+        self._least = least
+
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the bytes or fail with one line."""
         match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)([KMGT]?)(?:i?B)?", str(value), re.IGNORECASE)
         size = float(match[1]) * 1024.0 ** " KMGT".index(match[2].upper() or " ") if match else 0.0
         if size < 1:
             self.fail(f"{value!r}: expected a size such as 300M or 1.5G", param, ctx)
+        if size < self._least:
+            self.fail(f"{value!r} is too little: {self._least >> 20}M is the least", param, ctx)
         return int(size)
 
 

@@ -9,6 +9,7 @@ from wcsup.cli import say
 from wcsup.cli.cluster import connect
 from wcsup.cli.command import Section, define
 from wcsup.cli.options import ALL, Logging, Pattern
+from wcsup.cli.steer import refuse_slot
 from wcsup.config import Config
 from wcsup.errors import ExitStatus, WcsupError
 
@@ -28,6 +29,7 @@ def worker_command(name: str, role: "Role", text: str, example: str) -> click.Co
         # Logs and status call slot 0 of the mappers `map-0`.
         job = Job(role, slot.removeprefix(f"{role}-"), config)
         log.start(job.name)
+        refuse_slot(config, job.name)
         config = connect(config)
         application.prepare(config, rights.of_role(config, role))
         application.check_positions(config)

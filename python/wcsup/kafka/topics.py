@@ -521,10 +521,30 @@ def _await_everywhere(
                 time.sleep(_LOOK_SECONDS)
 
 
+def spans(admin: AdminClient, config: Config) -> dict[str, int]:
+    """Return for each topic of the application that exists how many offsets it has, by full name.
+
+    That is the number of its records with those that compaction has taken away, and the markers of transactions.
+    """
+    there = _existing(admin, config)
+    wanted = [TopicPartition(name, partition) for name, count in there.items() for partition in range(count)]
+    first, end = starts(admin, wanted), ends(admin, wanted)
+    found = dict.fromkeys(there, 0)
+    for where, offset in end.items():
+        found[where[0]] += offset - first[where]
+    return found
+
+
+def _existing(admin: AdminClient, config: Config) -> dict[str, int]:
+    """Return the number of partitions of the application's topics that exist, by full name."""
+    there = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
+    names = [*map(config.topic, (*NAMES, MOVING)), config.hosts_topic]
+    return {name: len(there[name].partitions) for name in names if name in there}
+
+
 def delete(admin: AdminClient, config: Config) -> list[str]:
     """Delete the application's topics; once they are gone, return the names of those that existed."""
-    there = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
-    names = [name for name in [*map(config.topic, (*NAMES, MOVING)), config.hosts_topic] if name in there]
+    names = list(_existing(admin, config))
     if names:
         for topic, future in admin.delete_topics(names).items():
             try:

@@ -118,6 +118,8 @@ class Policy:
     shortest: float = 0.2
     longest: float = 30.0
     longest_after_kill: float = 2.0
+    memory_rest: float = 600.0
+    """A slot's process is replaced for its memory at most so often, in seconds."""
     healthy_after: float = 10.0
     """A process that has been ready for this long works, with input or without."""
     window: float = 60.0

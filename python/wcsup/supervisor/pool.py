@@ -165,13 +165,31 @@ class Pool:
                 slot.child.send(signal.SIGKILL)
 
     def outgrown(self, slot: Slot) -> None:
-        """Replace a worker that uses too much memory, but not soon after its start, so that it gets to work."""
+        """Replace a worker that uses too much memory, but not soon after its start, so that it gets to work.
+
+        A slot is replaced for its memory once in `Policy.memory_rest` seconds. Where the work takes more than the
+        limit, the next process soon uses as much, and to replace that one, too, would only disturb the work.
+        """
         limit, now = self._options.max_rss, self._clock.monotonic()
         if limit is None or slot.usage is None or slot.usage.rss_bytes <= limit or not slot.ready or self.stop:
             return
-        if (slot.ready_for(now) or 0) >= self._policy.healthy_after and slot.name not in dict(self._rolling):
-            log.warning("%s uses %d MB, more than --max-rss; it is replaced", slot.name, slot.usage.rss_bytes >> 20)
+        if (slot.ready_for(now) or 0) < self._policy.healthy_after or slot.name in dict(self._rolling):
+            return
+        used = slot.usage.rss_bytes >> 20
+        if slot.outgrown_at is None or now - slot.outgrown_at >= self._policy.memory_rest:
+            slot.outgrown_at, slot.told_of_memory = now, False
+            log.warning("%s uses %d MB, more than --max-rss; it is replaced", slot.name, used)
             self._rolling.append((slot.name, "max_rss"))
+        elif not slot.told_of_memory:
+            slot.told_of_memory = True
+            reason = f"uses {used} MB again, soon after it was replaced: its work takes more than --max-rss"
+            log.warning(
+                "%s %s. Raise it; until then it is replaced every %.0f min",
+                slot.name,
+                reason,
+                self._policy.memory_rest / 60,
+            )
+            self._events.add("too large", reason, slot.name)
 
     def tick(self) -> None:
         """Do what is due by now."""

@@ -97,6 +97,10 @@ class Slot:
         self.hung: str | None = None
         self.put_down = False
         """Whether the supervisor killed the process because the user asked it to end at once."""
+        self.outgrown_at: float | None = None
+        """When a process was last replaced since it used more memory than --max-rss."""
+        self.told_of_memory = False
+        """Whether it was said that a new process did not help against that."""
         self.started_at = 0.0
         self._kill_at: float | None = None
         self._beat_at = 0.0

@@ -1,6 +1,7 @@
 """`wcsup del`: delete an application's topics, groups and local state."""
 
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from wcsup.cli.command import Section, define
 from wcsup.cli.options import SHARED
 from wcsup.cli.steer import ask
 from wcsup.config import Config
-from wcsup.errors import ConfigurationError
+from wcsup.errors import ConfigurationError, ExitStatus
 
 STATE_NAMES = (
     "stores",
@@ -35,23 +36,33 @@ STATE_NAMES = (
     """,
 )
 @click.option(
-    "--force", is_flag=True, help="Stop a wcsup run that uses this state directory, and delete while others run."
+    "--force",
+    is_flag=True,
+    help="Stop a wcsup run that uses this state directory, and delete while others run. Nothing is asked then.",
 )
-def command(config: Config, force: bool) -> None:
+@click.option("--yes", "-y", is_flag=True, help="Do not ask. Without a terminal, nothing is asked either.")
+def command(config: Config, force: bool, yes: bool) -> ExitStatus:
     """Delete the application: its topics with all lines and counts, its consumer groups, its local state.
 
-    Things that do not exist are no error. The command is refused while workers run: stop them first.
+    On a terminal the command shows what it is going to delete, and asks. Things that do not exist are no error. The
+    command is refused while workers run: stop them first.
     """
     quiet_clients()
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not (force or yes)
     _stop_supervisor(config, force)
-    deleted = []
-    if config.bootstrap_servers is not None or embedded_has_data(config):
-        deleted += _delete_from_kafka(connect(config), force)
-    deleted += _delete_state(config.state)
+    in_kafka = config.bootstrap_servers is not None or embedded_has_data(config)
+    if in_kafka:
+        config = connect(config)
+        _refuse_what_is_not_ours(config)
+    if asks and not _agreed(config, in_kafka):
+        click.echo("nothing was deleted", err=True)
+        return ExitStatus.CHECK_FAILED
+    deleted = [*(_delete_from_kafka(config, force) if in_kafka else []), *_delete_state(config.state)]
     for what in deleted:
         click.echo(f"deleted {what}")
     if not deleted:
         click.echo("nothing was there to delete")
+    return ExitStatus.DONE
 
 
 def _stop_supervisor(config: Config, force: bool) -> None:
@@ -68,8 +79,12 @@ def _stop_supervisor(config: Config, force: bool) -> None:
     ask(config, "drain", wait=True)
 
 
-def _delete_from_kafka(config: Config, force: bool) -> list[str]:
-    from wcsup.kafka import application, clients, groups, refusals, rights, topics
+def _refuse_what_is_not_ours(config: Config) -> None:
+    """Raise `ConfigurationError` where the topics are another application's, or may not be deleted by this user.
+
+    This is asked before anything is deleted: topics without their groups would be half an application.
+    """
+    from wcsup.kafka import application, clients, groups, refusals, rights
     from wcsup.kafka.refusals import About
     from wcsup.kafka.rights import Right
 
@@ -79,9 +94,31 @@ def _delete_from_kafka(config: Config, force: bool) -> list[str]:
         owner = application.owner(config, admin)
     if owner is not None:
         owner.refuse_others(config)
-    # Asked before anything is deleted: topics without their groups would be half an application.
     if lacking := [*rights.lacking(admin, rights.to_delete(config)), *groups.lacking(admin, config)]:
         raise refusals.forbidden(config, lacking)
+
+
+def _agreed(config: Config, in_kafka: bool) -> bool:
+    """Show what is going to be deleted, and return whether the user agrees; true where nothing is there."""
+    from wcsup.kafka import clients, topics
+    from wcsup.observe.figures import columns
+
+    spans = topics.spans(clients.admin(config), config) if in_kafka else {}
+    rows = [(f"topic {name}", f"{span:,} records") for name, span in spans.items()]
+    if spans:
+        rows += [(f"consumer group {group}", "") for group in (config.map_group, config.reduce_group)]
+    if _has_state(config.state):
+        rows.append((f"local state {config.state}", ""))
+    if not rows:
+        return True
+    click.echo(columns(rows, "<>"), err=True)
+    return click.confirm(f"delete all of application {config.app_id}?", err=True)
+
+
+def _delete_from_kafka(config: Config, force: bool) -> list[str]:
+    from wcsup.kafka import clients, groups, topics
+
+    admin = clients.admin(config)
     if not force:
         groups.await_no_members(admin, config, partial(click.echo, err=True), "or use --force")
     deleted = [f"topic {name}" for name in topics.delete(admin, config)]
@@ -91,11 +128,15 @@ def _delete_from_kafka(config: Config, force: bool) -> list[str]:
     return deleted + [f"consumer group {name}" for name in groups.delete(admin, config)]
 
 
+def _has_state(state: Path) -> bool:
+    return any((state / name).exists() for name in STATE_NAMES)
+
+
 def _delete_state(state: Path) -> list[str]:
     """Delete local state, unless a supervisor is starting there right now."""
     from wcsup.supervisor.lock import locked
 
-    if not any((state / name).exists() for name in STATE_NAMES):
+    if not _has_state(state):
         return []
     try:
         with locked(state):

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from wcsup.observe.plain import PlainView
     from wcsup.supervisor import RunOptions
 
+LEAST_RSS = 64 << 20
+"""A worker without work has 50 MB; with a lower limit each one would be replaced for nothing."""
 WORKERS = Pattern(r"auto|\d{1,4}(\.\.\d{1,4})?", "expected a number, a range such as 1..8, or auto")
 
 
@@ -119,9 +121,9 @@ class Run(Command):
 )
 @click.option(
     "--max-rss",
-    type=Size(),
+    type=Size(least=LEAST_RSS),
     metavar="SIZE",
-    help="Resident memory, such as 300M, above which a worker is drained and replaced.",
+    help="Resident memory, such as 300M, above which a worker is drained and replaced, once in ten minutes at most.",
 )
 @click.option(
     "--cpu-affinity",
