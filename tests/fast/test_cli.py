@@ -5,12 +5,14 @@ import errno
 import json
 import os
 import platform
+import pty
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -107,6 +109,37 @@ def test_every_command_explains_itself_with_an_example(words: str, call: Call) -
         example = out.partition("\nExample")[2]
         assert f"wcsup {words}" in example
         assert all(option.help for option in LEAVES[words].params if isinstance(option, click.Option))
+
+
+@pytest.mark.parametrize("words", LEAVES)
+def test_the_short_help_has_the_own_options_and_names_the_shared_ones(words: str, call: Call) -> None:
+    _, whole, _ = call(*words.split(), "--help")
+    status, out, err = call(*words.split(), "-h")
+    assert (status, err) == (0, "")
+    own = whole.partition("\nOptions:")[2].partition("\nOptions shared")[0]
+    assert own in out
+    assert "  --config FILE" in whole and "  --config FILE" not in out
+    assert re.search(r"which --help explains:[^:]*--config\b", out)
+
+
+@pytest.mark.parametrize(
+    ("environment", "colored"), [({"TERM": "xterm"}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_help_is_coloured_on_a_terminal_that_shows_colours(environment: dict[str, str], colored: bool) -> None:
+    ours, theirs = pty.openpty()
+    base = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wcsup", "top", "-h"], stdout=theirs, env={**base, "TERM": "xterm", **environment}
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the terminal's end
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    os.close(ours)
+    assert process.wait(30) == 0
+    assert (b"\x1b[1mOptions\x1b[0m" in shown) == colored
+    assert (b"\x1b" in shown) == colored
 
 
 def test_help_lists_every_command_in_a_section(call: Call) -> None:

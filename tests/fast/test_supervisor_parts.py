@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
@@ -344,6 +346,29 @@ def test_a_rotated_log_file_is_opened_anew(tmp_path: Path, form: logs.LogFormat)
         log.exception("after")
     wait_for(lambda: file.exists() and "a reason" in file.read_text())
     assert "after" not in (tmp_path / "log.1").read_text()
+
+
+@pytest.mark.parametrize(("environment", "colored"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_the_level_of_a_log_line_is_in_colour_on_a_terminal(environment: dict[str, str], colored: bool) -> None:
+    ours, theirs = pty.openpty()
+    base = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    program = (
+        "import logging; from wcsup.process import logs; logs.configure('map-0'); logging.error('one'); "
+        "logging.info('two'); logs.flush()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stderr=theirs, env={**base, "TERM": "xterm", **environment}
+    )
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # the terminal's end
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    os.close(ours)
+    assert process.wait(30) == 0
+    first, second = shown.decode().splitlines()
+    assert first.endswith("\x1b[31merror\x1b[0m: one" if colored else " error: one")
+    assert second.endswith(" info: two") and "\x1b" not in second
 
 
 def test_output_that_nobody_takes_does_not_hold_the_logger_up(tmp_path: Path) -> None:

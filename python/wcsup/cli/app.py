@@ -10,11 +10,13 @@ import click
 from wcsup import __version__
 from wcsup.cli import commands
 from wcsup.cli.command import Section
+from wcsup.cli.help import Context
 
 
 class Commands(click.Group):
     """The commands, found by their modules' names. A module ends with an underscore if Python reserves the name."""
 
+    context_class = Context
     _modules: ClassVar[dict[str, str]] = {
         module.name.rstrip("_"): f"{commands.__name__}.{module.name}"
         for module in pkgutil.iter_modules(commands.__path__)

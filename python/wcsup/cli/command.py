@@ -12,6 +12,7 @@ import click
 
 from wcsup.cli import options
 from wcsup.cli.file import read_file
+from wcsup.cli.help import Context, short
 from wcsup.errors import ConfigurationError
 from wcsup.kafka.properties import address
 from wcsup.process import cores
@@ -33,6 +34,8 @@ class Command(click.Command):
     logging, and passes a `Logging` to its function as `log`. The help shows the lines of `example`.
     """
 
+    context_class = Context
+
     def __init__(
         self,
         name: str,
@@ -50,7 +53,7 @@ class Command(click.Command):
         self._asks_kafka = "bootstrap_servers" in offered
         shared = options.config_options(offered) + (options.log_options() if logs else [])
         self.shared_names = {option.name for option in shared}
-        self.params += [*shared, _config_file()]
+        self.params += [*shared, _config_file(), short()]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the function with `config`; end silently once nobody reads standard output.
@@ -88,9 +91,15 @@ class Command(click.Command):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 (shared if parameter.name in {*self.shared_names, "config"} else own).append(record)
-        for heading, records in (("Options", own), ("Options shared with other commands", shared)):
-            with formatter.section(heading):
-                formatter.write_dl(records)
+        with formatter.section("Options"):
+            formatter.write_dl(own)
+        if isinstance(ctx, Context) and ctx.short_help:
+            names = " ".join(typed.split()[0] for typed, _ in shared)
+            formatter.write_paragraph()
+            formatter.write_text(f"Options shared with other commands, which --help explains: {names}")
+            return
+        with formatter.section("Options shared with other commands"):
+            formatter.write_dl(shared)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the example."""

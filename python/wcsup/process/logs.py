@@ -15,9 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TextIO
 
+from wcsup.process.terminal import colored
+
 LogFormat = Literal["text", "json"]
 
 _BACKLOG = 10_000
+_COLORS = {logging.DEBUG: 2, logging.WARNING: 33, logging.ERROR: 31, logging.CRITICAL: 31}
+"""The parameter of the terminal's escape code for a level: dim, yellow, red."""
 _phase = ""
 
 
@@ -44,17 +48,20 @@ class _JsonLines(logging.Formatter):
 
 
 class _TextLines(logging.Formatter):
-    """Format a record for a reader: `12:30:01 map-0[4711] committing info: event`."""
+    """Format a record for a reader: `12:30:01 map-0[4711] committing info: event`, the level in colour if asked."""
 
-    def __init__(self, slot: str) -> None:
+    def __init__(self, slot: str, *, colors: bool = False) -> None:
         super().__init__()
-        self.slot = slot
+        self.slot, self._colors = slot, colors
 
     def format(self, record: logging.LogRecord) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         slot, pid = getattr(record, "slot", self.slot), getattr(record, "pid", record.process)
         phase = getattr(record, "phase", _phase)
-        line = f"{clock} {slot}[{pid}]{' ' * bool(phase)}{phase} {record.levelname.lower()}: {record.getMessage()}"
+        level = record.levelname.lower()
+        if self._colors and record.levelno in _COLORS:
+            level = f"\x1b[{_COLORS[record.levelno]}m{level}\x1b[0m"
+        line = f"{clock} {slot}[{pid}]{' ' * bool(phase)}{phase} {level}: {record.getMessage()}"
         traceback = _traceback(self, record)
         return f"{line}\n{traceback}" if traceback else line
 
@@ -136,7 +143,8 @@ def _lost(lines: int) -> dict[str, object]:
 def configure(slot: str, form: LogFormat = "text", level: str = "info", file: Path | None = None) -> None:
     """Send all logs of this process, with librdkafka's, to standard error (or `file`) in the format `form`."""
     handler = LineHandler(file)
-    handler.setFormatter(_JsonLines(slot) if form == "json" else _TextLines(slot))
+    colors = file is None and sys.stderr is not None and sys.stderr.isatty() and colored()
+    handler.setFormatter(_JsonLines(slot) if form == "json" else _TextLines(slot, colors=colors))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 
 

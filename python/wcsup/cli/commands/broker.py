@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wcsup.cli.command import Section, define
+from wcsup.cli.help import Context
 from wcsup.cli.options import Pattern
 from wcsup.cli.show import print_json
 from wcsup.config import Config
@@ -24,6 +25,7 @@ class BrokerGroup(click.Group):
     """The commands of the embedded broker."""
 
     section = Section.AROUND
+    context_class = Context
 
 
 command = BrokerGroup(

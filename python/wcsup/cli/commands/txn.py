@@ -8,6 +8,7 @@ import click
 
 from wcsup.cli.cluster import connect, quiet_clients
 from wcsup.cli.command import Section, define
+from wcsup.cli.help import Context
 from wcsup.cli.show import print_json
 from wcsup.config import Config
 
@@ -19,6 +20,7 @@ class TransactionGroup(click.Group):
     """The commands about transactions."""
 
     section = Section.AROUND
+    context_class = Context
 
 
 command = TransactionGroup(
