@@ -1,5 +1,6 @@
 """`wcsup run`: count with a supervised pool of workers."""
 
+import logging
 import sys
 from collections import deque
 from contextlib import ExitStack
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wcsup import __version__
 from wcsup.cli.cluster import connect
 from wcsup.cli.command import Command, Section
 from wcsup.cli.options import ALL, Logging, Pattern, Positive, RateType
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from wcsup.observe.outcome import Outcome
     from wcsup.observe.plain import PlainView
     from wcsup.supervisor import RunOptions
+
+logger = logging.getLogger("wcsup.run")
 
 LEAST_RSS = 64 << 20
 """A worker without work has 50 MB; with a lower limit each one would be replaced for nothing."""
@@ -192,6 +196,14 @@ def command(
         directory = open_directory(config)
         during.enter_context(locked(config.state))
         host = unshared(config, directory).host
+        logger.info(
+            "wcsup %s: application %s of the Kafka at %s, host %s, state in %s",
+            __version__,
+            config.app_id,
+            config.bootstrap_servers,
+            host,
+            config.state,
+        )
         if site:
             site.answer_words(_searching(config))
         during.enter_context(watch)
