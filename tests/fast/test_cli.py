@@ -8,6 +8,7 @@ import platform
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from wcsup.broker import java
 from wcsup.broker.pinned import KAFKA_VERSION
 from wcsup.cli import options
 from wcsup.cli.app import app
+from wcsup.cli.cluster import connect
 from wcsup.cli.command import Command, Section
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError, ExitStatus, FencedError, StoreBrokenError
@@ -369,6 +371,8 @@ BAD_LINES = [
     ("run --kafka-config missing.properties", "File 'missing.properties' does not exist"),
     ("run --bootstrap-servers=", "expected HOST:PORT"),
     ("run --bootstrap-servers a:b", "expected HOST:PORT"),
+    ("run --bootstrap-servers kafka", "expected HOST:PORT"),
+    ("run --bootstrap-servers kafka:9092,[::1]", "expected HOST:PORT"),
     ("run --app-id=", "expected letters, digits"),
     ("run --app-id a/b", "'a/b': expected letters, digits"),
     ("run --topic-prefix a,b", "'a,b': expected letters, digits"),
@@ -500,6 +504,40 @@ def test_a_broker_that_does_not_answer_is_status_6(call: Call, monkeypatch: pyte
 
     assert (status, out) == (6, "")
     assert re.fullmatch(r"wcsup: no Kafka broker answered at 127\.0\.0\.1:1 [^\n]+\n", err)
+
+
+def test_a_host_that_nobody_knows_is_not_waited_for(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(host: str, *_: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_AGAIN if host == "later" else socket.EAI_NONAME, "not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    asked: list[Config] = []
+    monkeypatch.setattr(clients, "check_reachable", asked.append)
+    told = call("gen", "--lines", "1", "--bootstrap-servers", "nowhere:9092,[::1]:1")
+    assert told == (
+        ExitStatus.BROKER_UNREACHABLE,
+        "",
+        "wcsup: nobody knows a host of the name nowhere or ::1: check the address (--bootstrap-servers)\n",
+    )
+    assert not asked
+    assert connect(Config(bootstrap_servers="nowhere:9092,later:9092")) == asked[0]
+
+
+def test_ctrl_c_while_modules_are_loaded_leaves_no_traceback() -> None:
+    program = """
+import os, runpy, signal, sys
+
+class Finder:
+    def find_spec(name, *_):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+sys.argv = ["wcsup", "--version"]
+runpy.run_module("wcsup", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
 
 
 @pytest.mark.parametrize("line", ["top", "count whale"])

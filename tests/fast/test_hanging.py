@@ -9,11 +9,12 @@ from confluent_kafka import KafkaError, KafkaException
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
 from wcsup.kafka import outcomes
+from wcsup.kafka.addresses import host_and_port
 from wcsup.kafka.connection import Connection, Scram
 from wcsup.kafka.encoding import Answer, compact_array, compact_string, string
 from wcsup.kafka.hanging import Examination, Hanging, told
 from wcsup.kafka.outcomes import Decision, decide, partition_of
-from wcsup.kafka.requests import Open, Transaction, _host_and_port
+from wcsup.kafka.requests import Open, Transaction
 from wcsup.pipeline.holdup import AGAIN_SECONDS, STILL_SECONDS, Holdup
 from wcsup.pipeline.settling import Settling
 
@@ -260,7 +261,7 @@ def test_scram_is_as_its_rfcs_have_it(
     ],
 )
 def test_an_address_is_read_as_librdkafka_reads_it(address: str, parts: tuple[str, int]) -> None:
-    assert _host_and_port(address) == parts
+    assert host_and_port(address) == parts
 
 
 @pytest.mark.parametrize(

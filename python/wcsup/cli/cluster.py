@@ -13,7 +13,7 @@ def connect(config: Config, *, start: bool = True) -> Config:
     If the configuration names no broker, it is the embedded one, which is started if it does not run. Without `start`
     an embedded broker without data is not started, since it has no counts to look at.
     """
-    from wcsup.kafka import clients
+    from wcsup.kafka import addresses, clients
 
     if config.bootstrap_servers is None:
         if not start and not embedded_has_data(config):
@@ -24,6 +24,8 @@ def connect(config: Config, *, start: bool = True) -> Config:
         from wcsup import broker
 
         config = replace(config, bootstrap_servers=broker.ensure(config))
+    else:
+        addresses.refuse_unknown(config.bootstrap_servers)
     clients.check_reachable(config)
     return config
 

@@ -72,7 +72,7 @@ class Pattern(click.ParamType[str]):
 
 _TEXTS = {
     "bootstrap_servers": Pattern(
-        r"[^\s,:]+(:\d{1,5})?(,[^\s,:]+(:\d{1,5})?)*|(\[[0-9a-fA-F:]+\](:\d{1,5})?,?)+",
+        r"([^\s,:\[\]]+|\[[0-9a-fA-F:]+\]):\d{1,5}(,([^\s,:\[\]]+|\[[0-9a-fA-F:]+\]):\d{1,5})*",
         "expected HOST:PORT, several with commas between",
     ),
     # Both become parts of topic, group and file names.

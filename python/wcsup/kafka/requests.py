@@ -18,6 +18,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from wcsup.config import Config
 from wcsup.kafka import clients
+from wcsup.kafka.addresses import host_and_port
 from wcsup.kafka.connection import ANSWER_SECONDS, Connection, Given
 from wcsup.kafka.encoding import NO_TAGS, Answer, array, compact_array, compact_string, string
 from wcsup.kafka.trust import unsupported
@@ -37,7 +38,6 @@ _ANY_ID = bytes(16)
 _NO_NAME = b"\0"
 """The name in a request that gives the topic id."""
 _TRANSACTIONAL_ID_NOT_FOUND = 105
-_PORT = 9092
 
 Place = tuple[str, int]
 """A topic and one of its partitions."""
@@ -357,7 +357,7 @@ class Brokers:
         addresses = list(self._addresses or random_order(self._given))
         while self._first is None:
             try:
-                self._first = self._connected(*_host_and_port(addresses.pop(0)))
+                self._first = self._connected(*host_and_port(addresses.pop(0)))
             except KafkaException as error:
                 if not addresses or error.args[0].code() != KafkaError._TRANSPORT:
                     raise
@@ -436,10 +436,3 @@ def _partitions(numbers: list[int]) -> bytes:
 def _check(code: int, what: str) -> None:
     if code:
         raise KafkaException(KafkaError(code, f"{what}: {KafkaError(code).str()}"))
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    """Return host and port of an address of `bootstrap.servers`, which may have a protocol and lack the port."""
-    rest = address.strip().rpartition("://")[2]
-    host, _, port = rest.rpartition(":")
-    return (host.strip("[]"), int(port)) if host and port.isdigit() else (rest.strip("[]"), _PORT)
