@@ -26,7 +26,9 @@ PRODUCER, MEMBER = False, True
         # The time-out fences the producer alone where the member goes on.
         (Fenced(True, PRODUCER, True, True), {"member": False}, False, ["member"]),
         # KIP-848 has no static members to ask.
-        (Fenced(True, PRODUCER, False, False), {}, True, []),
+        (Fenced(True, PRODUCER, False, False), {"claim": False}, True, ["claim"]),
+        (Fenced(True, PRODUCER, False, False), {"claim": True, "twin": True}, True, ["claim", "twin"]),
+        (Fenced(True, PRODUCER, False, False), {"claim": True, "twin": False}, False, ["claim", "twin"]),
         (Fenced(True, PRODUCER, True, False), {"claim": True}, False, ["claim"]),
         (Fenced(True, PRODUCER, True, False), {"claim": False}, True, ["claim"]),
     ],
@@ -43,5 +45,6 @@ def test_the_verdict(fenced: Fenced, answers: dict[str, bool], verdict: bool, as
         claimed=lambda: answer("claim"),
         superseded=lambda: answer("producer"),
         member_is_fenced=lambda: answer("member"),
+        successor_joins=lambda: answer("twin"),
     )
     assert (found, questions) == (verdict, asked)

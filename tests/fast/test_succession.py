@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 from typing import Literal
+from unittest.mock import Mock as Fake
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -42,7 +43,7 @@ def brokers(monkeypatch: pytest.MonkeyPatch) -> FakeBrokers:
 def started(state: Path, protocol: Literal["classic", "consumer"]) -> Succession:
     """What a process has that is started for slot map-0."""
     config = Config(bootstrap_servers="nowhere:1", state_dir=state, group_protocol=protocol)
-    return Succession(config, config.map_group, open_directory(config).claim("map", "0"))
+    return Succession(config, Fake(), config.map_group, open_directory(config).claim("map", "0"))
 
 
 def test_the_last_member_of_the_slot_leaves(tmp_path: Path, brokers: FakeBrokers) -> None:

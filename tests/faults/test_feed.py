@@ -129,7 +129,7 @@ def test_a_broker_that_is_killed(tmp_path: Path, seed: int) -> None:
     with brokers.broker(tmp_path / "broker", Doors.find()) as mortal:
         shell = Shell(configuration(mortal.address, tmp_path / "state"), tmp_path)
         shell.application.make_topics()
-        lines = prose(100_000, seed)
+        lines = 10 * prose(100_000, seed)
         feeding = feed(shell, lines, impatient(shell))
         wait_for("lines come", shell.lines)
 

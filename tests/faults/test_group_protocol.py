@@ -11,7 +11,11 @@ from feeding import fed
 from invariants import Witness, hold
 
 from wcsup.errors import ExitStatus
+from wcsup.kafka import groups
 from wcsup.pipeline.report import Role
+
+LONG = 30.0
+"""A session in seconds that no test waits for."""
 
 
 @pytest.fixture
@@ -32,6 +36,8 @@ def share(first: WorkerProcess, second: WorkerProcess) -> bool:
 @pytest.mark.parametrize("role", ROLES)
 def test_workers_are_killed_come_and_go_under_load(newer: Application, seed: int, role: Role) -> None:
     chance = random.Random(seed)
+    newer.config = replace(newer.config, session_timeout=LONG)
+    groups.set_sessions(newer.admin, newer.config)
     newer.start("reduce" if role == "map" else "map")
     first = newer.start(role)
     with Witness(newer):

@@ -39,7 +39,7 @@ def test_lost_answers_of_every_kind_of_request(application: Application, proxy: 
     kinds = [
         Api.PRODUCE,
         Api.OFFSET_FETCH,
-        Api.HEARTBEAT,
+        Api.HEARTBEAT if application.config.group_protocol == "classic" else Api.CONSUMER_GROUP_HEARTBEAT,
         Api.ADD_PARTITIONS,
         Api.ADD_OFFSETS,
         Api.TXN_OFFSET_COMMIT,

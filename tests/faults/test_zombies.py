@@ -118,7 +118,9 @@ def test_a_zombie_that_lost_its_partitions_rejoins(
 
         # Then what it had sent with the offsets of its old generation counts, the rest does not, and it comes back
         wait_rejoined(zombie)
-    assert sum(zombie.report.counters.aborts.values()) == aborts
+    # A static member hears that its session has ended before it commits again. A dynamic one may hear it by the commit.
+    static = application.config.group_protocol == "classic"
+    assert sum(zombie.report.counters.aborts.values()) - aborts in ({0} if static else {0, 1})
     hold(application, lines, states=[application.elsewhere()])
 
 

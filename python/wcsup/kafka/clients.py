@@ -291,8 +291,8 @@ def group_reader(
     """Return a worker's reader in `group`, a static member under `name` with the classic protocol.
 
     A static member that is started again gets its partitions back at once and fences its predecessor (KIP-345). Under
-    KIP-848 the broker refuses a new static member until the old one's session ends; so members are dynamic there, and
-    only the `transactional.id` fences.
+    KIP-848 the broker refuses a new static member until the old one's session ends; so members are dynamic there, with
+    `name` as their client id, and only the `transactional.id` fences.
 
     `queued.max.messages.kbytes` bounds a worker's memory. `queued.min.messages` is as high as it is since librdkafka
     would else fetch only when a worker has counted most of its queue.
@@ -311,7 +311,9 @@ def group_reader(
         "fetch_max_bytes": 4_000_000,
         "logger": _ResetListener(on_reset),
     }
-    if config.group_protocol == "classic":  # under KIP-848 the broker decides on these, and librdkafka refuses them
+    if config.group_protocol == "consumer":
+        own["client_id"] = name  # by which a member of the same name is found: see `wcsup.pipeline.fencing`
+    else:  # under KIP-848 the broker decides on these, and librdkafka refuses them
         session = int(config.session_timeout * 1000)
         own |= {
             "group_instance_id": name,

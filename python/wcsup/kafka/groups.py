@@ -122,6 +122,12 @@ def members(admin: AdminClient, group: str) -> int:
         raise KafkaException(KafkaError(cause.code(), f"group {group}: {cause.str()}")) from error
 
 
+def others(admin: AdminClient, group: str, client: str, member: str) -> list[str]:
+    """Return the ids of a group's members, `member` left out, whose client id is `client`."""
+    found = admin.describe_consumer_groups([group], request_timeout=clients.REACH_SECONDS)[group].result().members
+    return [one.member_id for one in found if one.client_id == client and one.member_id != member]
+
+
 def await_no_members(
     admin: AdminClient,
     config: Config,

@@ -89,6 +89,8 @@ class Membership:
         """Whether there ever was an assignment, even one without partitions."""
         self.is_member = False
         """Whether the last assignment is still valid, as far as is known."""
+        self.was_lost = False
+        """Whether the broker took the partitions away since the owner of the membership last set this to false."""
         self.is_fenced = False
         """Whether the broker has fenced the member, since another member has its name."""
         self._deferred: BaseException | None = None
@@ -309,6 +311,7 @@ class Membership:
     def _lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Drop the batch: other members may own the partitions already."""
         self.is_member = False
+        self.was_lost = True
         self._stage.clear()
         self._release(partitions, "lost")
 

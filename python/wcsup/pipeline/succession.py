@@ -8,28 +8,31 @@ producer is fenced, so that it can't commit any more even if it lives.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import closing
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from wcsup.config import Config
 from wcsup.errors import WcsupError
-from wcsup.kafka import failures
+from wcsup.kafka import failures, groups
 from wcsup.kafka.requests import Brokers
 from wcsup.state.directory import Claim
 
 log = logging.getLogger("wcsup.succession")
 
 _ANSWER_SECONDS = 2.0
+_LOOK_SECONDS = 0.2
 _GONE = {KafkaError.UNKNOWN_MEMBER_ID, KafkaError.GROUP_ID_NOT_FOUND}
 
 
 class Succession:
     """The member that a slot's last process was, and the one that this process is."""
 
-    def __init__(self, config: Config, group: str, claim: Claim) -> None:
-        self._config, self._group, self._claim = config, group, claim
+    def __init__(self, config: Config, admin: AdminClient, group: str, claim: Claim) -> None:
+        self._config, self._admin, self._group, self._claim = config, admin, group, claim
         self._recorded = ""
         """The id that was recorded last."""
 
@@ -52,6 +55,23 @@ class Succession:
             log.info("the dead member %s of group %s stays until its session ends: %s", member, self._group, error)
         else:
             log.info("the dead member %s of group %s has left it", member, self._group)
+
+    def joins(self, name: str, member: str, seconds: float, alive: Callable[[], None]) -> bool:
+        """Return whether within `seconds` the group has another member under the name of this process.
+
+        A successor joins soon after it has fenced this process's producer. `member` is this process's member.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            alive()
+            try:
+                if groups.others(self._admin, self._group, name, member):
+                    return True
+            except KafkaException as failed:
+                log.info("who is in group %s is not known: %s", self._group, failures.of(failed))
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_LOOK_SECONDS)
 
     def record(self, id_of_member: Callable[[], str]) -> None:
         """Record this process's member for its successor."""

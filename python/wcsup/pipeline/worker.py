@@ -109,7 +109,8 @@ class Worker:
         self._transactions = Transactions(
             config, name, self._wait_on, self._timed, about=replace(about, topic=self._topic), reached=sight.fresh
         )
-        self._succession = Succession(config, group, self._claim)
+        self._name = name
+        self._succession = Succession(config, admin, group, self._claim)
         self._holdup = Holdup(config, name, self._beat)
         self._membership = Membership(
             config,
@@ -164,6 +165,7 @@ class Worker:
             claimed=self._claim.holds,
             superseded=self._superseded,
             member_is_fenced=self._member_is_fenced,
+            successor_joins=self._successor_joins,
         ):
             raise fenced
         log.warning(
@@ -184,6 +186,20 @@ class Worker:
         """Return whether the worker's group member is fenced: the broker says so within half a session time-out."""
         self._stage.clear()  # so that rebalance callbacks commit nothing
         return self._membership.is_found_fenced(max(1.0, self._config.session_timeout / 2))
+
+    def _successor_joins(self) -> bool:
+        """Return whether the group has another member of the worker's name within half a session time-out."""
+        seconds = max(1.0, self._config.session_timeout / 2)
+        return self._succession.joins(self._name, self._membership.consumer.memberid(), seconds, self._beat)
+
+    def _ask_who_has_the_name(self) -> None:
+        """Raise `FencedError` where another process has the name: for a member that has left its group unasked.
+
+        A dynamic member rejoins like a new one. Without this question a process whose name was taken would have
+        partitions again, until its next commit is refused.
+        """
+        if self._superseded():
+            raise FencedError(f"another process was started as {self._name} and has taken over; this one ends")
 
     def drain(self, *, leave: bool = False) -> None:
         """Ask the loop to end after a last commit; safe to call from a signal handler.
@@ -215,6 +231,10 @@ class Worker:
         with suppress(RefusedError):  # commits and fetches report the refusal
             self._guard.look()
         self._membership.look()
+        if self._membership.was_lost:
+            self._membership.was_lost = False
+            if self._config.group_protocol == "consumer" and self._transactions.started:
+                self._ask_who_has_the_name()
         if self._patience.waiting:
             self._ask_whether_refused()
         if self._was_reset:
