@@ -275,6 +275,15 @@ def test_that_a_broker_is_not_connected_is_said_once() -> None:
     assert said.filter(other) and said.filter(other)
 
 
+def test_what_is_no_error_of_librdkafkas_log_is_for_debugging() -> None:
+    said, log = SaidElsewhere(), logging.getLogger("wcsup.kafka.test")
+    log.setLevel(logging.INFO)
+    warning = logging.LogRecord(log.name, logging.WARNING, "", 0, "%s [%s] %s", ("REQTMOUT", "a#producer-1", "t"), None)
+    assert not said.filter(warning)
+    log.setLevel(logging.DEBUG)
+    assert said.filter(warning)
+
+
 def test_a_member_of_another_kind_leaves_the_lookout_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     class Strange:
         addresses = ("a:1",)

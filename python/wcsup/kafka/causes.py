@@ -139,6 +139,7 @@ def _advice(settings: Mapping[str, object], login: Cause) -> str:
 class SaidElsewhere(logging.Filter):
     """Keeps repeated lines about failed connections and logins out of librdkafka's log: wcsup says each once.
 
+    Lines that are no errors are shown at level debug alone: wcsup says in its own words what they come to.
     Lines about logins also go to `CAUSES`: clients with wcsup's plugin report failed logins in no other way.
     """
 
@@ -155,7 +156,7 @@ class SaidElsewhere(logging.Filter):
         """Return whether a record is to be logged."""
         arguments = record.args
         if not isinstance(arguments, tuple) or not arguments or arguments[0] not in {"FAIL", _OIDC}:
-            return True
+            return record.levelno >= logging.ERROR or logging.getLogger(record.name).isEnabledFor(logging.DEBUG)
         text = str(arguments[-1])
         if arguments[0] == _OIDC:
             if record.levelno <= logging.DEBUG:

@@ -53,6 +53,17 @@ _GIVEN = 10_000
 _ANSWER_SECONDS = 1.0
 
 
+_REBALANCED = {
+    KafkaError(code).name()
+    for code in (
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.STALE_MEMBER_EPOCH,
+    )
+}
+"""Why offsets are refused once their group has rebalanced."""
+
 _FAILED_PRODUCE = re.compile(r"ProduceRequest for (\S+) \[\d+\]")
 """How librdkafka names the topic of records that a broker refused, in the error of the next call."""
 
@@ -246,9 +257,7 @@ class Transactions:
             if isinstance(failed, RefusedError) and failed.code in OF_A_LOGIN:
                 self._started = False  # no broker would accept the abort; the next `init_transactions` aborts
                 raise
-            # `wcsup.pipeline.patience` logs a refusal, once for all tries.
-            level = logging.DEBUG if isinstance(failed, RefusedError) else logging.WARNING
-            log.log(level, "transaction given up, its batch is read again: %s", failed)
+            self._tell(failed)
             self._give_up(producer)
             if (refused := self._refused_record(producer)) is not None:
                 raise refused from failed
@@ -257,6 +266,15 @@ class Transactions:
         with self._step("store"):
             retained(producer.written())
         point("after-store-write")
+
+    @staticmethod
+    def _tell(failed: AbortedError | RefusedError) -> None:
+        """Log why a transaction is given up. A rebalance is ordinary; refusals are logged by `Patience`, once."""
+        level = logging.DEBUG if isinstance(failed, RefusedError) else logging.WARNING
+        if isinstance(failed, AbortedError) and failed.reason in _REBALANCED:
+            log.info("rebalanced: the batch is read again")
+            level = logging.DEBUG
+        log.log(level, "transaction given up, its batch is read again: %s", failed)
 
     @property
     def open(self) -> bool:
