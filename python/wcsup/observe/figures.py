@@ -69,9 +69,8 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def top_words(snapshot: "Snapshot", limit: int) -> list[tuple[str, int]]:
-    """Return the most frequent words of all reducers here. A word is in one partition, so in one reducer's list."""
-    words = [word for worker in snapshot.workers for word in worker.top]
-    return sorted(words, key=lambda word: (-word[1], word[0]))[:limit]
+    """Return the most frequent words of all reducers here; fewer where the list is not known so far down."""
+    return snapshot.words_here.top[:limit] if snapshot.words_here else []
 
 
 def size(count: int) -> str:

@@ -231,7 +231,7 @@ class Worker:
             self._transactions.look()
             self._look_still()
         if self._upkeep is not None:
-            self._upkeep.tend(self._offsets.counted)
+            self._upkeep.tend(self._offsets.counted, self._beat)
         while not self._questions.empty():
             self._reply(self._questions.get())
         self._beat()
@@ -389,7 +389,7 @@ class Worker:
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         if self._upkeep is not None:
-            self._upkeep.tend(self._offsets.counted, last=True)
+            self._upkeep.tend(self._offsets.counted, self._beat, last=True)
         # A dynamic member, such as each member under KIP-848, leaves when its consumer is closed.
         if self._leaving and self._config.group_protocol == "classic":
             self._membership.leave()

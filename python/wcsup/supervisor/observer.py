@@ -5,12 +5,14 @@ from collections.abc import Callable
 
 from wcsup.kafka.sighting import Sighting
 from wcsup.supervisor.events import RunEvents
+from wcsup.supervisor.latency import LatencyWindow
 from wcsup.supervisor.policy import Clock
 from wcsup.supervisor.pool import Pool
 from wcsup.supervisor.reach import Reach
 from wcsup.supervisor.resources import ProcessWatch, Usage
 from wcsup.supervisor.snapshot import LagView, Snapshot, view
 from wcsup.supervisor.tasks import Tasks
+from wcsup.supervisor.words import WordsWatch
 
 
 class Observer:
@@ -29,6 +31,7 @@ class Observer:
         self._events = events
         self._pool, self._tasks, self._lag, self._sighting, self._clock = pool, tasks, lag, sighting, clock
         self._reach = Reach(clock, events)
+        self._latency, self._words = LatencyWindow(), WordsWatch()
         self._began = clock.monotonic()
         self._own = ProcessWatch(os.getpid())
         self._own_usage: Usage | None = None
@@ -47,18 +50,23 @@ class Observer:
         """Return the run as it is now."""
         now = self._clock.monotonic()
         pool, broker = self._pool, self._reach.look(self._sighting())
+        slots, totals = pool.in_order(), pool.totals()
+        workers = [view(slot, now) for slot in slots]
+        silent = any(worker.silent for worker in workers if worker.role != "standby")
         return Snapshot(
             pid=os.getpid(),
             uptime=now - self._began,
-            ready=pool.ready and broker.reachable is not False,
+            ready=pool.ready and not silent and broker.reachable is not False,
             broker=broker,
             stopping=pool.stop.reason if pool.stop else None,
-            workers=[view(slot, now) for slot in pool.in_order()],
+            workers=workers,
             tasks=[task.view() for task in self._tasks.running],
             spares=[spare.pid for spare in pool.spares],
             lag=self._lag() or LagView(),
-            totals=pool.totals(),
+            totals=totals,
             restarts=dict(pool.restarts),
             supervisor=self._own_usage,
             events=list(self._events.last),
+            latency=self._latency.look(now, totals["reduce"].latency),
+            words_here=self._words.look(slots, now),
         )

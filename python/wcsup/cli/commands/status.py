@@ -159,6 +159,8 @@ def _retention(admin: "AdminClient", config: Config) -> float | None:
 def _state(worker: dict[str, Any]) -> str:
     from wcsup.observe.figures import restored
 
+    if worker.get("silent"):
+        return f"no heartbeat for {worker['heartbeat_seconds']:.0f} s"
     if worker["state"] != "restoring":
         return str(worker["state"])
     return f"{worker['state']}{restored(worker['restoring'], worker['restore_seconds'])}"
