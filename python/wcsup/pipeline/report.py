@@ -276,6 +276,8 @@ class Report:
     restore_seconds: float | None = None
     """How long opening these stores will take at the pace so far; none where that can't be told."""
     counters: Counters = field(default_factory=Counters)
+    aborts_in_row: dict[str, int] = field(default_factory=dict)
+    """Transactions aborted since the last commit, by the name of the error."""
     distinct: int = 0
     """Reducer: distinct words in its open stores."""
     total: int = 0

@@ -294,7 +294,8 @@ class Worker:
             self._guard.confirm(self._wait_on)
             self._transactions.commit(outbox, metadata, stage.committed)
         except AbortedError as aborted:
-            counters.aborts[aborted.reason] = counters.aborts.get(aborted.reason, 0) + 1
+            for aborts in (counters.aborts, self._report.aborts_in_row):
+                aborts[aborted.reason] = aborts.get(aborted.reason, 0) + 1
             self._patience.aborted(aborted.reason)
             self._rewind()
         except RefusedError as refused:
@@ -303,6 +304,7 @@ class Worker:
         else:
             self._patience.committed()
             self._aborts_in_row = 0
+            self._report.aborts_in_row = {}
             self._offsets.committed(due)
             counted = taken > 0
             counters.commits += 1

@@ -76,6 +76,8 @@ class WorkerView:
     """Whether there was none for 2 s: the process is stopped, stuck or starved, and will be killed if it stays so."""
     last_commit_seconds: float | None = None
     """Seconds since the slot's last commit was reported; none where none was."""
+    aborts_in_row: dict[str, int] = field(default_factory=dict)
+    """Transactions aborted since the last commit, by Kafka's error."""
 
     @property
     def condition(self) -> str:
@@ -188,4 +190,5 @@ def view(slot: Slot, now: float) -> WorkerView:
         heartbeat_seconds=slot.heartbeat(now),
         silent=slot.silent(now),
         last_commit_seconds=slot.since_commit(now),
+        aborts_in_row=report.aborts_in_row,
     )
