@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable
 
+from wcsup.config import Config
 from wcsup.kafka.sighting import Sighting
+from wcsup.process.rates import Rate
 from wcsup.supervisor.events import RunEvents
 from wcsup.supervisor.latency import LatencyWindow
 from wcsup.supervisor.policy import Clock
@@ -20,6 +22,7 @@ class Observer:
 
     def __init__(
         self,
+        config: Config,
         pool: Pool,
         tasks: Tasks,
         events: RunEvents,
@@ -28,9 +31,10 @@ class Observer:
         sighting: Callable[[], Sighting | None],
         clock: Clock,
     ) -> None:
-        self._events = events
+        self._config, self._events = config, events
         self._pool, self._tasks, self._lag, self._sighting, self._clock = pool, tasks, lag, sighting, clock
         self._reach = Reach(clock, events)
+        self._rates: dict[str, Rate] = {}
         self._latency, self._words = LatencyWindow(), WordsWatch()
         self._began = clock.monotonic()
         self._own = ProcessWatch(os.getpid())
@@ -51,7 +55,8 @@ class Observer:
         now = self._clock.monotonic()
         pool, broker = self._pool, self._reach.look(self._sighting())
         slots, totals = pool.in_order(), pool.totals()
-        workers = [view(slot, now) for slot in slots]
+        self._rates = {name: self._rates.get(name) or Rate() for name in ("", " ", *pool.slots)}
+        workers = [view(slot, now, self._rates[slot.name].take(now, slot.counters.records)) for slot in slots]
         silent = any(worker.silent for worker in workers if worker.role != "standby")
         return Snapshot(
             pid=os.getpid(),
@@ -67,6 +72,10 @@ class Observer:
             restarts=dict(pool.restarts),
             supervisor=self._own_usage,
             events=list(self._events.last),
+            application=self._config.app_id,
+            bootstrap_servers=self._config.bootstrap_servers or "",
+            lines_per_second=self._rates[""].take(now, totals["map"].records),
+            words_per_second=self._rates[" "].take(now, totals["reduce"].words),
             latency=self._latency.look(now, totals["reduce"].latency),
             words_here=self._words.look(slots, now),
         )

@@ -76,6 +76,8 @@ class WorkerView:
     """Whether there was none for 2 s: the process is stopped, stuck or starved, and will be killed if it stays so."""
     last_commit_seconds: float | None = None
     """Seconds since the slot's last commit was reported; none where none was."""
+    records_per_second: float = 0.0
+    """Input records of the slot, over the last few seconds: lines of a mapper, `words` records of a reducer."""
     aborts_in_row: dict[str, int] = field(default_factory=dict)
     """Transactions aborted since the last commit, by Kafka's error."""
 
@@ -119,6 +121,11 @@ class Snapshot:
     supervisor: Usage | None
     events: list[RunEvent] = field(default_factory=list)
     """The last ones, oldest first."""
+    application: str = ""
+    bootstrap_servers: str = ""
+    lines_per_second: float = 0.0
+    words_per_second: float = 0.0
+    """What mappers and reducers have committed, over the last few seconds."""
     latency: Latency | None = None
     """From lines to their totals, over the last minute; none where nothing was counted in it."""
     words_here: WordsHere | None = None
@@ -155,8 +162,8 @@ class Snapshot:
         }
 
 
-def view(slot: Slot, now: float) -> WorkerView:
-    """Return the view of a slot."""
+def view(slot: Slot, now: float, rate: float = 0.0) -> WorkerView:
+    """Return the view of a slot, which has `rate` input records a second."""
     report, usage, child = slot.report, slot.usage, slot.child
     return WorkerView(
         role=slot.role,
@@ -190,5 +197,6 @@ def view(slot: Slot, now: float) -> WorkerView:
         heartbeat_seconds=slot.heartbeat(now),
         silent=slot.silent(now),
         last_commit_seconds=slot.since_commit(now),
+        records_per_second=rate,
         aborts_in_row=report.aborts_in_row,
     )
