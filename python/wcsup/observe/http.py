@@ -141,7 +141,7 @@ class Site:
             return Response.text("ready")
         broker = snapshot.broker
         silent = [f"no broker answers since {broker.since}"] if broker.reachable is False else []
-        missing = [_missing(worker) for worker in snapshot.workers if not worker.ready]
+        missing = [_missing(worker) for worker in snapshot.workers if worker.silent or not worker.ready]
         return Response.text("\n".join(silent + missing) or "no workers", HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _scrape(self, accept: str) -> Response:
@@ -195,6 +195,8 @@ def _package_file(name: str) -> bytes:
 
 def _missing(worker: WorkerView) -> str:
     """Return why a slot is not ready, in a line."""
+    if worker.silent:
+        return f"{worker.slot} gives {worker.condition}"
     said = f"{worker.slot}: {worker.failed or worker.state}"
     records = sum(todo for _, todo in worker.restoring.values())
     of = f" of {records:,} records for partitions {partition_list(worker.restoring)}"
