@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check check-rust check-python faults soak-supervisor soak-lookout soak-core soak-memory model soak bench bench-peers wheel wheels lock clean
+.PHONY: demo test check check-rust check-python faults soak-supervisor soak-simulation soak-lookout soak-core soak-memory model soak bench bench-peers wheel wheels lock clean
 demo: .stamps/build
 	$(BIN)/wcsup demo
 
@@ -50,10 +50,16 @@ soak-lookout: export LOOKS := $(or $(LOOKS),604800)
 soak-lookout: .stamps/build
 	$(BIN)/python -m pytest -s --timeout 0 tests/kafka/test_lookout.py -k week
 
+# The supervisor's pool in a simulated world of deaths, hangs, outages and commands; SEED=… repeats one. `make test` has
+# 500 hours of it.
+soak-simulation: export SIMULATED_HOURS := $(or $(HOURS),20000)
+soak-simulation: .stamps/build
+	$(BIN)/python -m pytest -n 2 --timeout 0 tests/fast/test_simulation.py
+
 # All kinds of faults mixed from one seed, under load; SEED=… repeats what was dealt. `make test` has 18 s of it.
 # Before it, the Rust core is soaked by itself.
 soak: export MINUTES := $(or $(MINUTES),5)
-soak: .stamps/build soak-core soak-memory model
+soak: .stamps/build soak-core soak-memory soak-simulation model
 	$(BIN)/python -m pytest -s -m long tests/faults
 	$(BIN)/python -m pytest -s tests/faults/test_soak.py
 
