@@ -200,7 +200,9 @@ def command(
         during.enter_context(view)
         before = watch.first()
         outcome = Outcome(config, lambda: watch.last)
-        teller = during.enter_context(HostTeller(config, host, reachable_address(site and site.address, config)))
+        teller = during.enter_context(
+            HostTeller(config, host, reachable_address(site.address if site else None, config))
+        )
 
         def tick(snapshot: Snapshot) -> None:
             snapshots.append(snapshot)
