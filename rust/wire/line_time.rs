@@ -1,8 +1,9 @@
 //! The time of the lines that a record of `words` comes from: a header, so that the time from a line to its totals can be
 //! told by who writes these.
 //!
-//! It is no record's own time: a topic that deletes by age would delete the words of old lines before they are counted.
-//! And it is not in the value: an older wcsup, which reads no headers, goes on reading the records.
+//! The record's own time can't be it: that is the broker's, so that neither a clock nor the age of a line has a broker
+//! refuse or delete records of `words` before they are counted. Nor can the value, which an older wcsup would not read; it
+//! passes the header over.
 
 use std::ffi::CStr;
 

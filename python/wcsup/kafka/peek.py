@@ -58,13 +58,13 @@ class Peek:
                 self._consumer.incremental_unassign([TopicPartition(topic or "", place[1])])
                 if error is not None:
                     found[place] = None
-                elif (made := _line_time(place[0], message)) is not None:
+                elif (made := line_time(place[0], message)) is not None:
                     found[place] = made
         self._consumer.unassign()
         return found
 
 
-def _line_time(stage: str, message: Message) -> float | None:
+def line_time(stage: str, message: Message) -> float | None:
     """Return the time of a line, or of the oldest line whose words a record of `words` has; none where not known."""
     if stage == "words":
         value = dict(message.headers() or ()).get(LINE_TIME)
