@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wcsup.process.printable import printable
+
 if TYPE_CHECKING:
     from wcsup.supervisor import Snapshot
 
@@ -100,7 +102,7 @@ def span(seconds: float) -> str:
 
 def columns(rows: Iterable[Sequence[object]], align: str) -> str:
     """Return rows as lines of aligned columns; `align` has `<` or `>` for each, numbers get thousands' commas."""
-    texts = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    texts = [[f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row] for row in rows]
     widths = [min(_WIDEST, max(map(len, column))) for column in zip(*texts, strict=True)]
     return "\n".join(
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)).rstrip()

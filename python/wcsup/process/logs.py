@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TextIO
 
+from wcsup.process.printable import printable_lines
+
 LogFormat = Literal["text", "json"]
 
 _BACKLOG = 10_000
@@ -56,7 +58,7 @@ class _TextLines(logging.Formatter):
         phase = getattr(record, "phase", _phase)
         line = f"{clock} {slot}[{pid}]{' ' * bool(phase)}{phase} {record.levelname.lower()}: {record.getMessage()}"
         traceback = _traceback(self, record)
-        return f"{line}\n{traceback}" if traceback else line
+        return printable_lines(f"{line}\n{traceback}" if traceback else line)
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:

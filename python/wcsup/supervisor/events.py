@@ -69,7 +69,7 @@ class RunEvents:
         added = RunEvent(utc(self._wall_clock()), slot, event, reason)
         self.last.append(added)
         try:
-            with self._path.open("a", encoding="utf-8") as file:
+            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(added.line() + "\n")
                 full = file.tell() > _FULL_BYTES
             if full:
