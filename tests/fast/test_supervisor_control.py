@@ -195,3 +195,15 @@ def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with Running(tmp_path_factory.mktemp("shared")) as run:
         run.until_ready()
         yield run
+
+
+def test_a_worker_that_is_killed_on_request_is_replaced(state: Path) -> None:
+    with Running(state) as run:
+        before = {worker["slot"]: worker["pid"] for worker in run.until_ready()["workers"]}
+        run.request("kill", slot="map-0")
+        run.until(lambda s: s["ready"] and s["restarts"] == {"killed": 1})
+        assert run.worker("map-0")["pid"] != before["map-0"]
+        told = [(event["slot"], event["event"]) for event in run.status()["events"]]
+        assert told[-3:] == [("map-0", "ended"), ("map-0", "started"), ("map-0", "back")]
+        with pytest.raises(UsageError, match="'map-7' has no process"):
+            run.request("kill", slot="map-7")

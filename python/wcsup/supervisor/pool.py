@@ -157,6 +157,14 @@ class Pool:
             self.stop = Ending(status, reason)
             self._rolling.clear()
 
+    def shoot(self, name: str) -> None:
+        """Kill a slot's process, as if something outside had: to see that nothing is lost."""
+        slot = self.slots.get(name)
+        if slot is None or slot.child is None:
+            raise UsageError(f"{name!r} has no process that could be killed")
+        slot.shot = True
+        slot.child.send(signal.SIGKILL)
+
     def kill(self) -> None:
         """End every process now."""
         for slot in self.slots.values():
@@ -177,8 +185,8 @@ class Pool:
         """Do what is due by now."""
         now = self._clock.monotonic()
         for slot in list(self.slots.values()):
-            if partitions := slot.news():
-                self._events.add("works", partitions, slot.name)
+            if news := slot.news():
+                self._events.add(*news, slot.name)
             if reason := slot.overdue(now, self._deadlines):
                 self._dump(slot, reason, now)
             elif slot.kill_due(now) and slot.child:

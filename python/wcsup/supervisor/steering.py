@@ -14,7 +14,7 @@ _OPTIONS: dict[str, Role] = {"mappers": "map", "reducers": "reduce"}
 
 
 class Steering:
-    """The commands: `status`, `scale`, `restart`, `drain`, `count`."""
+    """The commands: `status`, `scale`, `restart`, `drain`, `kill`, `count`."""
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class Steering:
             "scale": self.scale,
             "restart": self.restart,
             "drain": self.drain,
+            "kill": self.kill,
             "count": self.count,
         }
 
@@ -60,6 +61,15 @@ class Steering:
             raise UsageError("restart needs a slot, such as map-0, or all")
         self._pool.restart(list(self._pool.slots) if slot == "all" else [slot])
         return self._when(asked, lambda: not self._pool.rolling)
+
+    def kill(self, asked: Mapping[str, Any]) -> Reply | Pending:
+        """Kill the process of the `slot` with SIGKILL, to see that nothing is lost. It is replaced as always."""
+        self._refuse_when_stopping()
+        slot = asked.get("slot")
+        if not isinstance(slot, str):
+            raise UsageError("kill needs a slot, such as map-0")
+        self._pool.shoot(slot)
+        return self._when(asked, lambda: self._pool.settled)
 
     def drain(self, asked: Mapping[str, Any]) -> Reply | Pending:
         """End the run; with `leave` its partitions are for other hosts at once."""
