@@ -140,6 +140,7 @@ fn events<'a>(lines: &'a [Vec<u8>], value: Option<&'a [u8]>) -> Vec<Event<'a>> {
             offset,
             key,
             value: Some(value),
+            time: None,
         }
     };
     (0..).zip(lines).map(event).collect()

@@ -69,11 +69,18 @@ class Inbox:
     """Records on their way from a consumer to a batch."""
 
     def __new__(
-        cls, records: Iterable[tuple[int, int, bytes | None, bytes | None] | tuple[int, int]] | None = None
+        cls,
+        records: Iterable[
+            tuple[int, int, bytes | None, bytes | None]
+            | tuple[int, int, bytes | None, bytes | None, int | None]
+            | tuple[int, int]
+        ]
+        | None = None,
     ) -> Inbox:
-        """Return an inbox without a consumer, with these records: (partition, offset, key, value).
+        """Return an inbox without a consumer, with these records: (partition, offset, key, value), or one item longer.
 
-        A pair (partition, offset) says that the partition ends there.
+        The fifth item is the time that the batch asks for, in milliseconds since 1970: a line's own, or that of the
+        oldest line whose words a record of `words` has. A pair (partition, offset) says that the partition ends there.
         Raises TypeError or OverflowError for anything else. Without a consumer the methods below up to `take` raise
         RuntimeError.
         """
@@ -115,6 +122,12 @@ class Records:
     def __new__(cls, records: Sequence[tuple[int, bytes, bytes]] = ()) -> Records:
         """Make a list of these records. Raises ValueError where a partition is below 0."""
     def __len__(self) -> int: ...
+    @property
+    def line_time(self) -> int | None:
+        """The time of the oldest line whose words these records have, in milliseconds since 1970, where it is known.
+
+        Each of the records is written with the header `line-time`, which has it in 8 bytes, big endian.
+        """
     def __getitem__(self, place: int, /) -> tuple[int, bytes, bytes]:
         """Return the record at an index; IndexError behind the last, OverflowError for a negative index."""
 
@@ -189,6 +202,8 @@ class Combiner:
         """
     def records(self) -> Records:
         """Return the `words` records, one for each distinct word, in byte order of the words of each partition.
+
+        They have the time of the oldest line counted (`Records.line_time`), as those of `packed` and `mixed`.
 
         The key is the word. The value is the word's count in the batch: 8 bytes, big endian, signed. The batch stays.
         """
@@ -266,7 +281,13 @@ class Aggregator:
         """Return the words of partitions that are not owned, as packed `words` records of these partitions.
 
         The words came in mixed records. The transaction that commits the mixed records' offsets has to write these
-        records. The batch stays.
+        records. The batch stays. They have the oldest of the batch's `line_times`.
+        """
+    def line_times(self) -> list[tuple[int, int]]:
+        """Return (time, words), oldest first: of how many words the records told this time of their oldest line.
+
+        Times are milliseconds since 1970. Records of an older wcsup tell none. Words that are `forwarded` are among
+        them.
         """
     def offsets(self) -> list[tuple[int, int]]:
         """Return what `Combiner.offsets` returns, or, after a mixed record, the offsets of all owned partitions.
@@ -310,6 +331,9 @@ class Totals:
     @property
     def new_words(self) -> int:
         """By how much the number of words in the store changes."""
+    @property
+    def new_long(self) -> int:
+        """By how much the number of words changes that are too long for the top words."""
     @property
     def added(self) -> int:
         """By how much the sum of all totals changes."""

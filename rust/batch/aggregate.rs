@@ -7,6 +7,7 @@
 //! Totals of a partition whose offset has not moved come from such a record. Its offset is committed all the same:
 //! that has the next owner wait for a transaction that has yet to end, by the offset that is pending (KIP-447).
 
+use crate::batch::ages::Ages;
 use crate::batch::by_partition::WordsByPartition;
 use crate::batch::input::{Event, Reason, Rejected};
 use crate::batch::offsets::Offsets;
@@ -23,6 +24,7 @@ pub struct Aggregator {
     pub offsets: Offsets,
     partitions: u32,
     sums: WordsByPartition<i64>,
+    ages: Ages,
     tally: Tally,
 }
 
@@ -51,6 +53,7 @@ impl Aggregator {
             offsets: Offsets::default(),
             partitions,
             sums: WordsByPartition::default(),
+            ages: Ages::default(),
             tally: Tally::default(),
         }
     }
@@ -61,6 +64,7 @@ impl Aggregator {
             offsets,
             partitions,
             sums,
+            ages,
             tally,
         } = self;
         let partitions = *partitions;
@@ -78,22 +82,25 @@ impl Aggregator {
                     offset,
                     key,
                     value,
+                    time,
                 } => {
                     if !offsets.take(partition, offset) {
                         return Counts::none(index);
                     }
                     tally.taken += 1;
-                    read(key, value).map(|read| (partition, read))
+                    read(key, value).map(|read| (partition, time, read))
                 }
             };
             match read {
-                Ok((partition, Read::Plain(word, count))) => {
+                Ok((partition, time, Read::Plain(word, count))) => {
+                    ages.add(time, count.into());
                     tally.bytes += word.len() as u64;
                     tally.counted += i128::from(count);
                     tally.magnitude += i128::from(count).abs();
                     Counts::one(index, Home::Partition(partition), word, count)
                 }
-                Ok((partition, Read::Packed(packed))) => {
+                Ok((partition, time, Read::Packed(packed))) => {
+                    ages.add(time, packed.sum);
                     tally.bytes += packed.bytes as u64;
                     tally.magnitude += packed.sum;
                     let home = match packed.whose {
@@ -173,7 +180,7 @@ impl Aggregator {
     /// The words of partitions that are not owned, packed for those into records of at most `limit` bytes where a
     /// word alone is not longer.
     pub fn forwarded(&mut self, limit: usize) -> Records {
-        let mut records = Records::default();
+        let mut records = Records::of_lines(self.ages.oldest());
         for partition in self.with_words(false) {
             let words = self.sums.in_order(partition);
             records.put_packed(partition, packed::pack(words, Whose::Own, limit));
@@ -189,6 +196,11 @@ impl Aggregator {
             counted -= words.map(|(_, sum)| i128::from(sum)).sum::<i128>();
         }
         counted
+    }
+
+    /// Times of lines with the words of their records, oldest first; those that are forwarded are among them.
+    pub fn line_times(&mut self) -> Vec<(i64, u64)> {
+        self.ages.all()
     }
 
     /// Partitions and their next offsets, of those that moved; of all that are owned where words came in a record of
@@ -252,6 +264,7 @@ impl Aggregator {
     /// Forgets the batch.
     pub fn clear(&mut self) {
         self.sums.clear();
+        self.ages.clear();
         self.tally = Tally::default();
         self.offsets.clear();
     }
@@ -369,6 +382,7 @@ mod tests {
                     offset,
                     key: Some(key.as_bytes()),
                     value: Some(value),
+                    time: None,
                 }
             })
             .collect();
@@ -435,6 +449,7 @@ mod tests {
             offset,
             key: Some(packed::KEY),
             value: Some(value),
+            time: None,
         }
     }
 

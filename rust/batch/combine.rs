@@ -44,6 +44,8 @@ pub struct Tally {
     pub bytes: u64,
     /// Bytes that the rejected lines hold, about.
     pub rejected_memory: usize,
+    /// The time of the oldest line counted, in milliseconds since 1970, where lines have one.
+    pub oldest: Option<i64>,
 }
 
 impl Combiner {
@@ -72,10 +74,11 @@ impl Combiner {
                     partition,
                     offset,
                     value,
+                    time,
                     ..
                 } => {
                     if self.offsets.take(partition, offset) {
-                        if let Err(reason) = self.take(value) {
+                        if let Err(reason) = self.take(value, time) {
                             rejected.push(Rejected { index, reason });
                         }
                     }
@@ -87,7 +90,7 @@ impl Combiner {
         rejected
     }
 
-    fn take(&mut self, line: Option<&[u8]>) -> Result<(), Reason> {
+    fn take(&mut self, line: Option<&[u8]>, time: Option<i64>) -> Result<(), Reason> {
         self.tally.taken += 1;
         let Some(line) = line else {
             self.tally.null_lines += 1;
@@ -96,6 +99,9 @@ impl Combiner {
         self.tally.bytes += line.len() as u64;
         if let Some(length) = self.rule.too_long(line) {
             return Err(Reason::LongWord(length));
+        }
+        if let Some(time) = time {
+            self.tally.oldest = Some(self.tally.oldest.map_or(time, |oldest| oldest.min(time)));
         }
         match self.rule {
             Rule::Ascii => {
@@ -148,7 +154,7 @@ impl Combiner {
     /// The records of all partitions, one for each distinct word, in byte order of a partition's words.
     #[must_use]
     pub fn records(&self) -> Records {
-        let mut records = Records::default();
+        let mut records = Records::of_lines(self.tally.oldest);
         self.partitions(|partition, words| records.put_words(partition, words));
         records
     }
@@ -156,7 +162,7 @@ impl Combiner {
     /// The same with many words in each record, of at most `limit` bytes where a word alone is not longer.
     #[must_use]
     pub fn packed(&self, limit: usize) -> Records {
-        let mut records = Records::default();
+        let mut records = Records::of_lines(self.tally.oldest);
         self.partitions(|partition, words| {
             records.put_packed(partition, packed::pack(words, Whose::Own, limit));
         });
@@ -171,7 +177,7 @@ impl Combiner {
         if homes.len() != self.partitions as usize || !fit {
             return None;
         }
-        let mut records = Records::default();
+        let mut records = Records::of_lines(self.tally.oldest);
         let home = |word: &[u8]| homes[partitioner::partition(word, self.partitions) as usize];
         self.groups(home, |home, words| {
             records.put_packed(home, packed::pack(words, Whose::Any, limit));
@@ -238,6 +244,7 @@ mod tests {
             offset,
             key: None,
             value: Some(value),
+            time: None,
         }
     }
 
@@ -290,6 +297,41 @@ mod tests {
         assert_eq!(counts(&combiner).len(), 4);
         combiner.clear();
         assert!(counts(&combiner).is_empty());
+    }
+
+    #[test]
+    fn the_records_have_the_time_of_the_oldest_line_counted() {
+        let mut combiner = Combiner::new(Rule::Ascii, 2);
+        combiner.offsets.own(0, 3);
+        let line = |offset, value, time| Event::Record {
+            partition: 0,
+            offset,
+            key: None,
+            value,
+            time,
+        };
+        let long = vec![b'x'; MAX_WORD_BYTES + 1];
+        combiner.add(&[
+            line(2, Some(&b"taken before"[..]), Some(1)),
+            line(3, Some(b"a"), None),
+            line(4, None, Some(2)),
+            line(5, Some(&long), Some(3)),
+        ]);
+        assert_eq!(combiner.records().line_time(), None);
+        combiner.add(&[
+            line(6, Some(b"b"), Some(9)),
+            line(7, Some(b"c"), Some(7)),
+            line(8, Some(b"d"), Some(8)),
+        ]);
+        for records in [
+            combiner.records(),
+            combiner.packed(99),
+            combiner.mixed(&[0, 0], 99).expect("two homes"),
+        ] {
+            assert_eq!(records.line_time(), Some(7));
+        }
+        combiner.clear();
+        assert_eq!(combiner.records().line_time(), None);
     }
 
     #[test]

@@ -4,6 +4,17 @@ use std::fmt;
 
 use crate::wire::packed::Malformed;
 
+/// Which time of its records a consumer hands over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Times {
+    /// None.
+    Unread,
+    /// The record's own: when it was made, or appended if the topic says so.
+    Own,
+    /// That of the oldest line whose words the record has ([`crate::wire::line_time`]).
+    OfLines,
+}
+
 /// One thing that a consumer handed over.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
@@ -17,6 +28,8 @@ pub enum Event<'a> {
         key: Option<&'a [u8]>,
         /// Its value, if it has one.
         value: Option<&'a [u8]>,
+        /// The time that the consumer was asked for ([`Times`]), in milliseconds since 1970, if there is one.
+        time: Option<i64>,
     },
     /// The end of a partition was reached.
     End {

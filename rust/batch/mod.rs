@@ -4,8 +4,9 @@
 //!
 //! [`input`] has what a batch is given, [`offsets`] decides whether it belongs to the batch. [`combine`] is a mapper's
 //! batch, [`aggregate`] a reducer's; they count in a [`table`] of words, or in one for each partition
-//! ([`by_partition`]).
+//! ([`by_partition`]). [`ages`] has how old the lines of a reducer's words are.
 
+pub mod ages;
 pub mod aggregate;
 pub mod by_partition;
 pub mod combine;

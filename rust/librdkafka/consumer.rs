@@ -20,10 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    Api, Handle, Heard, Made, Message, NAME, NO_ERROR, OnError, Parts, Queue, User, hear, newest,
-    on_error,
+    Api, Handle, Headers, Heard, Made, Message, NAME, NO_ERROR, OnError, Parts, Queue, User, hear,
+    newest, on_error,
 };
-use crate::batch::input::Event;
+use crate::batch::input::{Event, Times};
+use crate::wire::line_time;
 
 const CONF_OK: c_int = 0;
 /// The end of a partition was reached.
@@ -148,10 +149,10 @@ impl Consumer {
         self.open.with(|open| open.taken.len()).unwrap_or(0)
     }
 
-    /// Gives what was taken to `work` and lets go of it. None where the consumer was closed.
-    pub fn hand<T>(&self, work: impl FnOnce(&[Event<'_>]) -> T) -> Option<T> {
+    /// Gives what was taken to `work`, with these times, and lets go of it. None where the consumer was closed.
+    pub fn hand<T>(&self, times: Times, work: impl FnOnce(&[Event<'_>]) -> T) -> Option<T> {
         self.open.with(|open| {
-            let result = work(&open.events());
+            let result = work(&open.events(times));
             open.release();
             result
         })
@@ -313,11 +314,11 @@ impl Open {
         notices
     }
 
-    fn events(&self) -> Vec<Event<'_>> {
+    fn events(&self, times: Times) -> Vec<Event<'_>> {
         self.taken
             .iter()
             // SAFETY: the messages are not destroyed before `release`.
-            .map(|message| unsafe { message.as_ref() }.event())
+            .map(|message| unsafe { message.as_ref() }.event(self.api, times))
             .collect()
     }
 
@@ -345,7 +346,7 @@ impl Drop for Open {
 }
 
 impl Message {
-    fn event(&self) -> Event<'_> {
+    fn event(&self, api: &Api, times: Times) -> Event<'_> {
         match self.error {
             NO_ERROR => Event::Record {
                 partition: self.partition,
@@ -354,12 +355,36 @@ impl Message {
                 key: unsafe { bytes(self.key, self.key_len) },
                 // SAFETY: as above.
                 value: unsafe { bytes(self.value, self.value_len) },
+                time: match times {
+                    Times::Unread => None,
+                    Times::Own => self.time(api),
+                    Times::OfLines => self.line_time(api),
+                },
             },
             ERR_PARTITION_EOF => Event::End {
                 partition: self.partition,
                 offset: self.offset,
             },
             _ => Event::Other,
+        }
+    }
+
+    fn time(&self, api: &Api) -> Option<i64> {
+        // SAFETY: the message is librdkafka's; the kind of time, which may be null, is not asked for.
+        let time = unsafe { (api.rd_kafka_message_timestamp)(self, ptr::null_mut()) };
+        (time >= 0).then_some(time) // -1 where there is none
+    }
+
+    fn line_time(&self, api: &Api) -> Option<i64> {
+        let (mut headers, mut value, mut length) = (ptr::null_mut::<Headers>(), ptr::null(), 0);
+        // SAFETY: the message is librdkafka's, and has its headers as long as it lives. What is written to is ours.
+        unsafe {
+            let name = line_time::NAME.as_ptr();
+            let found = (api.rd_kafka_message_headers)(self, &raw mut headers) == NO_ERROR
+                && (api.rd_kafka_header_get_last)(headers, name, &raw mut value, &raw mut length)
+                    == NO_ERROR;
+            let value = found.then(|| bytes(value, length)).flatten();
+            value.and_then(line_time::read)
         }
     }
 

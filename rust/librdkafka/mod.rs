@@ -12,8 +12,8 @@
 //! # What it relies on
 //!
 //! `rdkafka.h` is librdkafka's public interface, and what it declares does not change within a major version: the
-//! functions in `api!`, the interceptors' types, `rd_kafka_message_t`, `rd_kafka_plugin_f_conf_init_t`, and the numbers
-//! of errors. The rest is known of the source alone. It was read in 2.15.0, and the tests run with 2.16.1.
+//! functions in `api!`, the interceptors' types, `rd_kafka_message_t`, `rd_kafka_vu_t`, `rd_kafka_plugin_f_conf_init_t`, and
+//! the numbers of errors. The rest is known of the source alone. It was read in 2.15.0, and the tests run with 2.16.1.
 //!
 //! | what | where in librdkafka | who relies on it |
 //! |---|---|---|
@@ -113,6 +113,8 @@ enum Handle {}
 enum Conf {}
 enum Queue {}
 enum Topic {}
+enum Headers {}
+enum Error {}
 enum Partitions {}
 enum AdminOptions {}
 
@@ -129,6 +131,39 @@ struct Message {
     key_len: usize,
     offset: i64,
     private: *mut c_void,
+}
+
+/// `rd_kafka_vu_t`: one thing of a record that is sent by itself.
+#[repr(C)]
+struct Part {
+    kind: c_int,
+    what: What,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Bytes {
+    start: *const u8,
+    length: usize,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Header {
+    name: *const c_char,
+    value: *const u8,
+    length: isize,
+}
+
+#[repr(C)]
+union What {
+    topic: *mut Topic,
+    partition: i32,
+    flags: c_int,
+    bytes: Bytes,
+    header: Header,
+    /// Room for what may come.
+    _pad: [u64; 8],
 }
 
 type OnNew =
@@ -222,6 +257,9 @@ api! {
     rd_kafka_queue_destroy: fn(*mut Queue);
     rd_kafka_consume_batch_queue: fn(*mut Queue, c_int, *mut NonNull<Message>, usize) -> isize;
     rd_kafka_message_destroy: fn(*mut Message);
+    rd_kafka_message_timestamp: fn(*const Message, *mut c_int) -> i64;
+    rd_kafka_message_headers: fn(*const Message, *mut *mut Headers) -> c_int;
+    rd_kafka_header_get_last: fn(*const Headers, *const c_char, *mut *const u8, *mut usize) -> c_int;
     rd_kafka_message_status: fn(*const Message) -> c_int;
     rd_kafka_topic_new: fn(*mut Handle, *const c_char, *mut c_void) -> *mut Topic;
     rd_kafka_topic_name: fn(*const Topic) -> *const c_char;
@@ -234,6 +272,9 @@ api! {
     rd_kafka_last_error: fn() -> c_int;
     rd_kafka_thread_cnt: fn() -> c_int;
     rd_kafka_produce_batch: fn(*mut Topic, i32, c_int, *mut Message, c_int) -> c_int;
+    rd_kafka_produceva: fn(*mut Handle, *const Part, usize) -> *mut Error;
+    rd_kafka_error_code: fn(*const Error) -> c_int;
+    rd_kafka_error_destroy: fn(*mut Error);
 }
 
 static API: OnceLock<Api> = OnceLock::new();

@@ -34,13 +34,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{
-    API, Api, Deliveries, Handle, Heard, Made, Message, NAME, NO_ERROR, Parts, Topic, User, hear,
-    newest,
+    API, Api, Bytes, Deliveries, Handle, Header, Heard, Made, Message, NAME, NO_ERROR, Part, Parts,
+    Topic, User, What, hear, newest,
 };
+use crate::wire::line_time;
 use crate::wire::records::Records;
 
 /// librdkafka copies key and value (`RD_KAFKA_MSG_F_COPY`).
 const COPY: c_int = 2;
+/// `rd_kafka_vtype_t` of the parts of a record: `RD_KAFKA_VTYPE_RKT`, `_PARTITION`, `_VALUE`, `_KEY`, `_MSGFLAGS` and
+/// `_HEADER`.
+const TOPIC: c_int = 2;
+const PARTITION: c_int = 3;
+const VALUE: c_int = 4;
+const KEY: c_int = 5;
+const FLAGS: c_int = 7;
+const HEADER: c_int = 9;
 /// `Produce`, `AddPartitionsToTxn`, `AddOffsetsToTxn`, `EndTxn` and `TxnOffsetCommit` of Kafka's protocol: what changes
 /// a transaction, and is refused where it is of an earlier epoch. `InitProducerId` is not: whenever it arrives it fences
 /// the producer, be that new or not.
@@ -327,7 +336,10 @@ impl Open {
         };
         let mut all = 0;
         for (partition, run) in records.runs(places) {
-            let (taken, error) = self.give(topic, partition, run.map(message).collect());
+            let (taken, error) = match records.line_time() {
+                Some(time) => self.give_with(line_time::write(time), topic, partition, run),
+                None => self.give(topic, partition, run.map(message).collect()),
+            };
             all += taken;
             if error != NO_ERROR {
                 return (all, error);
@@ -352,6 +364,51 @@ impl Open {
         )
     }
 
+    /// Gives records one by one, as a header needs it: those of lines are few, since one has many words.
+    fn give_with<'a>(
+        &self,
+        line_time: [u8; 8],
+        topic: *mut Topic,
+        partition: i32,
+        records: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Taken {
+        let header = Header {
+            name: line_time::NAME.as_ptr(),
+            value: line_time.as_ptr(),
+            length: 8,
+        };
+        let mut given = 0;
+        for (key, value) in records {
+            let parts = [
+                (TOPIC, What { topic }),
+                (PARTITION, What { partition }),
+                (FLAGS, What { flags: COPY }),
+                (KEY, What { bytes: key.into() }),
+                (
+                    VALUE,
+                    What {
+                        bytes: value.into(),
+                    },
+                ),
+                (HEADER, What { header }),
+            ];
+            let parts = parts.map(|(kind, what)| Part { kind, what });
+            // SAFETY: the producer is not destroyed yet, nor is the topic; there are so many parts, and what they point
+            // to is copied.
+            let error = unsafe {
+                let error = (self.api.rd_kafka_produceva)(self.handle, parts.as_ptr(), parts.len());
+                let code = (self.api.rd_kafka_error_code)(error); // 0 for null
+                (self.api.rd_kafka_error_destroy)(error); // nothing for null
+                code
+            };
+            if error != NO_ERROR {
+                return (given, error);
+            }
+            given += 1;
+        }
+        (given, NO_ERROR)
+    }
+
     fn topic(&mut self, name: CString) -> Result<*mut Topic, c_int> {
         if let Some((_, topic)) = self.topics.iter().find(|(known, _)| *known == name) {
             return Ok(*topic);
@@ -374,6 +431,15 @@ impl Drop for Open {
         for (_, topic) in self.topics.drain(..) {
             // SAFETY: the producer is not destroyed yet, and each topic is let go of once.
             unsafe { (self.api.rd_kafka_topic_destroy)(topic) };
+        }
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Self {
+        Self {
+            start: bytes.as_ptr(),
+            length: bytes.len(),
         }
     }
 }

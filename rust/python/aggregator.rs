@@ -9,6 +9,7 @@ use super::state::{State, found_totals, missing, old_totals, totals_error};
 use super::totals::Totals;
 use super::{first_offset, number_of_partitions};
 use crate::batch::aggregate;
+use crate::batch::input::Times;
 
 #[pyclass(module = "wcsup._core")]
 pub struct Aggregator {
@@ -37,7 +38,7 @@ impl Aggregator {
     }
 
     fn add(&mut self, py: Python<'_>, inbox: &mut Inbox) -> PyResult<()> {
-        let rejected = inbox.empty(py, |events| self.batch.add(events))?;
+        let rejected = inbox.empty(py, Times::OfLines, |events| self.batch.add(events))?;
         self.rejected.extend(rejected);
         Ok(())
     }
@@ -79,6 +80,10 @@ impl Aggregator {
 
     fn forwarded(&mut self, py: Python<'_>, limit: usize) -> Records {
         py.detach(|| self.batch.forwarded(limit)).into()
+    }
+
+    fn line_times(&mut self) -> Vec<(i64, u64)> {
+        self.batch.line_times()
     }
 
     fn offsets(&self) -> Vec<(i32, i64)> {

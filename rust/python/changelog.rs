@@ -8,6 +8,7 @@ use super::first_offset;
 use super::inbox::Inbox;
 use super::state::{State, found_totals, missing, old_totals, totals_error};
 use super::totals::Totals;
+use crate::batch::input::Times;
 use crate::totals::changelog;
 
 #[pyclass(module = "wcsup._core")]
@@ -34,7 +35,7 @@ impl Changelog {
     }
 
     fn add(&mut self, py: Python<'_>, inbox: &mut Inbox) -> PyResult<()> {
-        inbox.empty(py, |events| {
+        inbox.empty(py, Times::Unread, |events| {
             self.log.add(events);
             Vec::new()
         })?;

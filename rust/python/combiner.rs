@@ -8,6 +8,7 @@ use super::inbox::{Inbox, RejectedRecord};
 use super::records::Records;
 use super::{first_offset, number_of_partitions, parse_rule};
 use crate::batch::combine;
+use crate::batch::input::Times;
 
 #[pyclass(module = "wcsup._core")]
 pub struct Combiner {
@@ -37,7 +38,7 @@ impl Combiner {
     }
 
     fn add(&mut self, py: Python<'_>, inbox: &mut Inbox) -> PyResult<()> {
-        let rejected = inbox.empty(py, |events| self.batch.add(events))?;
+        let rejected = inbox.empty(py, Times::Own, |events| self.batch.add(events))?;
         self.rejected.extend(rejected);
         Ok(())
     }

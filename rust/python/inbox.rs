@@ -9,7 +9,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 
 use super::duration;
-use crate::batch::input::{Event, Rejected};
+use crate::batch::input::{Event, Rejected, Times};
 use crate::librdkafka::{self, Consumer, Notice};
 
 fn link(py: Python<'_>) -> PyResult<()> {
@@ -45,6 +45,13 @@ enum Source {
 #[derive(FromPyObject)]
 enum Given {
     Record(i32, i64, Option<PyBackedBytes>, Option<PyBackedBytes>),
+    Timed(
+        i32,
+        i64,
+        Option<PyBackedBytes>,
+        Option<PyBackedBytes>,
+        Option<i64>,
+    ),
     End(i32, i64),
 }
 
@@ -110,12 +117,13 @@ impl Inbox {
         }
     }
 
-    /// Gives what is there to a batch, with the GIL released, and lets go of it.
+    /// Gives what is there to a batch, with the times that it asks for and the GIL released, and lets go of it.
     ///
     /// Returns copies of the records that the batch rejected.
     pub fn empty(
         &mut self,
         py: Python<'_>,
+        times: Times,
         work: impl Send + FnOnce(&[Event<'_>]) -> Vec<Rejected>,
     ) -> PyResult<Vec<RejectedRecord>> {
         let work = |events: &[Event<'_>]| {
@@ -126,7 +134,9 @@ impl Inbox {
                 .collect()
         };
         match &mut self.0 {
-            Source::Consumer(consumer) => py.detach(|| consumer.hand(work)).ok_or_else(closed),
+            Source::Consumer(consumer) => {
+                py.detach(|| consumer.hand(times, work)).ok_or_else(closed)
+            }
             Source::Given(given) => {
                 let given = mem::take(given);
                 let events: Vec<Event<'_>> = given.iter().map(Given::event).collect();
@@ -148,6 +158,14 @@ impl Given {
                 offset: *offset,
                 key: key.as_deref(),
                 value: value.as_deref(),
+                time: None,
+            },
+            Self::Timed(partition, offset, key, value, time) => Event::Record {
+                partition: *partition,
+                offset: *offset,
+                key: key.as_deref(),
+                value: value.as_deref(),
+                time: *time,
             },
             Self::End(partition, offset) => Event::End {
                 partition: *partition,
@@ -174,6 +192,7 @@ impl RejectedRecord {
                 offset,
                 key,
                 value,
+                ..
             } => Some(Self {
                 partition,
                 offset,

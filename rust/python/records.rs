@@ -37,6 +37,11 @@ impl Records {
         Ok(Self(made))
     }
 
+    #[getter]
+    fn line_time(&self) -> Option<i64> {
+        self.0.line_time()
+    }
+
     fn __len__(&self) -> usize {
         self.0.len()
     }

@@ -65,6 +65,11 @@ impl Totals {
     }
 
     #[getter]
+    fn new_long(&self) -> i64 {
+        self.new.new_long()
+    }
+
+    #[getter]
     fn added(&self) -> i128 {
         self.new.added()
     }

@@ -35,6 +35,7 @@ impl Changelog {
                 offset,
                 key,
                 value,
+                ..
             } => {
                 if !offsets.take(partition, offset) {
                     return None;
@@ -123,6 +124,7 @@ mod tests {
             offset,
             key: Some(key),
             value,
+            time: None,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::top::LONGEST_LISTED;
+
 /// New totals, in byte order of the words.
 #[derive(Debug, Default)]
 pub struct Totals {
@@ -11,6 +13,7 @@ pub struct Totals {
     deleted: Vec<Box<[u8]>>,
     refused: Vec<(Box<[u8]>, i64)>,
     new_words: i64,
+    new_long: i64,
     added: i128,
     fell: bool,
 }
@@ -65,6 +68,7 @@ impl Totals {
         self.ends.push(self.bytes.len());
         self.values.push(new);
         self.new_words += i64::from(old.is_none());
+        self.new_long += i64::from(old.is_none() && word.len() > LONGEST_LISTED);
         self.added += i128::from(new) - i128::from(old.unwrap_or(0));
         self.fell |= old.is_some_and(|old| new < old);
     }
@@ -73,6 +77,7 @@ impl Totals {
     pub fn delete(&mut self, word: &[u8], old: i64) {
         self.deleted.push(word.into());
         self.new_words -= 1;
+        self.new_long -= i64::from(word.len() > LONGEST_LISTED);
         self.added -= i128::from(old);
     }
 
@@ -130,6 +135,12 @@ impl Totals {
         self.new_words
     }
 
+    /// By how much the number of words changes that are too long for the list of the most frequent.
+    #[must_use]
+    pub fn new_long(&self) -> i64 {
+        self.new_long
+    }
+
     /// By how much the sum of all totals changes.
     #[must_use]
     pub fn added(&self) -> i128 {
@@ -145,7 +156,7 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
-    use super::{Totals, parse_total};
+    use super::{LONGEST_LISTED, Totals, parse_total};
 
     #[test]
     fn totals_have_8_bytes_or_4() {
@@ -173,5 +184,13 @@ mod tests {
         assert_eq!((totals.word(0), totals.word(1)), (&b"a"[..], &b"bcd"[..]));
         totals.put(b"f", Some(2), 1);
         assert!(totals.fell());
+        assert_eq!(totals.new_long(), 0);
+        let long = [b'x'; LONGEST_LISTED + 1];
+        totals.put(&long, None, 1);
+        totals.put(&long, Some(1), 2);
+        totals.put(&long[1..], None, 1);
+        assert_eq!(totals.new_long(), 1);
+        totals.delete(&long, 2);
+        assert_eq!(totals.new_long(), 0);
     }
 }

@@ -14,9 +14,26 @@ pub struct Records {
     ends: Vec<[usize; 2]>,
     /// Partitions, each with the place behind its records.
     runs: Vec<(i32, usize)>,
+    line_time: Option<i64>,
 }
 
 impl Records {
+    /// No records yet, of words whose oldest line is of this time, in milliseconds since 1970, if that is known: each
+    /// record gets it as a header ([`crate::wire::line_time`]).
+    #[must_use]
+    pub fn of_lines(line_time: Option<i64>) -> Self {
+        Self {
+            line_time,
+            ..Self::default()
+        }
+    }
+
+    /// The time given to `of_lines`.
+    #[must_use]
+    pub fn line_time(&self) -> Option<i64> {
+        self.line_time
+    }
+
     /// Appends a record.
     pub fn put(&mut self, partition: i32, key: &[u8], value: &[u8]) {
         self.bytes.extend_from_slice(key);

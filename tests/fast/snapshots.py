@@ -6,6 +6,7 @@ from wcsup.pipeline.report import Counters, Phase, Role
 from wcsup.supervisor import LagView, Snapshot, WorkerView
 from wcsup.supervisor.reach import Reachability
 from wcsup.supervisor.slot import SlotState
+from wcsup.supervisor.words import WordsHere
 
 
 def worker(role: Role, number: int = 0, **more: Any) -> WorkerView:
@@ -40,6 +41,17 @@ def worker(role: Role, number: int = 0, **more: Any) -> WorkerView:
     return WorkerView(**(values | more))
 
 
+def words_here(*workers: WorkerView, **more: Any) -> WordsHere:
+    reducers = [one for one in workers if one.role == "reduce"]
+    values: dict[str, Any] = {
+        "distinct": sum(one.distinct for one in reducers),
+        "total": sum(one.total for one in reducers),
+        "state_bytes": sum(one.state_bytes for one in reducers),
+        "top": sorted((word for one in reducers for word in one.top), key=lambda word: (-word[1], word[0])),
+    }
+    return WordsHere(**(values | more))
+
+
 def snapshot(*workers: WorkerView, **more: Any) -> Snapshot:
     totals = {
         role: sum((one.counters for one in workers if one.role == role), Counters()) for role in ("map", "reduce")
@@ -57,5 +69,6 @@ def snapshot(*workers: WorkerView, **more: Any) -> Snapshot:
         "totals": totals,
         "restarts": {},
         "supervisor": None,
+        "words_here": words_here(*workers),
     }
     return Snapshot(**(values | more))

@@ -91,7 +91,7 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_the_commands_of_the_design_are_there() -> None:
     assert set(COMMANDS) >= {
-        *("run", "gen", "map", "reduce", "del", "status", "scale", "restart", "drain", "top", "count"),
+        *("run", "gen", "map", "reduce", "del", "status", "scale", "restart", "drain", "top", "count", "explain"),
         *("broker", "broker start", "broker stop", "broker status", "txn", "txn settle"),
     }
 

@@ -71,6 +71,11 @@ def test_alive_as_long_as_the_loop_turns() -> None:
         (snapshot(worker("map"), stopping="SIGTERM"), 503, "ending: SIGTERM"),
         (snapshot(ready=False), 503, "no workers"),
         (
+            snapshot(worker("map"), worker("reduce", silent=True, heartbeat_seconds=4.2), ready=False),
+            503,
+            "reduce-0 gives no heartbeat for 4 s",
+        ),
+        (
             snapshot(
                 worker("map"),
                 worker("map", 1, ready=False, state=SlotState.STARTING),

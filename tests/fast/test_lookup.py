@@ -27,9 +27,11 @@ class Reducers:
 
         self.slots = [
             SimpleNamespace(
-                name="reduce-0", child=SimpleNamespace(tell=tell), report=SimpleNamespace(partitions=first)
+                name="reduce-0",
+                child=SimpleNamespace(tell=tell),
+                report=SimpleNamespace(partitions=first, restoring={}),
             ),
-            SimpleNamespace(name="reduce-1", child=None, report=SimpleNamespace(partitions=second)),
+            SimpleNamespace(name="reduce-1", child=None, report=SimpleNamespace(partitions=second, restoring={})),
         ]
 
     def of(self, role: str) -> list[Any]:
@@ -78,3 +80,11 @@ def test_a_reducer_that_does_not_answer_is_waited_for_a_while() -> None:
     assert totals(pending()) == [None]
     looking.heard(Reply(reducers.asked[0].number, [Found(3, 7, 1.5)]).to_json().encode())
     assert looking.ask(WORDS[:1])() is None, "the late reply is for another question"
+
+
+def test_who_is_opening_a_words_store_is_told() -> None:
+    reducers, clock = Reducers([], []), FakeClock()
+    opened = _core.partition(WORDS[0], PARTITIONS)
+    reducers.slots[0].report.restoring[opened] = (3, 9)
+    reply = lookup(reducers, clock).ask(WORDS[:1])()
+    assert reply == {"totals": [None], "restoring": ["reduce-0"]}

@@ -65,8 +65,10 @@ def busy() -> Snapshot:
     for seconds in (0.0005, 0.004, 0.005, 60.0):
         mapped.step_seconds["produce"].observe(seconds)
     reduced = Counters(records=4000, words=9000, bytes=20_000, written=3500, commits=9, restored=77)
+    reduced.latency.observe(0.012, 8900)
+    reduced.latency.observe(700_000.0, 100)
     return snapshot(
-        worker("map", counters=mapped, cpu_seconds=12.5),
+        worker("map", counters=mapped, cpu_seconds=12.5, heartbeat_seconds=0.25, last_commit_seconds=61.5),
         worker("map", 1, state=SlotState.BACKOFF, ready=False, pid=None, rss_bytes=None, partitions=[], restarts=3),
         worker(
             "reduce",
@@ -85,10 +87,11 @@ def busy() -> Snapshot:
             ready=False,
             restoring={2: (30, 100), 3: (0, 20)},
             restore_seconds=1.5,
+            aborts_in_row={"ILLEGAL_GENERATION": 6},
             distinct=7,
             total=8,
         ),
-        lag=LagView(30, 5, {0: 10, 1: 20}, {0: 5, 1: 0}, {1: 5400.0}),
+        lag=LagView(30, 5, {0: 10, 1: 20}, {0: 5, 1: 0}, {1: 5400.0}, oldest_seconds=90.5),
         restarts={"killed": 2, "max_rss": 1},
         spares=[7, 8],
         ready=False,
@@ -186,6 +189,14 @@ def test_labels_are_few_and_bounded() -> None:
         ("wcsup_worker_restore_remaining_seconds", labels(role="reduce", slot="reduce-1"), 1.5),
         ("wcsup_worker_restore_ratio", labels(role="reduce", slot="reduce-1"), 0.25),
         ("wcsup_worker_restore_ratio", labels(role="reduce", slot="reduce-0"), 1),
+        ("wcsup_line_to_total_seconds_bucket", labels(le="0.01"), 0),
+        ("wcsup_line_to_total_seconds_bucket", labels(le="0.02"), 8900),
+        ("wcsup_line_to_total_seconds_bucket", labels(le="604800.0"), 8900),
+        ("wcsup_line_to_total_seconds_count", labels(), 9000),
+        ("wcsup_oldest_uncounted_seconds", labels(), 90.5),
+        ("wcsup_worker_heartbeat_age_seconds", labels(role="map", slot="map-0"), 0.25),
+        ("wcsup_worker_commit_age_seconds", labels(role="map", slot="map-0"), 61.5),
+        ("wcsup_worker_aborts_in_row", labels(role="reduce", slot="reduce-1", reason="ILLEGAL_GENERATION"), 6),
     ],
 )
 def test_each_value_is_the_snapshots(name: str, wanted: Labels, value: float) -> None:
@@ -202,7 +213,8 @@ def test_what_is_not_known_is_left_out() -> None:
     assert ("wcsup_worker_resident_memory_bytes", labels(role="map", slot="map-1")) not in found
     assert ("wcsup_lines_retention_seconds", labels(partition="0")) not in found
     nothing = {name for name, _ in values(snapshot(worker("map")))}
-    assert not nothing & {"wcsup_lag_records", "wcsup_lines_retention_seconds"}
+    unknown = {"wcsup_lag_records", "wcsup_lines_retention_seconds", "wcsup_oldest_uncounted_seconds"}
+    assert not nothing & {*unknown, "wcsup_worker_commit_age_seconds", "wcsup_worker_heartbeat_age_seconds"}
 
 
 def test_before_the_first_snapshot_there_is_a_process() -> None:

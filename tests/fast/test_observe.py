@@ -10,11 +10,12 @@ from running import wait_for
 from snapshots import snapshot, worker
 
 from wcsup.config import Config
-from wcsup.observe.figures import Rate, Rates, sparkline, top_words
+from wcsup.observe.figures import Rates, sparkline, top_words
 from wcsup.observe.lag import Sample
 from wcsup.observe.live import LiveView, draw
 from wcsup.observe.outcome import Outcome
 from wcsup.pipeline.report import Counters
+from wcsup.process.rates import Rate
 from wcsup.supervisor import LagView, TaskView, WorkerView
 from wcsup.supervisor.slot import SlotState
 

@@ -89,6 +89,35 @@ def test_records_come_to_the_inbox(mock: Mock, reader: Reader) -> None:
     assert counts(reader, 0, 1, PARTITIONS - 1, words=5) == {b"a": 2, b"b": 1, b"c": 1, b"first": 1}
 
 
+def test_a_line_has_the_time_in_kafka(mock: Mock, reader: Reader) -> None:
+    mock.producer.produce(TOPIC, b"a later line", partition=0, timestamp=1_764_547_200_456)
+    mock.producer.produce(TOPIC, b"a line", partition=0, timestamp=1_764_547_200_123)
+    assert mock.producer.flush(5) == 0
+    combiner = _core.Combiner("ascii", 1)
+    combiner.own(0, 0)
+    assign(reader, 0)
+    wait_for(reader, 2)
+    combiner.add(reader.inbox)
+    assert combiner.records().line_time == 1_764_547_200_123
+
+
+def test_a_record_of_words_has_the_time_that_it_tells(mock: Mock, reader: Reader) -> None:
+    for told in (7, 9, 7, None, b"no time"):
+        value = told.to_bytes(8, "big") if isinstance(told, int) else told
+        headers: list[tuple[str, str | bytes | None]] = [("other", b"12345678")]
+        headers += [("line-time", value)] if value else []
+        mock.producer.produce(TOPIC, (3).to_bytes(8, "big"), b"word", partition=0, headers=headers)
+    mock.producer.produce(TOPIC, (3).to_bytes(8, "big"), b"word", partition=0)
+    assert mock.producer.flush(5) == 0
+    aggregator = _core.Aggregator(1)
+    aggregator.own(0, 0)
+    assign(reader, 0)
+    wait_for(reader, 6)
+    aggregator.add(reader.inbox)
+    assert aggregator.line_times() == [(7, 6), (9, 3)]
+    assert aggregator.counted == 18
+
+
 def test_the_end_of_a_partition_is_told_and_moves_its_offset(mock: Mock, reader: Reader) -> None:
     mock.produce(b"a", b"b")
     assign(reader, 0)

@@ -10,7 +10,7 @@ from snapshots import snapshot, worker
 
 from wcsup.audit import host
 from wcsup.audit.checks import Check, Health
-from wcsup.cli.commands import status
+from wcsup.cli import status_text
 from wcsup.config import Config
 from wcsup.state.memory import host_memory, partition_memory, state_memory
 
@@ -56,7 +56,7 @@ def test_the_doctor_says_how_much_it_is(tmp_path: Path) -> None:
 def test_status_says_how_much_of_it_is_used() -> None:
     def text(*workers: Any) -> str:
         shown: dict[str, Any] = {**asdict(snapshot(*workers)), "lines_lag": 0, "words_lag": 0}
-        return status._text(Config(), shown)
+        return status_text.of_host(shown, Path())
 
     figures = {"distinct": 5000, "words_in_memory": 4000, "bytes_in_memory": 41_000_000, "state_memory": 3 * 10**9}
     said = text(worker("map"), worker("reduce", **figures), worker("reduce", 1, **figures))

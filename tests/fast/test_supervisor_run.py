@@ -138,6 +138,16 @@ def test_a_worker_that_stands_still_is_dumped_and_killed(state: Path, behaviour:
         assert "hung, killed: stood still" in run.worker("map-0")["last_exit"]
 
 
+def test_a_stopped_worker_is_shown_as_silent_before_it_is_killed(state: Path) -> None:
+    with Running(state, {"reduce-0": "freeze"}, deadlines={"turning": 300.0}) as run:
+        status = run.until(lambda s: any(worker["silent"] for worker in s["workers"]))
+        assert not status["ready"]
+        silent = next(worker for worker in status["workers"] if worker["silent"])
+        assert (silent["slot"], silent["state"]) == ("reduce-0", "running")
+        os.kill(silent["pid"], signal.SIGCONT)
+        run.until_ready()
+
+
 def test_mappers_drain_before_reducers(state: Path) -> None:
     with Running(state, options={"mappers": 2, "reducers": 2}) as run:
         run.until_ready()
@@ -336,7 +346,7 @@ def test_a_thousand_kills_leave_nothing_behind(state: Path) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    shell = ["/bin/sh", str(Path(__file__).with_name("fake_worker.sh"))]
+    shell = ["/bin/bash", str(Path(__file__).with_name("fake_worker.sh"))]
     with Running(state, worker=shell, options={"mappers": 6, "reducers": 2}) as run:
         supervisor = psutil.Process(run.process.pid)
         killed = 0

@@ -51,6 +51,35 @@ def test_records_are_written_as_they_are(mock: Mock) -> None:
     assert [(message.key(), message.value()) for message in read(mock, 1, 5)] == expected
 
 
+def records_of(*words: bytes, line_time: int | None) -> _core.Records:
+    combiner = _core.Combiner("ascii", 1)
+    combiner.own(0, 0)
+    combiner.add(_core.Inbox([(0, number, None, word, line_time) for number, word in enumerate(words)]))
+    return combiner.records()
+
+
+def test_records_of_lines_tell_the_time_of_the_oldest_one(mock: Mock) -> None:
+    producer = transactional(mock)
+    producer.begin_transaction()
+    assert producer.write(TOPIC, records_of(b"a", b"b", b"c", line_time=1_764_547_200_123), 1, 3) == 2
+    assert producer.write(TOPIC, records_of(b"d", line_time=None), 0, 1) == 1
+    producer.settle(10)
+    assert producer.written() == {(TOPIC, 0): 2}
+    producer.commit_transaction(10)
+    one, told = (1).to_bytes(8, "big"), [("line-time", (1_764_547_200_123).to_bytes(8, "big"))]
+    assert [(message.key(), message.value(), message.headers()) for message in read(mock, 0, 3)] == [
+        (b"b", one, told),
+        (b"c", one, told),
+        (b"d", one, None),
+    ]
+
+
+def test_a_full_queue_takes_the_first_records_of_lines() -> None:
+    producer = nowhere(queue_buffering_max_messages=2)
+    assert producer.write(TOPIC, records_of(b"a", b"b", b"c", line_time=1), 0, 3) == 2
+    assert producer.write(TOPIC, records_of(b"a", line_time=1), 0, 1) == 0
+
+
 def test_each_record_goes_to_its_partition(mock: Mock) -> None:
     partitions = [1, 0, 0, 1, 1, 0]
     records = _core.Records([(partition, b"%d" % number, b"") for number, partition in enumerate(partitions)])

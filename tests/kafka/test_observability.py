@@ -31,6 +31,7 @@ def test_metrics_agree_with_a_recount_and_outlive_workers(wcsup: Shell) -> None:
             # Workers report on their own and some time after a commit; the lag is Kafka's.
             and found["wcsup_lines_total"] == len(lines)
             and found["wcsup_counted_words"] == expected.total()
+            and found["wcsup_oldest_uncounted_seconds"] == 0
             # Resources are looked at now and then, first when a process has only just been made.
             and all(seconds > 0 for name, seconds in found.items() if name.startswith("wcsup_worker_cpu_seconds"))
             and all(threads > 1 for name, threads in found.items() if name.startswith("wcsup_worker_threads"))
@@ -46,7 +47,7 @@ def test_metrics_agree_with_a_recount_and_outlive_workers(wcsup: Shell) -> None:
     assert found["wcsup_null_lines_total"] == 2
     assert found["wcsup_dead_letters_total role=map"] == 1
     assert found["wcsup_distinct_words"] == len(expected)
-    assert found["wcsup_counted_words"] == expected.total()
+    assert found["wcsup_counted_words"] == found["wcsup_line_to_total_seconds_count"] == expected.total()
     assert found["wcsup_input_bytes_total role=map"] == sum(len(line) for line in lines if line)
     for role in ("map", "reduce"):
         commits = found[f"wcsup_commits_total role={role}"]
@@ -136,6 +137,15 @@ def test_a_total_is_told_by_the_reducer_that_owns_the_word(wcsup: Shell) -> None
         {"word": word.decode(), "count": count},
         {"word": "neverwritten", "count": 0},
     ]
+
+    # And the commits that made it are told, with the records that they counted
+    why = wcsup(f"explain {word.decode()} --json").json
+    assert (why["total"], why["changes"][-1]["total"], why["waiting"]) == (count, count, [])
+    assert all(
+        change["change"] == sum(record["count"] for record in change["records"])
+        for change in why["changes"]
+        if change["records"] is not None
+    )
 
     # And without a run it is read from the topic, and the same
     assert wcsup("drain --wait").status == 0

@@ -24,6 +24,7 @@ ONCE = (
     "wcsup scale --mappers 8 --reducers 4",
     "wcsup restart map-0",
     "wcsup count whale ship",
+    "wcsup explain whale",
     "wcsup chaos --minutes 1 --seed 7",
     "wcsup verify",
     "wcsup txn settle",

@@ -6,21 +6,18 @@ so a record's own time plus `retention.ms` is the soonest moment at which it can
 they are assumed to agree with this machine's clock.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from wcsup.config import Config
-from wcsup.kafka import clients, topics
-from wcsup.kafka.reader import messages
+from wcsup.kafka import topics
+from wcsup.kafka.peek import Peek
 
 PATIENCE_SECONDS = 5.0
 """How long one look reads: a line that has not arrived by then is not known."""
 
-_WAIT_SECONDS = 0.2
 _LEAST_WARNING_SECONDS = 3600.0
 
 
@@ -71,12 +68,11 @@ class Uncounted:
 
     def __init__(self, config: Config, admin: AdminClient) -> None:
         self._config, self._admin = config, admin
-        self._consumer: Consumer | None = None
+        self._peek = Peek(config)
 
     def close(self) -> None:
         """Close the client."""
-        if self._consumer is not None:
-            self._consumer.close()
+        self._peek.close()
 
     def look(self, nexts: Mapping[int, int]) -> Waiting:
         """Return how soon Kafka may delete the lines at `nexts`: for each partition, the first uncounted offset.
@@ -85,34 +81,7 @@ class Uncounted:
         within `PATIENCE_SECONDS`. Raises `KafkaException` where the topic's configuration can't be read.
         """
         retention = Retention.of(topics.configs(self._admin, self._config, ["lines"])["lines"])
-        times = {} if retention.deleted_at(0.0) is None else self._times(nexts)
-        known = {partition: retention.deleted_at(made) for partition, made in times.items()}
+        lines = {("lines", partition): offset for partition, offset in nexts.items()}
+        times = {} if retention.deleted_at(0.0) is None else self._peek.times(lines, PATIENCE_SECONDS)
+        known = {partition: retention.deleted_at(made) for (_, partition), made in times.items() if made is not None}
         return Waiting(retention, {partition: at for partition, at in known.items() if at is not None})
-
-    def _times(self, nexts: Mapping[int, int]) -> dict[int, float]:
-        """Return the time of the first line at or behind an offset, by partition, in seconds since 1970."""
-        times: dict[int, float] = {}
-        if not nexts:
-            return times
-        if self._consumer is None:
-            self._consumer = clients.peeking_consumer(self._config)
-        topic, waiting = self._config.topic("lines"), set(nexts)
-        self._consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in nexts.items()])
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while waiting and time.monotonic() < deadline:
-            for message in messages(self._consumer, len(waiting), _WAIT_SECONDS):
-                partition, error = message.partition(), message.error()
-                if partition not in waiting or (error is not None and error.code() != KafkaError._PARTITION_EOF):
-                    continue  # a line behind the first one, or a broker that is away for a moment
-                waiting.discard(partition)
-                self._consumer.incremental_unassign([TopicPartition(topic, partition)])
-                if error is None and (made := _time(message)) is not None:
-                    times[partition] = made
-        self._consumer.unassign()
-        return times
-
-
-def _time(message: Message) -> float | None:
-    """Return a line's creation time, or its append time if the topic says so; none where it has no time."""
-    kind, milliseconds = message.timestamp()
-    return None if kind == TIMESTAMP_NOT_AVAILABLE or milliseconds < 0 else milliseconds / 1000

@@ -6,34 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wcsup.process.printable import printable
+from wcsup.process.rates import Rate
 
 if TYPE_CHECKING:
     from wcsup.supervisor import Snapshot
 
-WINDOW_SECONDS = 3.0
-"""In a backlog workers may commit only once a second: a window of three seconds evens the rate out."""
 HISTORY = 60
 """How many half seconds the sparkline can show."""
 
 _WIDEST = 48
 """The widest column. A longer word pushes only the columns of its own row to the right."""
 _BARS = "▁▂▃▄▅▆▇█"
-
-
-class Rate:
-    """How fast a counter rises, over the last few seconds."""
-
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque()
-
-    def take(self, at: float, count: int) -> float:
-        """Take the counter's value; return how much it rises in a second."""
-        self._seen.append((at, count))
-        while len(self._seen) > 2 and self._seen[1][0] <= at - WINDOW_SECONDS:
-            self._seen.popleft()
-        first_at, first = self._seen[0]
-        # A killed worker's unreported counts are lost, so the counter may fall: a rate is never negative.
-        return max(0.0, (count - first) / (at - first_at)) if at > first_at else 0.0
 
 
 @dataclass(slots=True)
@@ -71,9 +54,8 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def top_words(snapshot: "Snapshot", limit: int) -> list[tuple[str, int]]:
-    """Return the most frequent words of all reducers here. A word is in one partition, so in one reducer's list."""
-    words = [word for worker in snapshot.workers for word in worker.top]
-    return sorted(words, key=lambda word: (-word[1], word[0]))[:limit]
+    """Return the most frequent words of all reducers here; fewer where the list is not known so far down."""
+    return snapshot.words_here.top[:limit] if snapshot.words_here else []
 
 
 def size(count: int) -> str:
@@ -88,6 +70,20 @@ def restored(restoring: Mapping[Any, Sequence[int]], seconds: float | None, what
         return ""
     share = f" {100 * sum(done for done, _ in restoring.values()) // todo} %{what}"
     return share if seconds is None else f"{share}, {span(seconds)} left"
+
+
+def age(seconds: float) -> str:
+    """Return a length of time that may be short, such as `41 ms`, `1.2 s` or `2 h 3 min`."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else span(seconds)
+
+
+def latency_text(latency: Mapping[str, float] | None) -> str:
+    """Return how late totals are, such as `41 ms (median), 220 ms (99 %)`."""
+    if latency is None:
+        return "nothing was counted in the last minute"
+    return f"{age(latency['p50'])} (median), {age(latency['p99'])} (99 %)"
 
 
 def span(seconds: float) -> str:

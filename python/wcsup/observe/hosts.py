@@ -100,6 +100,8 @@ class Host:
     """Why its run ended, if it gave up."""
     state: Mapping[str, Any]
     """What `wcsup status --json` printed there at that time; empty where a newer version wrote it in another form."""
+    address: str | None = None
+    """Where it answers by HTTP, as HOST:PORT; none where other hosts can't reach it."""
 
     @classmethod
     def read(cls, message: Message) -> Self | None:
@@ -116,6 +118,7 @@ class Host:
                 message.timestamp()[1],
                 told["ended"],
                 told["state"] if told["format"] == _FORMAT else {},
+                told.get("address"),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -133,6 +136,7 @@ class Host:
             "version": self.version,
             "silent": silent,
             "told_at": self.told_at,
+            "address": self.address,
             "ended": self.ended,
             **self.state,
             **({"ready": False} if silent else {}),
@@ -251,8 +255,9 @@ def unshared(config: Config, directory: StateDirectory) -> StateDirectory:
 class HostTeller:
     """Writes this host's state to the topic, in a thread that ends with the `with` block."""
 
-    def __init__(self, config: Config, host: str) -> None:
-        self._config, self._host = config, host
+    def __init__(self, config: Config, host: str, address: str | None = None) -> None:
+        """`address` is where other hosts can ask this one by HTTP, as HOST:PORT."""
+        self._config, self._host, self._address = config, host, address
         self._run = HostRun.own()
         self._newest: Snapshot | None = None
         self._refused: KafkaError | None = None
@@ -321,6 +326,7 @@ class HostTeller:
             "version": __version__,
             "run": asdict(self._run),
             "ended": ended,
+            "address": self._address,
             "state": state,
         }
         return json.dumps(told, separators=(",", ":")).encode()

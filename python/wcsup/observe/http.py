@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +30,7 @@ from wcsup.errors import ConfigurationError, UsageError, WcsupError
 from wcsup.kafka.ownership import partition_list
 from wcsup.observe.figures import restored
 from wcsup.observe.metrics import registry
+from wcsup.observe.owners import HERE
 from wcsup.supervisor import Snapshot, WorkerView
 
 log = logging.getLogger("wcsup.http")
@@ -78,6 +80,7 @@ class Site:
         self._clock, self._names = clock, names
         self._newest: tuple[float, Snapshot | None] = clock(), None
         self._look_up: Callable[[str], dict[str, Any]] | None = None
+        self._look_up_here: Callable[[str], dict[str, Any] | None] = lambda _: None
         self._looking = threading.Lock()
         self._metrics = registry(application, lambda: self._newest[1])
         page = _package_file(_DASHBOARD).decode()
@@ -96,20 +99,27 @@ class Site:
         """Answer from this snapshot from now on."""
         self._newest = self._clock(), snapshot
 
-    def answer_words(self, look_up: Callable[[str], dict[str, Any]]) -> None:
-        """Answer for words from now on: `look_up` returns what is known of one, and may take a while."""
-        self._look_up = look_up
+    def answer_words(
+        self,
+        look_up: Callable[[str], dict[str, Any]],
+        here: Callable[[str], dict[str, Any] | None] = lambda _: None,
+    ) -> None:
+        """Answer for words from now on: `look_up` returns what is known of one, and may take a while.
+
+        `here` returns what a reducer of this host knows of it, none where there is no such reducer: other hosts ask so.
+        """
+        self._look_up, self._look_up_here = look_up, here
 
     def answer(self, path: str, accept: str = "", host: str = "") -> Response:
         """Return the answer for a path, in a form that the client accepts; `host` is what it called this server."""
-        place = path.partition("?")[0]
+        place, _, query = path.partition("?")
         if place not in _FOR_ANY_NAME and not is_own_name(host, self._names):
             return Response.text(
                 f"{host} is not known as a name of this server: use its address, or start it with --http-name",
                 HTTPStatus.MISDIRECTED_REQUEST,
             )
         if place.startswith(_COUNTS) and place != _COUNTS:
-            return self._count(os.fsdecode(unquote_to_bytes(place.removeprefix(_COUNTS))))
+            return self._count(os.fsdecode(unquote_to_bytes(place.removeprefix(_COUNTS))), here=query == HERE)
         page = self._pages.get(place)
         if page is None:
             return Response.text(f"nothing is here; there are {' '.join(self._pages)}", HTTPStatus.NOT_FOUND)
@@ -141,7 +151,7 @@ class Site:
             return Response.text("ready")
         broker = snapshot.broker
         silent = [f"no broker answers since {broker.since}"] if broker.reachable is False else []
-        missing = [_missing(worker) for worker in snapshot.workers if not worker.ready]
+        missing = [_missing(worker) for worker in snapshot.workers if worker.silent or not worker.ready]
         return Response.text("\n".join(silent + missing) or "no workers", HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _scrape(self, accept: str) -> Response:
@@ -151,16 +161,20 @@ class Site:
             encode, kind = choose_encoder("")
         return Response(HTTPStatus.OK, kind, encode(self._metrics))
 
-    def _count(self, word: str) -> Response:
+    def _count(self, word: str, *, here: bool) -> Response:
         if self._look_up is None:
             return Response.text("starting", HTTPStatus.SERVICE_UNAVAILABLE)
-        with self._looking:  # a word of another host has a partition of `counts` read: one at a time
-            try:
-                found = self._look_up(word)
-            except UsageError as error:
-                return Response.text(str(error), HTTPStatus.BAD_REQUEST)
-            except (WcsupError, KafkaException) as error:
-                return Response.text(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
+        # A word of another host may have a partition of `counts` read: one at a time. Another host's question does not
+        # wait for that: two hosts would wait for each other.
+        try:
+            with nullcontext() if here else self._looking:
+                found = self._look_up_here(word) if here else self._look_up(word)
+        except UsageError as error:
+            return Response.text(str(error), HTTPStatus.BAD_REQUEST)
+        except (WcsupError, KafkaException) as error:
+            return Response.text(str(error), HTTPStatus.SERVICE_UNAVAILABLE)
+        if found is None:
+            return Response.text("no reducer of this host has it", HTTPStatus.NOT_FOUND)
         return Response(HTTPStatus.OK, "application/json", json.dumps(found).encode())
 
     def _status(self, _accept: str) -> Response:
@@ -195,6 +209,8 @@ def _package_file(name: str) -> bytes:
 
 def _missing(worker: WorkerView) -> str:
     """Return why a slot is not ready, in a line."""
+    if worker.silent:
+        return f"{worker.slot} gives {worker.condition}"
     said = f"{worker.slot}: {worker.failed or worker.state}"
     records = sum(todo for _, todo in worker.restoring.values())
     of = f" of {records:,} records for partitions {partition_list(worker.restoring)}"
@@ -217,6 +233,8 @@ class Server:
             )
             raise ConfigurationError(f"--http {_joined(host, port)} {why}") from error
         self.url = f"http://{_joined(host, self._listener.server_address[1])}/"
+        self.address = str(self._listener.server_address[0]), int(self._listener.server_address[1])
+        """Where it listens."""
         self._thread = threading.Thread(
             target=self._listener.serve_forever, args=[_POLL_SECONDS], name="http", daemon=True
         )
@@ -225,7 +243,7 @@ class Server:
         """Start to answer."""
         self._thread.start()
         log.info("the dashboard is at %s, metrics at %smetrics", self.url, self.url)
-        if not ip_address(str(self._listener.server_address[0])).is_loopback:
+        if not ip_address(self.address[0]).is_loopback:
             log.warning("there is no login at %s: whoever reaches it can read words, totals and metrics", self.url)
         return self
 

@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,7 +13,9 @@ from confluent_kafka import KafkaException
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, WcsupError
 from wcsup.kafka import clients
+from wcsup.kafka.peek import Place
 from wcsup.kafka.progress import of_stage
+from wcsup.observe.oldest import Oldest
 from wcsup.supervisor import LagView
 
 log = logging.getLogger("wcsup.lag")
@@ -40,6 +44,7 @@ class LagWatch:
         self.last: Sample | None = None
         self._config = config
         self._admin = clients.admin(config)
+        self._oldest = Oldest(config)
         for group in (config.map_group, config.reduce_group):
             clients.offsets_reader(config, group)  # these clients connect while the caller does something else
         self._answered = threading.Condition()
@@ -81,6 +86,10 @@ class LagWatch:
         return self.last
 
     def _work(self) -> None:
+        with closing(self._oldest):
+            self._ask_on()
+
+    def _ask_on(self) -> None:
         while not self._end.is_set():
             asked = time.monotonic()
             try:
@@ -98,7 +107,22 @@ class LagWatch:
         """Ask for the progress of both groups, `lines` first: if no line is left, `words` already has all records."""
         config = self._config
         progress = of_stage(self._admin, config, "lines")
-        lines = [one.lag for one in progress]
-        words = [one.lag for one in of_stage(self._admin, config, "words")]
-        lag = LagView(sum(lines), sum(words), dict(enumerate(lines)), dict(enumerate(words)))
+        words_progress = of_stage(self._admin, config, "words")
+        lines, words = ([one.lag for one in stage] for stage in (progress, words_progress))
+        nexts = {
+            (stage, partition): one.offset
+            for stage, found in (("lines", progress), ("words", words_progress))
+            for partition, one in enumerate(found)
+            if one.lag
+        }
+        oldest = self._age(nexts)
+        lag = LagView(sum(lines), sum(words), dict(enumerate(lines)), dict(enumerate(words)), oldest_seconds=oldest)
         return Sample(asked, lag, sum(one.offset for one in progress))
+
+    def _age(self, nexts: Mapping[Place, int]) -> float | None:
+        """Return the age of the oldest uncounted line; none where it can't be read. The lag is known all the same."""
+        try:
+            return self._oldest.age(nexts)
+        except KafkaException as failed:
+            log.debug("the oldest line that is not counted can't be read: %s", failed)
+            return None

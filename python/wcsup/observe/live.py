@@ -171,7 +171,7 @@ def _workers(snapshot: Snapshot, rates: Rates, narrow: bool) -> Table:
         cells: dict[str, str | Text] = {
             "slot": worker.slot,
             "pid": "" if worker.pid is None else str(worker.pid),
-            "state": Text(_state(worker), _STYLES[worker.state]),
+            "state": Text(_state(worker), "yellow" if worker.silent else _STYLES[worker.state]),
             "records/s": f"{rates.by_slot.get(worker.slot, 0.0):,.0f}",
             "cpu": "" if worker.cpu_percent is None else f"{worker.cpu_percent:.0f} %",
             "memory": "" if worker.rss_bytes is None else size(worker.rss_bytes),
@@ -183,7 +183,7 @@ def _workers(snapshot: Snapshot, rates: Rates, narrow: bool) -> Table:
 
 
 def _state(worker: WorkerView) -> str:
-    """Return the state; while stores are opened, also the share that is read and the time left."""
-    if worker.state != "restoring":
-        return worker.state
+    """Return the state, while stores are opened with the share that is read, or how long there was no heartbeat."""
+    if worker.silent or worker.state != "restoring":
+        return worker.condition
     return worker.state + restored(worker.restoring, worker.restore_seconds)

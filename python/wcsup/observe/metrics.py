@@ -64,7 +64,7 @@ class RunCollector(Collector):
         )
         snapshot = self._newest()
         if snapshot is not None:
-            for part in (_run, _work, _commits, _lag, _workers):
+            for part in (_run, _work, _commits, _latency, _lag, _workers):
                 yield from part(snapshot)
 
 
@@ -140,6 +140,23 @@ def _commits(snapshot: Snapshot) -> Iterator[Metric]:
     yield from (durations, batches, steps)
 
 
+def _latency(snapshot: Snapshot) -> Iterator[Metric]:
+    family = HistogramMetricFamily(
+        "wcsup_line_to_total_seconds",
+        "Time from a line's time in Kafka to the commit of its totals, for each word counted; "
+        "each word has the time of the oldest line of the mapper's commit that it came in.",
+        unit="seconds",
+    )
+    _observe(family, [], snapshot.totals["reduce"].latency)
+    yield family
+    oldest: Series = {} if snapshot.oldest_uncounted is None else {(): snapshot.oldest_uncounted}
+    yield _gauge(
+        "oldest_uncounted_seconds",
+        "Age of the oldest line that no total has yet, 0 where none is left; left out where it is not known.",
+        oldest,
+    )
+
+
 def _lag(snapshot: Snapshot) -> Iterator[Metric]:
     lag = {"lines": snapshot.lag.lines_by_partition, "words": snapshot.lag.words_by_partition}
     series: Series = {(topic, str(p)): left for topic, partitions in lag.items() for p, left in partitions.items()}
@@ -169,6 +186,8 @@ _OF_WORKERS: tuple[tuple[str, str, Callable[[WorkerView], float | None]], ...] =
     ("ready", "Whether the slot is assigned and has its stores open.", lambda w: w.ready),
     ("partitions", "Partitions that the slot has.", lambda w: len(w.partitions)),
     ("uptime_seconds", "Age of the present process.", lambda w: w.uptime),
+    ("heartbeat_age_seconds", "Time since the process's last heartbeat.", lambda w: w.heartbeat_seconds),
+    ("commit_age_seconds", "Time since the slot's last commit.", lambda w: w.last_commit_seconds),
     ("resident_memory_bytes", "Resident memory of the present process.", lambda w: w.rss_bytes),
     ("threads", "Threads of the present process.", lambda w: w.threads),
     ("open_fds", "Open file descriptors of the present process.", lambda w: w.open_files),
@@ -200,6 +219,13 @@ def _workers(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("worker_state", "1 at the state that the slot is in, else 0.", states, "role", "slot", "state")
     for name, text, value in _OF_WORKERS:
         yield _gauge(f"worker_{name}", text, each(value), "role", "slot")
+    in_row: Series = {
+        (*labels[worker.slot], reason): count
+        for worker in snapshot.workers
+        for reason, count in worker.aborts_in_row.items()
+    }
+    text = "Transactions that the slot has aborted since its last commit, by Kafka's error."
+    yield _gauge("worker_aborts_in_row", text, in_row, "role", "slot", "reason")
     for name, text, count in (
         ("restarts", "New processes in the slot.", each(lambda w: w.restarts)),
         ("input_records", "Committed input of the slot's processes.", each(lambda w: w.counters.records)),

@@ -1,9 +1,10 @@
 """The view of a run whose output is no terminal: a log line now and then."""
 
 import logging
+from dataclasses import asdict
 from typing import Self
 
-from wcsup.observe.figures import Rates
+from wcsup.observe.figures import Rates, latency_text
 from wcsup.supervisor import Snapshot
 
 log = logging.getLogger("wcsup.run")
@@ -31,16 +32,19 @@ class PlainView:
         if snapshot.uptime < self._due:
             return
         self._due = snapshot.uptime + STATUS_SECONDS
-        ready = sum(worker.ready for worker in snapshot.workers)
+        ready = sum(worker.ready and not worker.silent for worker in snapshot.workers)
+        silent = "".join(f"; {one.slot} gives {one.condition}" for one in snapshot.workers if one.silent)
         left = "unknown" if snapshot.lines_lag is None else f"{snapshot.lines_lag:,} lines"
         if snapshot.words_lag:
             left += f" and {snapshot.words_lag:,} words records"
         log.info(
-            "%d of %d workers ready, %s lines/s, %s words/s, left to count: %s",
+            "%d of %d workers ready%s, %s lines/s, %s words/s, latency: %s, left to count: %s",
             ready,
             len(snapshot.workers),
+            silent,
             f"{self._rates.lines:,.0f}",
             f"{self._rates.words:,.0f}",
+            latency_text(asdict(snapshot.latency) if snapshot.latency else None),
             left
             if snapshot.broker.reachable is not False
             else f"{left}; no broker answers since {snapshot.broker.since}",

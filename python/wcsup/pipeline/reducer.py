@@ -1,7 +1,7 @@
 """A reducer: `words` records in, new totals out; a store for each partition is a cache of `counts`."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self
 
 from confluent_kafka.admin import AdminClient
@@ -58,7 +58,8 @@ To publish all partitions in one commit takes a dozen more requests: every forti
 long again.
 """
 
-_REPORTED_TOP = 10
+_REPORTED_TOP = 50
+"""How many words a report has: of several reducers' lists as many can be shown in one list that is right."""
 
 
 class Reducer:
@@ -262,6 +263,8 @@ class Reducer:
         counters.bytes += batch.bytes
         counters.dead_letters += self._lettered
         counters.written += new_totals
+        for made, words in batch.line_times():
+            counters.latency.observe(max(0.0, now - made / 1000), words)
         self._totals = {}
         batch.clear()
         self._scan_from = 0.0
@@ -276,7 +279,7 @@ class Reducer:
     def _kept(self) -> int:
         return sum(opened.totals.unwritten for opened in self._open.values())
 
-    def tend(self, counted: Mapping[int, int], *, last: bool = False) -> None:
+    def tend(self, counted: Mapping[int, int], alive: Callable[[], None], *, last: bool = False) -> None:
         """Write the buffered totals of one store, if they are old enough; scan one store; delete counted input.
 
         With `last` all buffered totals are written, nothing is scanned, and all counted input is deleted.
@@ -285,7 +288,7 @@ class Reducer:
         if not self._restore.pending:
             self._closed.clear()
             if not last:
-                self._scan()
+                self._scan(alive)
         if last:
             self._trim.finish(counted)
         else:
@@ -301,13 +304,14 @@ class Reducer:
                 if not every:
                     break
 
-    def _scan(self) -> None:
+    def _scan(self, alive: Callable[[], None]) -> None:
         if time.monotonic() < self._scan_from:
             return
         until = time.monotonic() + (BACKLOG_SCAN_SECONDS if self._has_backlog else 0)
         while (scannable := next((opened for opened in self._open.values() if opened.scannable), None)) is not None:
             scannable.scan(SCAN_BYTES)
             point("scanned")
+            alive()
             if time.monotonic() >= until:
                 break
 
@@ -342,6 +346,9 @@ class Reducer:
         report.state_memory = self._restore.resident_bytes * len(self._open)
         words = [word for o in self._open.values() for word in o.totals.top(_REPORTED_TOP)]
         words.sort(key=lambda word: (-word[1], word[0]))
+        report.top_cut = len(words) >= _REPORTED_TOP
+        unlisted = [o.stamp.unlisted for o in self._open.values()]
+        report.unlisted = None if None in unlisted else sum(filter(None, unlisted))
         report.top = [(readable(word), total) for word, total in words[:_REPORTED_TOP]]
 
     def close(self) -> None:

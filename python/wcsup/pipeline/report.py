@@ -147,6 +147,11 @@ class Reply:
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Upper bounds for histograms of durations."""
+AGES = (
+    *(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0),
+    *(60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 14_400.0, 86_400.0, 604_800.0),
+)
+"""Upper bounds for the histogram of the time from a line to its totals: from 5 ms to a week."""
 SIZES = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0, 1_000_000.0)
 """Upper bounds for histograms of batch sizes."""
 
@@ -164,15 +169,32 @@ class Histogram:
         if not self.counts:
             self.counts = [0] * (len(self.bounds) + 1)
 
-    def observe(self, value: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count an observation that was made so many `times`."""
+        self.counts[bisect_left(self.bounds, value)] += times
+        self.sum += value * times
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> Self:
         """Read what `asdict` made, and JSON of its tuple."""
         return cls(tuple(values["bounds"]), values["counts"], values["sum"])
+
+    def quantile(self, share: float) -> float | None:
+        """Return the value that this share of the observations does not exceed; none without observations.
+
+        Values are taken to be spread evenly between two bounds, as Prometheus' `histogram_quantile` does. Beyond all
+        bounds, the highest bound is returned.
+        """
+        left = share * sum(self.counts)
+        for below, bound, count in zip((0.0, *self.bounds), self.bounds, self.counts, strict=False):
+            if count and left <= count:
+                return below + (bound - below) * left / count
+            left -= count
+        return self.bounds[-1] if any(self.counts) else None
+
+    def __sub__(self, earlier: "Histogram") -> "Histogram":
+        counts = [now - before for now, before in zip(self.counts, earlier.counts, strict=True)]
+        return Histogram(self.bounds, counts, self.sum - earlier.sum)
 
     def __add__(self, other: "Histogram") -> "Histogram":
         counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
@@ -204,6 +226,15 @@ class Counters:
     """Input records of each commit."""
     step_seconds: dict[str, Histogram] = field(default_factory=dict)
     """Time of each step of the commits, by the step's name (`produce`, `offsets`, `commit`, `store`)."""
+    latency: Histogram = field(default_factory=lambda: Histogram(AGES))
+    """Reducer: for each word counted, the seconds from its line to the end of the commit of its total.
+
+    The line's time is that in Kafka: when it was made, or appended if the topic says so. Each word counts with the time
+    of the oldest line of the mapper's commit that it came in, so that the latency is an upper bound, by a commit
+    interval at most in a steady stream. The clocks of who writes the lines and of this host are assumed to agree.
+    Words of records that tell no such time, which an older wcsup wrote, are left out. Words that another reducer was to
+    count (after a rebalance) are counted here and there.
+    """
 
     def __add__(self, other: "Counters") -> "Counters":
         total = Counters()
@@ -218,6 +249,8 @@ class Counters:
         known = _known(cls, values)
         if "batch_records" in known:
             known["batch_records"] = Histogram.from_mapping(known["batch_records"])
+        if "latency" in known:
+            known["latency"] = Histogram.from_mapping(known["latency"])
         steps = known.get("step_seconds", {})
         known["step_seconds"] = {step: Histogram.from_mapping(one) for step, one in steps.items()}
         return cls(**known)
@@ -243,12 +276,18 @@ class Report:
     restore_seconds: float | None = None
     """How long opening these stores will take at the pace so far; none where that can't be told."""
     counters: Counters = field(default_factory=Counters)
+    aborts_in_row: dict[str, int] = field(default_factory=dict)
+    """Transactions aborted since the last commit, by the name of the error."""
     distinct: int = 0
     """Reducer: distinct words in its open stores."""
     total: int = 0
     """Reducer: sum of all totals in its open stores."""
     top: list[tuple[str, int]] = field(default_factory=list)
-    """Reducer: most frequent words of its partitions with their totals."""
+    """Reducer: most frequent words of its partitions with their totals, highest first."""
+    top_cut: bool = True
+    """Reducer: whether there may be more words than `top` has."""
+    unlisted: int | None = None
+    """Reducer: how many words are too long for `top`; none where that is not known."""
     state_bytes: int = 0
     """Reducer: size of its open stores on disk."""
     kept_words: int = 0

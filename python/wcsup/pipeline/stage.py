@@ -1,6 +1,6 @@
 """The interface of mapper and reducer to the loop that they share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from wcsup import _core
@@ -24,10 +24,11 @@ class Upkeep(Protocol):
     def is_due(self) -> bool:
         """Whether it is time for a commit that publishes some of it."""
 
-    def tend(self, counted: Mapping[int, int], *, last: bool = False) -> None:
+    def tend(self, counted: Mapping[int, int], alive: Callable[[], None], *, last: bool = False) -> None:
         """Do the work that is due and needs no commit; with `last`, all of that work.
 
-        `counted` has, for each open partition, its first input offset that is not counted yet.
+        `counted` has, for each open partition, its first input offset that is not counted yet. `alive` is called again
+        and again where the work takes long.
         """
 
 

@@ -231,7 +231,7 @@ class Worker:
             self._transactions.look()
             self._look_still()
         if self._upkeep is not None:
-            self._upkeep.tend(self._offsets.counted)
+            self._upkeep.tend(self._offsets.counted, self._beat)
         while not self._questions.empty():
             self._reply(self._questions.get())
         self._beat()
@@ -294,7 +294,8 @@ class Worker:
             self._guard.confirm(self._wait_on)
             self._transactions.commit(outbox, metadata, stage.committed)
         except AbortedError as aborted:
-            counters.aborts[aborted.reason] = counters.aborts.get(aborted.reason, 0) + 1
+            for aborts in (counters.aborts, self._report.aborts_in_row):
+                aborts[aborted.reason] = aborts.get(aborted.reason, 0) + 1
             self._patience.aborted(aborted.reason)
             self._rewind()
         except RefusedError as refused:
@@ -303,6 +304,7 @@ class Worker:
         else:
             self._patience.committed()
             self._aborts_in_row = 0
+            self._report.aborts_in_row = {}
             self._offsets.committed(due)
             counted = taken > 0
             counters.commits += 1
@@ -389,7 +391,7 @@ class Worker:
         self._enter(Phase.DRAINING)
         self._beat(now=True)
         if self._upkeep is not None:
-            self._upkeep.tend(self._offsets.counted, last=True)
+            self._upkeep.tend(self._offsets.counted, self._beat, last=True)
         # A dynamic member, such as each member under KIP-848, leaves when its consumer is closed.
         if self._leaving and self._config.group_protocol == "classic":
             self._membership.leave()

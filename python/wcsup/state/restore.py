@@ -286,7 +286,8 @@ class Restore:
         return _Bounds(stable, topics.ends(self._admin, partitions), topics.starts(self._admin, partitions))
 
     def _check(self, opening: _Opening, start: int, end: int) -> Partition:
-        fresh = Stamp(self._identity.cluster, self._identity.topics["counts"], self._config.partitions, start)
+        identity, partitions = self._identity, self._config.partitions
+        fresh = Stamp(identity.cluster, identity.topics["counts"], partitions, start, unlisted=0)
         store = opening.store
         assert store is not None  # noqa: S101 - opened in step 1
         stamp = store.stamp

@@ -81,6 +81,8 @@ class Stamp:
     top: tuple[tuple[str, int], ...] = ()
     """Most frequent words with their totals; bytes as Latin-1 text, so that JSON can hold any word."""
     format: int = FORMAT
+    unlisted: int | None = None
+    """Words that are too long for the top words; none where the store is of an older wcsup, which didn't count them."""
 
     def after(
         self, totals: _core.Totals, next_offset: int, *, own: bool, top: tuple[tuple[str, int], ...] = ()
@@ -96,6 +98,7 @@ class Stamp:
             self.distinct + totals.new_words,
             self.total + totals.added,
             top,
+            unlisted=None if self.unlisted is None else self.unlisted + totals.new_long,
         )
 
     def missed(self, end: int, stable: int) -> int:

@@ -30,7 +30,7 @@ class Lookup:
         """Ask for totals; return the command's pending reply.
 
         It has for each word its total, offset, time and slot, in the order of the words, or none where no reducer of
-        this run told it in `ANSWER_SECONDS`.
+        this run told it in `ANSWER_SECONDS`. Beside it is, for each word, the slot that is opening the word's store.
         """
         partitions = [_core.partition(word, self._partitions) for word in words]
         asked: dict[int, tuple[Slot, list[int]]] = {}
@@ -41,6 +41,10 @@ class Lookup:
                 asked[number] = slot, places
                 question = Question(number, [(partitions[place], words[place].decode("latin-1")) for place in places])
                 slot.child.tell(question.to_json().encode() + b"\n")
+        restoring = [
+            next((slot.name for slot in self._pool.of("reduce") if partition in slot.report.restoring), None)
+            for partition in partitions
+        ]
         until = self._clock.monotonic() + ANSWER_SECONDS
 
         def reply() -> Mapping[str, Any] | None:
@@ -56,7 +60,7 @@ class Lookup:
                             "committed_at": found.committed_at,
                             "owner": slot.name,
                         }
-            return {"totals": totals}
+            return {"totals": totals, "restoring": restoring}
 
         return reply
 

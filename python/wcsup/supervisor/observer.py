@@ -3,14 +3,18 @@
 import os
 from collections.abc import Callable
 
+from wcsup.config import Config
 from wcsup.kafka.sighting import Sighting
+from wcsup.process.rates import Rate
 from wcsup.supervisor.events import RunEvents
+from wcsup.supervisor.latency import LatencyWindow
 from wcsup.supervisor.policy import Clock
 from wcsup.supervisor.pool import Pool
 from wcsup.supervisor.reach import Reach
 from wcsup.supervisor.resources import ProcessWatch, Usage
 from wcsup.supervisor.snapshot import LagView, Snapshot, view
 from wcsup.supervisor.tasks import Tasks
+from wcsup.supervisor.words import WordsWatch
 
 
 class Observer:
@@ -18,6 +22,7 @@ class Observer:
 
     def __init__(
         self,
+        config: Config,
         pool: Pool,
         tasks: Tasks,
         events: RunEvents,
@@ -26,9 +31,11 @@ class Observer:
         sighting: Callable[[], Sighting | None],
         clock: Clock,
     ) -> None:
-        self._events = events
+        self._config, self._events = config, events
         self._pool, self._tasks, self._lag, self._sighting, self._clock = pool, tasks, lag, sighting, clock
         self._reach = Reach(clock, events)
+        self._rates: dict[str, Rate] = {}
+        self._latency, self._words = LatencyWindow(), WordsWatch()
         self._began = clock.monotonic()
         self._own = ProcessWatch(os.getpid())
         self._own_usage: Usage | None = None
@@ -47,18 +54,28 @@ class Observer:
         """Return the run as it is now."""
         now = self._clock.monotonic()
         pool, broker = self._pool, self._reach.look(self._sighting())
+        slots, totals = pool.in_order(), pool.totals()
+        self._rates = {name: self._rates.get(name) or Rate() for name in ("", " ", *pool.slots)}
+        workers = [view(slot, now, self._rates[slot.name].take(now, slot.counters.records)) for slot in slots]
+        silent = any(worker.silent for worker in workers if worker.role != "standby")
         return Snapshot(
             pid=os.getpid(),
             uptime=now - self._began,
-            ready=pool.ready and broker.reachable is not False,
+            ready=pool.ready and not silent and broker.reachable is not False,
             broker=broker,
             stopping=pool.stop.reason if pool.stop else None,
-            workers=[view(slot, now) for slot in pool.in_order()],
+            workers=workers,
             tasks=[task.view() for task in self._tasks.running],
             spares=[spare.pid for spare in pool.spares],
             lag=self._lag() or LagView(),
-            totals=pool.totals(),
+            totals=totals,
             restarts=dict(pool.restarts),
             supervisor=self._own_usage,
             events=list(self._events.last),
+            application=self._config.app_id,
+            bootstrap_servers=self._config.bootstrap_servers or "",
+            lines_per_second=self._rates[""].take(now, totals["map"].records),
+            words_per_second=self._rates[" "].take(now, totals["reduce"].words),
+            latency=self._latency.look(now, totals["reduce"].latency),
+            words_here=self._words.look(slots, now),
         )

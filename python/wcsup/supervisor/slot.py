@@ -13,6 +13,9 @@ from wcsup.supervisor.policy import Death
 from wcsup.supervisor.processes import Child
 from wcsup.supervisor.resources import Usage
 
+SILENT_SECONDS = 2.0
+"""After so long without a heartbeat a worker is shown as silent: its loop turns several times a second."""
+
 
 class SlotState(StrEnum):
     """The state of a slot as users see it."""
@@ -102,6 +105,9 @@ class Slot:
         self.started_at = 0.0
         self._kill_at: float | None = None
         self._beat_at = 0.0
+        self._was_heard = False
+        """Whether the present process has reported yet."""
+        self._commit_at: float | None = None
         self._ready_at: float | None = None
         self._ended_at: float | None = None
         """When the process before the present one ended."""
@@ -138,6 +144,19 @@ class Slot:
         """Return the seconds since the process became ready; none where it never did."""
         return None if self._ready_at is None else now - self._ready_at
 
+    def heartbeat(self, now: float) -> float | None:
+        """Return the age of the process's newest heartbeat; none before its first one, and without a process."""
+        return now - self._beat_at if self.child is not None and self._was_heard else None
+
+    def silent(self, now: float) -> bool:
+        """Return whether the process has not given a heartbeat for a while: it is stopped, stuck or starved."""
+        age = self.heartbeat(now)
+        return age is not None and age > SILENT_SECONDS
+
+    def since_commit(self, now: float) -> float | None:
+        """Return the seconds since a report told of a new commit, of any of its processes; none where none did."""
+        return None if self._commit_at is None else now - self._commit_at
+
     def started(self, child: Child, now: float) -> None:
         """Take the new process, which has the slot's job."""
         self.child = child
@@ -146,6 +165,7 @@ class Slot:
         self._kill_at = self._ready_at = self._told = None
         self.shot = False
         self.started_at = self._beat_at = now
+        self._was_heard = False
 
     def measured(self, usage: Usage | None) -> None:
         """Take the usage of the process; none where it is dead and not reaped yet."""
@@ -157,6 +177,9 @@ class Slot:
         """Take a report. It counts as a heartbeat only with a new beat or phase: a loop without these is stuck."""
         if (report.beat, report.phase) != (self.report.beat, self.report.phase):
             self._beat_at = now
+            self._was_heard = True
+        if report.counters.commits > self.report.counters.commits:
+            self._commit_at = now
         if report.ready and self._ready_at is None:
             self._ready_at = now
         self.report = report

@@ -6,9 +6,11 @@ from typing import Any
 
 from wcsup.pipeline.report import Counters, Phase, Role
 from wcsup.supervisor.events import RunEvent
+from wcsup.supervisor.latency import Latency
 from wcsup.supervisor.reach import Reachability
 from wcsup.supervisor.resources import Usage
 from wcsup.supervisor.slot import Slot, SlotState
+from wcsup.supervisor.words import WordsHere
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class LagView:
     words_by_partition: Mapping[int, int] = field(default_factory=dict)
     lines_retention_by_partition: Mapping[int, float] = field(default_factory=dict)
     """For each partition the seconds until Kafka may delete its oldest uncounted line, where known."""
+    oldest_seconds: float | None = None
+    """Age of the oldest line that no total has yet, 0 where none is left; none where it is not known."""
 
     def by_partition(self, role: Role) -> Mapping[int, int] | None:
         """Return the lag of a role's input by partition; none where it is not known."""
@@ -66,6 +70,21 @@ class WorkerView:
     """The sum over all processes that filled the slot."""
     restore_seconds: float | None = None
     """How long opening the stores in `restoring` will take; none where that can't be told."""
+    heartbeat_seconds: float | None = None
+    """Age of the newest heartbeat; none before the first one, and without a process."""
+    silent: bool = False
+    """Whether there was none for 2 s: the process is stopped, stuck or starved, and will be killed if it stays so."""
+    last_commit_seconds: float | None = None
+    """Seconds since the slot's last commit was reported; none where none was."""
+    records_per_second: float = 0.0
+    """Input records of the slot, over the last few seconds: lines of a mapper, `words` records of a reducer."""
+    aborts_in_row: dict[str, int] = field(default_factory=dict)
+    """Transactions aborted since the last commit, by Kafka's error."""
+
+    @property
+    def condition(self) -> str:
+        """The state in a few words, for people: a silent worker may not be at what it reported last."""
+        return f"no heartbeat for {self.heartbeat_seconds:.0f} s" if self.silent else str(self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +106,7 @@ class Snapshot:
     pid: int
     uptime: float
     ready: bool
-    """Whether every slot is ready and a broker answered lately."""
+    """Whether every slot is ready, and gives heartbeats, and a broker answered lately."""
     broker: Reachability
     stopping: str | None
     """Why the run is ending, if it is."""
@@ -102,6 +121,15 @@ class Snapshot:
     supervisor: Usage | None
     events: list[RunEvent] = field(default_factory=list)
     """The last ones, oldest first."""
+    application: str = ""
+    bootstrap_servers: str = ""
+    lines_per_second: float = 0.0
+    words_per_second: float = 0.0
+    """What mappers and reducers have committed, over the last few seconds."""
+    latency: Latency | None = None
+    """From lines to their totals, over the last minute; none where nothing was counted in it."""
+    words_here: WordsHere | None = None
+    """The totals of this host's reducers; none before all of them have opened their stores."""
 
     @property
     def lines_lag(self) -> int | None:
@@ -112,6 +140,11 @@ class Snapshot:
     def words_lag(self) -> int | None:
         """Records of `words` that no reducer has committed yet."""
         return self.lag.words
+
+    @property
+    def oldest_uncounted(self) -> float | None:
+        """Age in seconds of the oldest line that no total has yet, 0 where none is left; none where not known."""
+        return self.lag.oldest_seconds
 
     @property
     def lines_retention(self) -> float | None:
@@ -125,11 +158,12 @@ class Snapshot:
             "lines_lag": self.lines_lag,
             "words_lag": self.words_lag,
             "lines_retention_seconds": self.lines_retention,
+            "oldest_uncounted_seconds": self.oldest_uncounted,
         }
 
 
-def view(slot: Slot, now: float) -> WorkerView:
-    """Return the view of a slot."""
+def view(slot: Slot, now: float, rate: float = 0.0) -> WorkerView:
+    """Return the view of a slot, which has `rate` input records a second."""
     report, usage, child = slot.report, slot.usage, slot.child
     return WorkerView(
         role=slot.role,
@@ -160,4 +194,9 @@ def view(slot: Slot, now: float) -> WorkerView:
         top=report.top,
         cpu_seconds=slot.cpu_seconds,
         restore_seconds=report.restore_seconds,
+        heartbeat_seconds=slot.heartbeat(now),
+        silent=slot.silent(now),
+        last_commit_seconds=slot.since_commit(now),
+        records_per_second=rate,
+        aborts_in_row=report.aborts_in_row,
     )

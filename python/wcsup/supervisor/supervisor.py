@@ -120,7 +120,7 @@ class Supervisor:
         )
         self._tasks = Tasks(self._pool, self._launch_task)
         self._observer = Observer(
-            self._pool, self._tasks, events, lag=hooks.lag, sighting=hooks.sighting, clock=self._clock
+            config, self._pool, self._tasks, events, lag=hooks.lag, sighting=hooks.sighting, clock=self._clock
         )
         self._told: Sighting | None = None
         self._autoscalers = {

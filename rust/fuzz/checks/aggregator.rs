@@ -143,6 +143,7 @@ fn add(batch: &mut Aggregator, model: &mut Model, records: &[Record]) {
         offset: record.offset,
         key: record.key.as_deref(),
         value: record.value.as_deref(),
+        time: None,
     });
     let rejected = batch.add(&events.collect::<Vec<_>>());
     assert!(rejected.is_sorted_by(|a, b| a.index < b.index));

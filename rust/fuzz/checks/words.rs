@@ -90,6 +90,7 @@ fn batch(rule: Rule, lines: &[&[u8]], times: usize) {
             offset,
             key: None,
             value: Some(line),
+            time: None,
         };
         let lines = || lines.iter().copied();
         let events: Vec<_> = lines().zip(offsets.by_ref()).map(event).collect();

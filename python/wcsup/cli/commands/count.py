@@ -5,7 +5,7 @@ import click
 from wcsup.cli.cluster import connect, quiet_clients
 from wcsup.cli.command import Section, define
 from wcsup.cli.options import SHARED
-from wcsup.cli.show import print_json, totals_json
+from wcsup.cli.show import print_json
 from wcsup.config import Config
 
 
@@ -23,8 +23,10 @@ from wcsup.config import Config
 def command(config: Config, word: tuple[str, ...], as_json: bool) -> None:
     """Show the total of each WORD; 0 for a word that was never counted.
 
-    The totals are those that were committed before the call. A reducer that runs on this host tells it at once; for the
-    other words counts are read, which takes a second for each million words of a partition.
+    The totals are those that were committed before the call. A reducer that runs on this host tells it at once, and one
+    of another host does where that host has --http at an address that this one reaches. For all other words counts are
+    read, which takes a second for each million words of a partition. While a reducer opens its store, it counts nothing
+    more of its words: that is said.
     """
     from wcsup.observe.figures import columns
     from wcsup.observe.totals import fold
@@ -40,8 +42,12 @@ def command(config: Config, word: tuple[str, ...], as_json: bool) -> None:
             counted_as = " and ".join(readable(part) for part in parts) or "no word"
             click.echo(f"wcsup: {text!r} is not one word; lines have it counted as {counted_as}", err=True)
     found = look_up(connect(config, start=False), keys)
-    totals = [(one.word, one.count) for one in found]
+    for one in found:
+        if one.behind:
+            click.echo(f"wcsup: {one.word!r} is behind: {one.owner} is opening its store", err=True)
     if as_json:
-        print_json(totals_json(totals))
+        print_json(
+            [{"word": one.word, "count": one.count, **({"behind": True} if one.behind else {})} for one in found]
+        )
     else:
-        click.echo(columns(totals, "<>"))
+        click.echo(columns([(one.word, one.count) for one in found], "<>"))

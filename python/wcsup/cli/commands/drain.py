@@ -3,7 +3,7 @@
 import click
 
 from wcsup.cli.command import Section, define
-from wcsup.cli.steer import ask, slots
+from wcsup.cli.steer import ask, ask_and_wait, slots
 from wcsup.config import Config
 
 
@@ -26,5 +26,5 @@ def command(config: Config, wait: bool, leave: bool) -> None:
 
     Lines that are not counted stay in Kafka; the next wcsup run goes on with them.
     """
-    result = ask(config, "drain", wait=wait, leave=leave)
+    result = (ask_and_wait if wait else ask)(config, "drain", leave=leave)
     click.echo(f"drained: {slots(result)}" if wait else f"draining: {slots(result)}")

@@ -7,7 +7,7 @@ import click
 
 from wcsup.cli.command import Section, define
 from wcsup.cli.show import print_json
-from wcsup.cli.steer import ask, complete_slot, slots
+from wcsup.cli.steer import ask, ask_and_wait, complete_slot, slots
 from wcsup.config import Config
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def command(config: Config, slot: str, wait: bool, measure: bool, as_json: bool)
     that is installed now: so an upgrade without a stop is an installation and a restart of all.
     """
     if not measure:
-        click.echo(slots(ask(config, "restart", wait=wait, slot=slot)))
+        click.echo(slots((ask_and_wait if wait else ask)(config, "restart", slot=slot)))
         return
     pauses = _measure(config, slot)
     if as_json:

@@ -3,7 +3,7 @@
 import sys
 from collections import deque
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,7 +16,6 @@ from wcsup.errors import INTERRUPTED, ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from wcsup.observe.http import Server
     from wcsup.observe.lag import Sample
@@ -162,6 +161,7 @@ def command(
     from wcsup.observe.hosts import HostTeller, unshared
     from wcsup.observe.lag import LagWatch
     from wcsup.observe.outcome import Outcome
+    from wcsup.observe.owners import reachable_address
     from wcsup.observe.retention import RetentionWatch
     from wcsup.state.directory import open_directory
     from wcsup.supervisor import Hooks, RunOptions, Snapshot, Task, Workers, automatic, locked, run
@@ -191,7 +191,7 @@ def command(
         during.enter_context(locked(config.state))
         host = unshared(config, directory).host
         if site:
-            site.answer_words(_searching(config))
+            site.answer_words(*_searching(config))
         during.enter_context(watch)
         sight = Sight()
         during.enter_context(Lookout(config, sight.see))
@@ -200,7 +200,9 @@ def command(
         during.enter_context(view)
         before = watch.first()
         outcome = Outcome(config, lambda: watch.last)
-        teller = during.enter_context(HostTeller(config, host))
+        teller = during.enter_context(
+            HostTeller(config, host, reachable_address(site.address if site else None, config))
+        )
 
         def tick(snapshot: Snapshot) -> None:
             snapshots.append(snapshot)
@@ -250,11 +252,15 @@ def _say_outcome(outcome: "Outcome", before: "Sample", end: "Sample") -> None:
         click.echo(f"{lines:,} lines were read, {end.lag.lines or 0:,} are left for the next run")
 
 
-def _searching(config: Config) -> "Callable[[str], dict[str, Any]]":
-    """Return a function that looks a word up for the page."""
-    from wcsup.observe.words import look_up_text
+def _searching(config: Config) -> "tuple[Callable[[str], dict[str, Any]], Callable[[str], dict[str, Any] | None]]":
+    """Return functions that look a word up: one for the page, one for other hosts."""
+    from wcsup.observe.words import look_up_here, look_up_text
 
-    return lambda text: look_up_text(config, text).to_json()
+    def here(text: str) -> dict[str, Any] | None:
+        found = look_up_here(config, text)
+        return None if found is None else found.to_json()
+
+    return lambda text: look_up_text(config, text).to_json(), here
 
 
 def _site(http: tuple[str, int], names: tuple[str, ...], config: Config) -> "Server":

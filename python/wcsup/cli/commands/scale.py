@@ -3,7 +3,7 @@
 import click
 
 from wcsup.cli.command import Section, define
-from wcsup.cli.steer import ask, slots
+from wcsup.cli.steer import ask, ask_and_wait, slots
 from wcsup.config import Config
 from wcsup.errors import UsageError
 
@@ -29,4 +29,4 @@ def command(config: Config, mappers: int | None, reducers: int | None, wait: boo
     """
     if mappers is None and reducers is None:
         raise UsageError("say how many: --mappers N, --reducers N or both")
-    click.echo(slots(ask(config, "scale", wait=wait, mappers=mappers, reducers=reducers)))
+    click.echo(slots((ask_and_wait if wait else ask)(config, "scale", mappers=mappers, reducers=reducers)))

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -52,15 +51,17 @@ def command(config: Config, everywhere: bool, watch: bool, as_json: bool) -> Non
 
 def _show(config: Config, everywhere: bool, as_json: bool, *, in_place: bool) -> None:
     """Print the state once; `in_place` clears the terminal first."""
+    from wcsup.cli import status_text
+
     if everywhere:
         found = _everything(config)
-        text = "" if as_json else _all_text(found)
+        text = "" if as_json else status_text.of_all(found)
     else:
         try:
             found = ask(config, "status")
         except ConfigurationError:
             found = {"workers": [], **_lags(config)}
-        text = "" if as_json else _text(config, found)
+        text = "" if as_json else status_text.of_host(found, config.state)
     if in_place:
         click.clear()
     if as_json:
@@ -87,33 +88,6 @@ def _everything(config: Config) -> dict[str, Any]:
         owned = {partition for worker in workers if worker["role"] == role for partition in worker["partitions"]}
         unowned[name] = sorted({*listed[config.topic(name)].partitions} - owned)
     return {"hosts": found, "unowned": unowned, **_lags(config)}
-
-
-def _all_text(everything: dict[str, Any]) -> str:
-    from wcsup.kafka.ownership import partition_list
-
-    paragraphs = []
-    for host in everything["hosts"]:
-        name = f"host {host['host']} on {host['machine']}"
-        if host["ended"] is not None:
-            paragraphs.append(f"{name}: ended at {host['told_at']}: {host['ended']}")
-        elif host["silent"]:
-            slots = ", ".join(worker["slot"] for worker in host.get("workers", ()))
-            paragraphs.append(f"{name}: silent since {host['told_at']}; it had {slots or 'no workers'}")
-        elif "workers" not in host:
-            paragraphs.append(f"{name}: its state is of wcsup {host['version']}, which is newer than this one")
-        else:
-            paragraphs.append(f"{name}, {_run_text(host)}")
-    live = [host for host in everything["hosts"] if not host["silent"]]
-    workers = [worker for host in live for worker in host.get("workers", ())]
-    ready = sum(worker["ready"] for worker in workers)
-    heard = f"{len(live)} of {len(everything['hosts'])} hosts are heard of, {ready} of {len(workers)} workers are ready"
-    last = [heard if everything["hosts"] else "no host of the application is heard of"]
-    for name, partitions in everything["unowned"].items():
-        if partitions:
-            last.append(f"no host tells of a worker for partitions {partition_list(partitions)} of {name}")
-    last.append(_left_text(everything))
-    return "\n\n".join([*paragraphs, "\n".join(last)])
 
 
 def _lags(config: Config) -> dict[str, float | None]:
@@ -154,70 +128,3 @@ def _retention(admin: "AdminClient", config: Config) -> float | None:
         except KafkaException:  # this user may lack the right to read the topic's configuration
             return None
     return min(found.left(time.time()).values(), default=None)
-
-
-def _state(worker: dict[str, Any]) -> str:
-    from wcsup.observe.figures import restored
-
-    if worker["state"] != "restoring":
-        return str(worker["state"])
-    return f"{worker['state']}{restored(worker['restoring'], worker['restore_seconds'])}"
-
-
-def _text(config: Config, snapshot: dict[str, Any]) -> str:
-    if "pid" not in snapshot:
-        return f"no wcsup run has its state in {config.state}\n{_left_text(snapshot)}"
-    return f"{_run_text(snapshot)}\n{_left_text(snapshot)}"
-
-
-def _left_text(snapshot: dict[str, Any]) -> str:
-    from wcsup.observe.figures import span
-
-    left = [
-        f"{snapshot[name]:,} {what}"
-        for name, what in (("lines_lag", "lines"), ("words_lag", "words records"))
-        if snapshot[name] is not None
-    ]
-    seconds = snapshot.get("lines_retention_seconds")
-    if seconds is not None:
-        left[0] += f" (Kafka may delete the first of them in {span(seconds)})"
-    return "left to count: " + (", ".join(left) or "unknown")
-
-
-def _run_text(snapshot: dict[str, Any]) -> str:
-    """Return what one run does: a line about the whole, and a table of its workers."""
-    from wcsup.kafka.ownership import partition_list
-    from wcsup.observe.figures import columns, size, span
-
-    workers: Sequence[dict[str, Any]] = snapshot["workers"]
-    head = [("slot", "pid", "state", "cpu", "memory", "restarts", "records", "partitions")]
-    rows = [
-        (
-            worker["slot"],
-            "" if worker["pid"] is None else str(worker["pid"]),
-            _state(worker),
-            "" if worker["cpu_percent"] is None else f"{worker['cpu_percent']:.0f} %",
-            "" if worker["rss_bytes"] is None else size(worker["rss_bytes"]),
-            worker["restarts"],
-            worker["counters"]["records"],
-            partition_list(worker["partitions"]),
-        )
-        for worker in workers
-    ]
-    why = [f"{worker['slot']}: {worker['failed']}" for worker in workers if worker.get("failed")]
-    condition = snapshot["stopping"] or ("ready" if snapshot["ready"] else "not ready")
-    if snapshot["broker"]["reachable"] is False:
-        condition += f", no broker answers since {snapshot['broker']['since']}"
-    title = f"supervisor {snapshot['pid']}, up {span(snapshot['uptime'])}, {condition}"
-    return "\n".join([title, columns(head + rows, "<><>>>><"), *why, *_in_memory(workers)])
-
-
-def _in_memory(workers: Sequence[dict[str, Any]]) -> list[str]:
-    """Say how many words need no look-up in the stores."""
-    from wcsup.observe.figures import size
-
-    words, known, taken, bound = (
-        sum(worker[name] for worker in workers)
-        for name in ("distinct", "words_in_memory", "bytes_in_memory", "state_memory")
-    )
-    return [f"totals in memory: {known:,} of {words:,} words, {size(taken)} of at most {size(bound)}"] if words else []

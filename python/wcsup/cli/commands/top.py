@@ -15,6 +15,7 @@ from wcsup.config import Config
 from wcsup.errors import UsageError
 
 if TYPE_CHECKING:
+    from wcsup.observe.changes import Ranked
     from wcsup.observe.totals import Top, Total
 
 WATCH_SECONDS = 1.0
@@ -26,7 +27,7 @@ WATCH_SECONDS = 1.0
     example="""
     wcsup top                      the 20 most frequent words
     wcsup top -n 1000 --json       the first thousand, for another program
-    wcsup top --watch              the first 20 as they change
+    wcsup top --watch              the first 20 as they change, and how fast
     """,
 )
 @click.option(
@@ -38,7 +39,8 @@ def command(config: Config, limit: int, watch: bool, as_json: bool) -> None:
     """Show the most frequent words with their totals.
 
     The highest total comes first; words with equal totals are in alphabetical order. The totals are committed ones,
-    and at most a second old. More than 100 words take longer, since all counts are read for them.
+    and at most a second old. With --watch each word has by how much its total rises in a second, and how its place
+    changed in the last ten. More than 100 words take longer, since all counts are read for them.
     """
     from wcsup.observe.totals import KEPT_WORDS, Top
 
@@ -60,23 +62,40 @@ def _table(words: "Sequence[Total]") -> str:
     return columns([(rank, word, total) for rank, (word, total) in enumerate(words, 1)], "><>")
 
 
+def _changes(words: "Sequence[Ranked]") -> str:
+    from wcsup.observe.figures import columns
+
+    rows = [
+        (one.rank, one.word, one.total, "" if one.rate is None else f"+{one.rate:,.0f}/s", one.change) for one in words
+    ]
+    return columns(rows, "><>><")
+
+
 def _watch(top: "Top", as_json: bool) -> None:
     """Show the words whenever they have changed, once a second at most: in place on a terminal."""
-    shown: Sequence[Total] | None = None
+    from wcsup.observe.changes import Changes
+
+    shown: object = None
     due = 0.0
+    changes = Changes()
     in_place = sys.stdout.isatty() and not as_json
     try:
         while True:
             top.refresh()
-            words = top.words()
-            if words == shown or time.monotonic() < due:
+            now = time.monotonic()
+            if now < due:
                 continue
+            due = now + WATCH_SECONDS
+            words = top.words()
+            changed = changes.take(now, words)
+            if (words if as_json else changed) == shown:
+                continue
+            shown = words if as_json else changed
             if in_place:
                 click.clear()
             if as_json:
                 print_json(totals_json(words))
             else:
-                click.echo(_table(words))
-            shown, due = words, time.monotonic() + WATCH_SECONDS
+                click.echo(_changes(changed))
     except KeyboardInterrupt:
         return  # Ctrl-C is the way to end it
