@@ -87,6 +87,23 @@ def test_scaling_while_work_goes_on(state: Path) -> None:
         assert status["restarts"] == {}
 
 
+def test_scaling_by_a_difference(state: Path) -> None:
+    with Running(state) as run:
+        run.until_ready()
+        for _ in range(2):
+            run.request("scale", mappers_by=1)
+        assert run.request("scale", reducers_by=1, wait=True)["slots"].keys() == {
+            "map-0",
+            "map-1",
+            "map-2",
+            "reduce-0",
+            "reduce-1",
+        }
+        assert run.request("scale", mappers_by=-5, wait=True)["slots"].keys() == {"reduce-0", "reduce-1"}
+        with pytest.raises(UsageError, match="too many"):
+            run.request("scale", mappers_by=99)
+
+
 def test_restarting_one_and_all(state: Path) -> None:
     with Running(state) as run:
         before = {worker["slot"]: worker["pid"] for worker in run.until_ready()["workers"]}

@@ -115,7 +115,7 @@ class Pool:
 
     def scale(self, role: Role, count: int) -> None:
         """Change a role to `count` slots: new slots start, those with the highest numbers drain."""
-        if self.slots and count != self.count(role):
+        if (self.was_ready or self.of(role)) and count != self.count(role):
             self._events.add("scaled", f"{role}: {self.count(role)} to {count} workers")
         for number in range(count):
             slot = self.slots.setdefault(f"{role}-{number}", Slot(role, number))

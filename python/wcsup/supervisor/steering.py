@@ -39,9 +39,16 @@ class Steering:
         return self._look().to_json()
 
     def scale(self, asked: Mapping[str, Any]) -> Reply | Pending:
-        """Scale to the given numbers of `mappers` and `reducers`; a role without a number stays as it is."""
+        """Scale to the given numbers of `mappers` and `reducers`; a role without a number stays as it is.
+
+        `mappers_by` and `reducers_by` say how many more are wanted, and below zero how many fewer.
+        """
         self._refuse_when_stopping()
         wanted = {role: asked[option] for option, role in _OPTIONS.items() if asked.get(option) is not None}
+        for option, role in _OPTIONS.items():
+            by = asked.get(f"{option}_by")
+            if isinstance(by, int):
+                wanted[role] = max(0, self._pool.count(role) + by)
         if not wanted:
             raise UsageError("scale needs mappers, reducers or both")
         for count in wanted.values():
