@@ -45,7 +45,7 @@ class _JsonLines(logging.Formatter):
         return json.dumps(event)
 
 
-class _TextLines(logging.Formatter):
+class TextLines(logging.Formatter):
     """Format a record for a reader: `12:30:01 map-0[4711] committing info: event`."""
 
     def __init__(self, slot: str) -> None:
@@ -53,6 +53,7 @@ class _TextLines(logging.Formatter):
         self.slot = slot
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record's lines."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         slot, pid = getattr(record, "slot", self.slot), getattr(record, "pid", record.process)
         phase = getattr(record, "phase", _phase)
@@ -138,7 +139,7 @@ def _lost(lines: int) -> dict[str, object]:
 def configure(slot: str, form: LogFormat = "text", level: str = "info", file: Path | None = None) -> None:
     """Send all logs of this process, with librdkafka's, to standard error (or `file`) in the format `form`."""
     handler = LineHandler(file)
-    handler.setFormatter(_JsonLines(slot) if form == "json" else _TextLines(slot))
+    handler.setFormatter(_JsonLines(slot) if form == "json" else TextLines(slot))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 
 
