@@ -38,10 +38,10 @@ class Reach:
         reachable = age <= OUTAGE_SECONDS
         if reachable is not self._now.reachable:
             if not reachable:
-                log.warning("no broker answers for %.0f s: counting rests until one does", age)
+                log.warning("Kafka gone for %.0f s, retrying: counting rests until a broker answers", age)
                 self._events.add("broker gone", f"no broker answers for {age:.0f} s: counting rests until one does")
             elif self._now.reachable is False:
-                log.info("a broker answers again; none did since %s", self._now.since)
+                log.info("Kafka is back: a broker answers; none did since %s", self._now.since)
                 self._events.add("broker back", f"a broker answers again; none did since {self._now.since}")
             self._now = Reachability(reachable, utc(self._wall_clock() - age))
         return self._now
