@@ -52,12 +52,13 @@ class Running:
         self.behave(behaviour or {})
         self.output = state / f"output-{time.monotonic_ns()}"
         terminal = said.pop("terminal", subprocess.DEVNULL)
+        shown = terminal if said.get("screen") else None
         environment = {**os.environ, "WCSUP_FAKE": str(state / "fake.json"), **said.pop("environment", {})}
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "error", HERE / "supervised.py", json.dumps({"state": str(state), **said})],
-                stdout=output,
-                stderr=output,
+                stdout=output if shown is None else shown,
+                stderr=output if shown is None else shown,
                 stdin=terminal,
                 env=environment,
                 start_new_session=terminal != subprocess.DEVNULL,

@@ -1,23 +1,25 @@
-"""When a run counts as done, how fast it is, and what the live view shows of it."""
+"""When a run counts as done, how fast it is, and what is said of it at its end."""
 
-import io
+import logging
+import re
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
-from rich.console import Console
-from running import wait_for
 from snapshots import snapshot, worker
 
 from wcsup.config import Config
-from wcsup.observe.figures import Rates, sparkline, top_words
+from wcsup.observe.figures import Rates, top_words
 from wcsup.observe.lag import Sample
-from wcsup.observe.live import LiveView, draw
-from wcsup.observe.outcome import Outcome
+from wcsup.observe.outcome import Outcome, Summary
+from wcsup.observe.plain import PlainView
 from wcsup.pipeline.report import Counters
 from wcsup.process.rates import Rate
 from wcsup.supervisor import LagView, TaskView, WorkerView
-from wcsup.supervisor.slot import SlotState
+from wcsup.supervisor.latency import Latency
+from wcsup.supervisor.reach import Reachability
+from wcsup.supervisor.words import WordsHere
 
 CONFIG = Config(partitions=4)
 
@@ -35,7 +37,9 @@ class Run:
 
     def done(self, *workers: WorkerView, **more: Any) -> bool:
         self.now += 0.5
-        return self.outcome.done(snapshot(*workers, **more))
+        shown = snapshot(*workers, **more)
+        self.outcome.take(shown)
+        return self.outcome.done(shown)
 
 
 def feeder(running: bool) -> TaskView:
@@ -117,6 +121,74 @@ def test_the_summary_tells_this_runs_words_from_those_of_earlier_runs_whoever_di
     assert "1,600 with those of earlier runs" in summary.text()
 
 
+def ended_early(*workers: WorkerView, **more: Any) -> Summary:
+    """Return the summary of a run whose reducers were away at last."""
+    run = Run()
+    run.done(worker("map"), worker("reduce", total=1000, distinct=40, counters=Counters(words=100)))
+    counters = Counters(records=5, words=600)
+    for age in (0.07, 0.07, 0.4):
+        counters.latency.observe(age)
+    run.done(worker("map"), worker("reduce", total=1600, distinct=50, counters=counters))
+    away: dict[str, Any] = {
+        "words_here": WordsHere(distinct=50, total=1600, as_of="2027-01-15T08:00:00.250Z"),
+        "totals": {"map": Counters(), "reduce": counters},
+        "restarts": {"killed": 2, "requested": 1},
+    }
+    run.done(*workers, **(away | more))
+    return run.outcome.so_far(lines=30)
+
+
+def test_a_run_that_is_ended_early_has_a_summary_of_what_it_did() -> None:
+    told = [re.split(r" {2,}", line) for line in ended_early().text().splitlines()]
+    as_of = told[2].pop()
+    assert told == [
+        ["lines", "30", "20 a second"],
+        ["words", "700", "1,600 with those of earlier runs"],  # by the totals: a killed worker's counters may be lost
+        ["distinct words", "50"],
+        ["seconds", "1.5"],
+        ["restarts", "3", "2 killed, 1 requested"],
+        ["latency", "p50 69 ms", "p99 494 ms"],
+    ]
+    assert re.fullmatch(r"as of \d\d:\d\d:\d\d", as_of)
+
+
+def test_a_summary_says_what_is_not_known() -> None:
+    run = Run()
+    run.done(worker("map"), words_here=None)
+    text = run.outcome.so_far(lines=0).text()
+    assert re.search(r"distinct words +unknown$", text, re.MULTILINE)
+    assert re.search(r"latency +unknown$", text, re.MULTILINE)
+
+
+def test_a_part_of_the_partitions_is_called_that() -> None:
+    run = Run()
+    run.done(worker("map"), worker("reduce", partitions=[0, 1], distinct=7))
+    assert re.search(r"distinct words +7  in this host's partitions$", run.outcome.so_far(1).text(), re.MULTILINE)
+
+
+def test_a_plain_run_says_how_it_stands_and_once_a_minute_that_kafka_is_gone(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    now = datetime.fromisoformat("2026-11-29T12:00:00.000Z").timestamp()
+    view = PlainView(lambda: now + 42)
+    gone = Reachability(reachable=False, since="2026-11-29T12:00:00.000Z")
+
+    def at(uptime: float, **more: Any) -> list[str]:
+        caplog.clear()
+        view.show(snapshot(worker("map"), worker("reduce"), uptime=uptime, **more))
+        return caplog.messages
+
+    assert at(9.5) == []
+    told = at(10.0, lag=LagView(7, 3), latency=Latency(0.0621, 0.24, 1.0))
+    assert told == [
+        "2 of 2 workers ready, 0 lines/s, 0 words/s, latency: p50 62 ms, p99 240 ms, "
+        "left to count: 7 lines and 3 words records"
+    ]
+    assert at(20.0, broker=gone) == ["Kafka gone for 42 s, retrying: how much is left to count is not known"]
+    assert at(60.0, broker=gone) == []
+    assert len(at(80.0, broker=gone)) == 1
+    assert "left to count: unknown" in at(140.0, lag=LagView())[0]
+
+
 def test_without_an_end_there_is_no_summary() -> None:
     with pytest.raises(ValueError, match="ended before"):
         Run().outcome.summary(1)
@@ -139,62 +211,6 @@ def test_rates_are_kept_for_each_worker_that_is_there() -> None:
     assert (rates.lines, rates.words, rates.by_slot["map-0"], rates.by_slot["reduce-0"]) == (50, 70, 50, 50)
 
 
-def test_sparkline() -> None:
-    assert sparkline([], 5) == ""
-    assert sparkline([0, 0], 5) == "▁▁"
-    assert sparkline([9, 0, 1, 4, 8], 4) == "▁▂▅█"
-
-
 def test_top_words_are_merged() -> None:
     merged = top_words(snapshot(worker("reduce", 0, top=[("b", 5), ("c", 1)]), worker("reduce", 1, top=[("a", 5)])), 2)
     assert merged == [("a", 5), ("b", 5)]
-
-
-@pytest.mark.parametrize("width", [200, 80, 60, 40, 20])
-def test_the_view_keeps_to_the_width_of_the_terminal(width: int) -> None:
-    busy = worker("map", 0, state=SlotState.RESTORING, restoring={0: (50, 100), 1: (25, 100)}, restore_seconds=9.8)
-    gone = worker(
-        "reduce", 1, pid=None, state=SlotState.FAILED, cpu_percent=None, rss_bytes=None, failed="fenced: " * 9
-    )
-    shown = snapshot(
-        busy,
-        worker("reduce", 0, top=[("whale" * 9, 12_345), ("the", 9)]),
-        gone,
-        tasks=[feeder(running=True)],
-        lag=LagView(1_234_567, None),
-    )
-    rates = Rates()
-    rates.take(shown)
-    console = Console(width=width, force_terminal=True, color_system=None, file=io.StringIO())
-
-    console.print(draw("books on host:9092", shown, rates, narrow=width < 78))
-
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    assert all(len(line) <= width for line in text.splitlines())
-    if width >= 60:
-        assert {"map-0", "reduce-0", "reduce-1"} <= set(text.split())
-    if width >= 80:
-        for part in (
-            "restoring 37 %, 9 s left",
-            "failed",
-            "120 MB",
-            "0-3",
-            "1,234,567 left to count",
-            "3 lines of",
-            "whalewhale",
-        ):
-            assert part in text
-
-
-def test_a_terminal_that_became_narrower_is_cleared_of_the_lines_that_it_broke() -> None:
-    file = io.StringIO()
-    console = Console(width=120, force_terminal=True, color_system=None, file=file)
-    with LiveView("books", console) as view:
-        view.show(snapshot(worker("map", 0)))
-        wait_for(lambda: "map-0" in file.getvalue())
-        assert "\x1b[2J" not in file.getvalue()
-
-        console.width = 60
-
-        wait_for(lambda: "map-0" in file.getvalue().partition("\x1b[2J")[2])

@@ -197,6 +197,22 @@ def test_whether_a_broker_is_reached_and_since_when(clock: Clock, tmp_path: Path
     ]
 
 
+def test_a_supervisor_that_was_stopped_itself_does_not_take_the_broker_for_gone(clock: Clock, tmp_path: Path) -> None:
+    events = RunEvents(tmp_path)
+    reach = Reach(cast(Any, clock), events)
+    newest = seen(clock.now)
+    assert reach.look(newest).reachable
+    clock.now += 60  # Ctrl-Z, and then fg
+    reach.forgive(60)
+    assert reach.look(newest).reachable
+    clock.now += OUTAGE_SECONDS - 1
+    assert reach.look(newest).reachable
+    clock.now += 2
+    reach.forgive(1)
+    assert not reach.look(newest).reachable, "nobody has answered since"
+    assert [event.event for event in events.last] == ["broker gone"]
+
+
 def test_an_answer_is_waited_for_in_pieces() -> None:
     asking: Asking[int] = Asking("test")
     gate = threading.Event()

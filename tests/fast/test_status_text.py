@@ -27,7 +27,7 @@ def test_a_run_is_told_by_application_broker_speed_latency_and_what_is_left() ->
     assert status_text.of_host(snapshot(*workers, **RUN).to_json(), Path("/state")).splitlines() == [
         "books on kafka:9092",
         "supervisor 1, up 10 s, ready",
-        "1,234 lines/s, 30,000 words/s, latency from line to total: 41 ms (median), 2.2 s (99 %)",
+        "1,234 lines/s, 30,000 words/s, latency from line to total: p50 41 ms, p99 2.2 s",
         "slot      pid  state     cpu  memory  restarts  records  partitions",
         "map-0     100  running  12 %  120 MB         0    1,234  0-3",
         "reduce-0  100  running  12 %  120 MB         0        0  0-3",

@@ -87,6 +87,23 @@ def test_scaling_while_work_goes_on(state: Path) -> None:
         assert status["restarts"] == {}
 
 
+def test_scaling_by_a_difference(state: Path) -> None:
+    with Running(state) as run:
+        run.until_ready()
+        for _ in range(2):
+            run.request("scale", mappers_by=1)
+        assert run.request("scale", reducers_by=1, wait=True)["slots"].keys() == {
+            "map-0",
+            "map-1",
+            "map-2",
+            "reduce-0",
+            "reduce-1",
+        }
+        assert run.request("scale", mappers_by=-5, wait=True)["slots"].keys() == {"reduce-0", "reduce-1"}
+        with pytest.raises(UsageError, match="too many"):
+            run.request("scale", mappers_by=99)
+
+
 def test_restarting_one_and_all(state: Path) -> None:
     with Running(state) as run:
         before = {worker["slot"]: worker["pid"] for worker in run.until_ready()["workers"]}
@@ -195,3 +212,15 @@ def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with Running(tmp_path_factory.mktemp("shared")) as run:
         run.until_ready()
         yield run
+
+
+def test_a_worker_that_is_killed_on_request_is_replaced(state: Path) -> None:
+    with Running(state) as run:
+        before = {worker["slot"]: worker["pid"] for worker in run.until_ready()["workers"]}
+        run.request("kill", slot="map-0")
+        run.until(lambda s: s["ready"] and s["restarts"] == {"killed": 1})
+        assert run.worker("map-0")["pid"] != before["map-0"]
+        told = [(event["slot"], event["event"]) for event in run.status()["events"]]
+        assert told[-3:] == [("map-0", "ended"), ("map-0", "started"), ("map-0", "back")]
+        with pytest.raises(UsageError, match="'map-7' has no process"):
+            run.request("kill", slot="map-7")

@@ -448,6 +448,32 @@ def test_what_happens_to_a_worker_is_told_with_its_reason() -> None:
     assert (None, "ready", "3 workers") in told
 
 
+def test_a_worker_that_is_back_says_after_how_long_and_with_what() -> None:
+    table = Table()
+    table.all_ready()
+    table.end("map-1", -signal.SIGKILL)
+    table.clock.now += 0.3
+    table.report("map-1")
+    table.pool.slots["map-1"].report.partitions = [9, 10, 11]
+    table.pool.tick()
+    last = table.events.last[-1]
+    assert (last.slot, last.event, last.reason) == ("map-1", "back", "in 0.3 s, partitions 9-11")
+
+
+def test_a_worker_that_a_user_kills_says_so_and_is_replaced() -> None:
+    table = Table()
+    table.all_ready()
+    table.pool.shoot("map-1")
+    assert table.child("map-1").signals == [signal.SIGKILL]
+    table.end("map-1", -signal.SIGKILL)
+    assert table.pool.slots["map-1"].last_exit == "killed by SIGKILL, as asked"
+    assert table.pool.restarts == {"killed": 1}
+    table.end("map-1", -signal.SIGKILL)
+    assert "somebody" in str(table.pool.slots["map-1"].last_exit), "that kill was somebody else's"
+    with pytest.raises(UsageError, match="no process"):
+        table.pool.shoot("map-9")
+
+
 def test_a_standby_keeps_no_run_going_whose_workers_are_all_down() -> None:
     table = Table(standby=1)
     table.pool.scale("standby", 1)

@@ -118,9 +118,13 @@ def test_a_terminal_shows_the_run_and_then_the_summary(wcsup: Shell) -> None:
 
     assert process.wait(WAIT_SECONDS) == 0
     plain = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).decode()
-    for part in ("records/s", "left to count", "map-1", "reduce-0", "feed", "ready", "30,000 lines of text"):
+    for part in ("lines a second", "catch-up", "latency", "map-1", "reduce-0", "feed", "ready", "30,000 lines of text"):
         assert part in plain
-    assert re.search(r"\blines +30,000 +[\d,]+ a second", plain)
+    assert shown.count(b"\x1b[?1049h") == shown.count(b"\x1b[?1049l") == 1, "the screen is given back"
+    summary = shown.partition(b"\x1b[?1049l")[2].decode()
+    assert re.search(r"^lines +30,000  [\d,]+ a second\r$", summary, re.MULTILINE)
+    assert re.search(r"^restarts +0\r$", summary, re.MULTILINE)
+    assert re.search(r"^latency +p50 [\d.]+ m?s  p99 [\d.]+ m?s\r$", summary, re.MULTILINE)
 
 
 def test_a_run_that_is_ended_before_it_is_done_says_so_by_its_status(wcsup: Shell) -> None:
@@ -133,6 +137,8 @@ def test_a_run_that_is_ended_before_it_is_done_says_so_by_its_status(wcsup: Shel
     out, _ = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 130
     assert b"lines were read" in out
+    for row in (b"lines", b"words", b"distinct words", b"seconds", b"restarts", b"latency"):
+        assert any(line.startswith(row) for line in out.splitlines())
 
 
 # gen

@@ -7,6 +7,7 @@ from typing import Any
 from wcsup.audit.recount import recounted_by
 from wcsup.config import WordRule
 from wcsup.pipeline.records import readable
+from wcsup.process.printable import printable
 
 _WORD_CHARACTERS = 60
 _SPARE = 1000
@@ -147,5 +148,5 @@ class Verdict:
 
 def short(word: bytes) -> str:
     """Return a word shortened for a reader: a word of a million bytes would fill the screen."""
-    text = readable(word)
+    text = printable(readable(word))
     return text if len(text) <= _WORD_CHARACTERS else f"{text[:_WORD_CHARACTERS]}… ({len(word):,} bytes)"

@@ -1,1 +1,1 @@
-"""How people and other programs observe a running application: live view, HTTP, metrics, reading of totals."""
+"""How people and other programs observe a running application: its screen, HTTP, metrics, reading of totals."""

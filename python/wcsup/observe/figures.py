@@ -1,21 +1,18 @@
 """Figures for people: rates from consecutive snapshots, and the formatting of numbers."""
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wcsup.process.printable import printable
 from wcsup.process.rates import Rate
 
 if TYPE_CHECKING:
     from wcsup.supervisor import Snapshot
 
-HISTORY = 60
-"""How many half seconds the sparkline can show."""
 
 _WIDEST = 48
 """The widest column. A longer word pushes only the columns of its own row to the right."""
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(slots=True)
@@ -26,8 +23,6 @@ class Rates:
     words: float = 0.0
     by_slot: dict[str, float] = field(default_factory=dict)
     """Input records a second: lines of a mapper, `words` records of a reducer."""
-    lines_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
-    words_history: deque[float] = field(default_factory=lambda: deque(maxlen=HISTORY))
     _rates: dict[str, Rate] = field(default_factory=dict)
 
     def take(self, snapshot: "Snapshot") -> None:
@@ -39,17 +34,6 @@ class Rates:
             self.by_slot[worker.slot] = self._rates[worker.slot].take(at, worker.counters.records)
         self.lines = self._rates[""].take(at, snapshot.totals["map"].records)
         self.words = self._rates[" "].take(at, snapshot.totals["reduce"].words)
-        self.lines_history.append(self.lines)
-        self.words_history.append(self.words)
-
-
-def sparkline(values: Sequence[float], width: int) -> str:
-    """Return the last values as bars; the highest value is a full bar."""
-    shown = list(values)[-width:]
-    highest = max(shown, default=0.0)
-    if highest <= 0:
-        return _BARS[0] * len(shown)
-    return "".join(_BARS[min(len(_BARS) - 1, int(value / highest * len(_BARS)))] for value in shown)
 
 
 def top_words(snapshot: "Snapshot", limit: int) -> list[tuple[str, int]]:
@@ -59,7 +43,9 @@ def top_words(snapshot: "Snapshot", limit: int) -> list[tuple[str, int]]:
 
 def size(count: int) -> str:
     """Return a number of bytes for a reader, such as `120 MB`."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 or not count else f"{max(1.0, count / 1e3):.0f} kB"
 
 
 def restored(restoring: Mapping[Any, Sequence[int]], seconds: float | None, what: str = "") -> str:
@@ -73,16 +59,16 @@ def restored(restoring: Mapping[Any, Sequence[int]], seconds: float | None, what
 
 def age(seconds: float) -> str:
     """Return a length of time that may be short, such as `41 ms`, `1.2 s` or `2 h 3 min`."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{1000 * seconds:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 10 else span(seconds)
+    return f"{seconds:.1f} s" if seconds < 9.95 else span(seconds)
 
 
 def latency_text(latency: Mapping[str, float] | None) -> str:
-    """Return how late totals are, such as `41 ms (median), 220 ms (99 %)`."""
+    """Return how late totals are, such as `p50 41 ms, p99 220 ms`."""
     if latency is None:
         return "nothing was counted in the last minute"
-    return f"{age(latency['p50'])} (median), {age(latency['p99'])} (99 %)"
+    return f"p50 {age(latency['p50'])}, p99 {age(latency['p99'])}"
 
 
 def span(seconds: float) -> str:
@@ -97,7 +83,7 @@ def span(seconds: float) -> str:
 
 def columns(rows: Iterable[Sequence[object]], align: str) -> str:
     """Return rows as lines of aligned columns; `align` has `<` or `>` for each, numbers get thousands' commas."""
-    texts = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    texts = [[f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row] for row in rows]
     widths = [min(_WIDEST, max(map(len, column))) for column in zip(*texts, strict=True)]
     return "\n".join(
         "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, align, widths, strict=True)).rstrip()

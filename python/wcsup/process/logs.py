@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TextIO
 
+from wcsup.process.printable import printable_lines
 from wcsup.process.terminal import colored
 
 LogFormat = Literal["text", "json"]
@@ -47,7 +48,7 @@ class _JsonLines(logging.Formatter):
         return json.dumps(event)
 
 
-class _TextLines(logging.Formatter):
+class TextLines(logging.Formatter):
     """Format a record for a reader: `12:30:01 map-0[4711] committing info: event`, the level in colour if asked."""
 
     def __init__(self, slot: str, *, colors: bool = False) -> None:
@@ -55,15 +56,16 @@ class _TextLines(logging.Formatter):
         self.slot, self._colors = slot, colors
 
     def format(self, record: logging.LogRecord) -> str:
+        """Return the record's lines."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         slot, pid = getattr(record, "slot", self.slot), getattr(record, "pid", record.process)
         phase = getattr(record, "phase", _phase)
         level = record.levelname.lower()
         if self._colors and record.levelno in _COLORS:
             level = f"\x1b[{_COLORS[record.levelno]}m{level}\x1b[0m"
-        line = f"{clock} {slot}[{pid}]{' ' * bool(phase)}{phase} {level}: {record.getMessage()}"
-        traceback = _traceback(self, record)
-        return f"{line}\n{traceback}" if traceback else line
+        event, traceback = record.getMessage(), _traceback(self, record)
+        said = printable_lines(f"{event}\n{traceback}" if traceback else event)
+        return f"{clock} {slot}[{pid}]{' ' * bool(phase)}{phase} {level}: {said}"
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
@@ -144,7 +146,7 @@ def configure(slot: str, form: LogFormat = "text", level: str = "info", file: Pa
     """Send all logs of this process, with librdkafka's, to standard error (or `file`) in the format `form`."""
     handler = LineHandler(file)
     colors = file is None and sys.stderr is not None and sys.stderr.isatty() and colored()
-    handler.setFormatter(_JsonLines(slot) if form == "json" else _TextLines(slot, colors=colors))
+    handler.setFormatter(_JsonLines(slot) if form == "json" else TextLines(slot, colors=colors))
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
 
 

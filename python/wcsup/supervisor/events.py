@@ -1,4 +1,4 @@
-"""What happened in a run, and why: the one source for `wcsup events`, the live view, the page and `status --json`.
+"""What happened in a run, and why: the source for `wcsup events`, the screen of a run, the page and `status --json`.
 
 Events are kept in a file of the state directory, one JSON object a line, so that they can be read while the run goes on
 and after its end. When the file is full it becomes the older one, in place of the one before.
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 _FULL_BYTES = 1 << 20
 """The size at which a file is full: some 8,000 events."""
-SHOWN = 10
+SHOWN = 30
 """How many of the last events a snapshot has."""
 
 
@@ -69,7 +69,7 @@ class RunEvents:
         added = RunEvent(utc(self._wall_clock()), slot, event, reason)
         self.last.append(added)
         try:
-            with self._path.open("a", encoding="utf-8") as file:
+            with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(added.line() + "\n")
                 full = file.tell() > _FULL_BYTES
             if full:

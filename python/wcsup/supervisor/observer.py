@@ -50,6 +50,10 @@ class Observer:
             self._pool.outgrown(slots[pid])
         self._own_usage = self._own.look()
 
+    def forgive(self, seconds: float) -> None:
+        """Take note that this process itself did not run for so long: what it knows of Kafka is old for that reason."""
+        self._reach.forgive(seconds)
+
     def look(self) -> Snapshot:
         """Return the run as it is now."""
         now = self._clock.monotonic()

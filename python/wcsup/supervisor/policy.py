@@ -27,6 +27,9 @@ from typing import Protocol
 
 from wcsup.errors import ExitStatus
 
+KILL_HINT = " (somebody's kill, or the kernel out of memory)"
+"""Who may have killed a process that nobody here did."""
+
 
 class Clock(Protocol):
     """The source of time: the module `time`, or a test's clock."""
@@ -73,7 +76,7 @@ class Death:
                 name = signal.Signals(-self.code).name
             except ValueError:
                 name = f"signal {-self.code}"
-            hint = " (somebody's kill, or the kernel out of memory)" if self.code == -signal.SIGKILL else ""
+            hint = KILL_HINT if self.code == -signal.SIGKILL else ""
             return f"killed by {name}{hint}"
         try:
             return f"exit status {self.code} ({ExitStatus(self.code).name.lower()})"

@@ -115,7 +115,7 @@ class Pool:
 
     def scale(self, role: Role, count: int) -> None:
         """Change a role to `count` slots: new slots start, those with the highest numbers drain."""
-        if self.slots and count != self.count(role):
+        if (self.was_ready or self.of(role)) and count != self.count(role):
             self._events.add("scaled", f"{role}: {self.count(role)} to {count} workers")
         for number in range(count):
             slot = self.slots.setdefault(f"{role}-{number}", Slot(role, number))
@@ -157,6 +157,14 @@ class Pool:
             self.stop = Ending(status, reason)
             self._rolling.clear()
 
+    def shoot(self, name: str) -> None:
+        """Kill a slot's process, as if something outside had: to see that nothing is lost."""
+        slot = self.slots.get(name)
+        if slot is None or slot.child is None:
+            raise UsageError(f"{name!r} has no process that could be killed")
+        slot.shot = True
+        slot.child.send(signal.SIGKILL)
+
     def kill(self) -> None:
         """End every process now."""
         for slot in self.slots.values():
@@ -195,8 +203,8 @@ class Pool:
         """Do what is due by now."""
         now = self._clock.monotonic()
         for slot in list(self.slots.values()):
-            if partitions := slot.news():
-                self._events.add("works", partitions, slot.name)
+            if news := slot.news():
+                self._events.add(*news, slot.name)
             if reason := slot.overdue(now, self._deadlines):
                 self._dump(slot, reason, now)
             elif slot.kill_due(now) and slot.child:

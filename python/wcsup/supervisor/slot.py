@@ -104,6 +104,8 @@ class Slot:
         """When a process was last replaced since it used more memory than --max-rss."""
         self.told_of_memory = False
         """Whether it was said that a new process did not help against that."""
+        self.shot = False
+        """Whether the supervisor killed the process because the user asked for just that."""
         self.started_at = 0.0
         self._kill_at: float | None = None
         self._beat_at = 0.0
@@ -111,6 +113,8 @@ class Slot:
         """Whether the present process has reported yet."""
         self._commit_at: float | None = None
         self._ready_at: float | None = None
+        self._ended_at: float | None = None
+        """When the process before the present one ended."""
         self._told: list[int] | None = None
         """The partitions of the last `news` of the present process."""
         self._past = Counters()
@@ -163,6 +167,7 @@ class Slot:
         self.report = Report()
         self.usage = self.failed = self.retry_at = self.drain_until = self.hung = self.last_error = None
         self._kill_at = self._ready_at = self._told = None
+        self.shot = False
         self.started_at = self._beat_at = now
         self._was_heard = False
 
@@ -183,13 +188,20 @@ class Slot:
             self._ready_at = now
         self.report = report
 
-    def news(self) -> str | None:
-        """Return what the worker is at work on, once when that has changed; none else."""
+    def news(self) -> tuple[str, str] | None:
+        """Return the event that the worker is at work on other partitions, once, and the event's reason; none else.
+
+        `back` is a process that took another one's place: its reason has the seconds since that one ended.
+        """
         if not self.ready or self._told == self.report.partitions:
             return None
         first, self._told = self._told is None, self.report.partitions
-        after = f", {self._ready_at - self.started_at:.1f} s after its start" if first and self._ready_at else ""
-        return f"partitions {partition_list(self.report.partitions) or 'none'}{after}"
+        partitions = f"partitions {partition_list(self.report.partitions) or 'none'}"
+        if not first or self._ready_at is None:
+            return "works", partitions
+        if self._ended_at is not None:
+            return "back", f"in {self._ready_at - self._ended_at:.1f} s, {partitions}"
+        return "works", f"{partitions}, {self._ready_at - self.started_at:.1f} s after its start"
 
     def forgive(self, seconds: float) -> None:
         """Do not count a time in which the supervisor itself did not run and received no reports."""
@@ -224,10 +236,12 @@ class Slot:
     def ended(self, code: int, now: float) -> Death:
         """Take the end of the process: keep its counters, and how it ended."""
         death = Death(now, code, self.ready_for(now), self.report.counters.commits > 0, self.hung is not None)
-        self._past = self.counters
+        self._past, self._ended_at = self.counters, now
         self._past_cpu, self._cpu = self.cpu_seconds, 0.0
         if self.put_down and code == -signal.SIGKILL:
             self.last_exit = "killed at the second signal"
+        elif self.shot and code == -signal.SIGKILL:
+            self.last_exit = "killed by SIGKILL, as asked"
         else:
             self.last_exit = f"{death.describe()}: {self.hung}" if self.hung else death.describe()
         self.child, self.usage, self.report = None, None, Report()

@@ -1,8 +1,8 @@
-"""The state of a run at one moment: `status`, the live view, metrics and health are made from it."""
+"""The state of a run at one moment: `status`, the screen of a run, metrics and health are made from it."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from wcsup.pipeline.report import Counters, Phase, Role
 from wcsup.supervisor.events import RunEvent
@@ -10,6 +10,7 @@ from wcsup.supervisor.latency import Latency
 from wcsup.supervisor.reach import Reachability
 from wcsup.supervisor.resources import Usage
 from wcsup.supervisor.slot import Slot, SlotState
+from wcsup.supervisor.told import read
 from wcsup.supervisor.words import WordsHere
 
 
@@ -150,6 +151,11 @@ class Snapshot:
     def lines_retention(self) -> float | None:
         """The seconds until Kafka may delete the first uncounted line; none where there is none or not known."""
         return min(self.lag.lines_retention_by_partition.values(), default=None)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_json` returned; raise `ValueError` where another version of wcsup means something else."""
+        return read(cls, values)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `status --json` prints."""

@@ -14,7 +14,7 @@ _OPTIONS: dict[str, Role] = {"mappers": "map", "reducers": "reduce"}
 
 
 class Steering:
-    """The commands: `status`, `scale`, `restart`, `drain`, `count`."""
+    """The commands: `status`, `scale`, `restart`, `drain`, `kill`, `count`."""
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class Steering:
             "scale": self.scale,
             "restart": self.restart,
             "drain": self.drain,
+            "kill": self.kill,
             "count": self.count,
         }
 
@@ -38,9 +39,16 @@ class Steering:
         return self._look().to_json()
 
     def scale(self, asked: Mapping[str, Any]) -> Reply | Pending:
-        """Scale to the given numbers of `mappers` and `reducers`; a role without a number stays as it is."""
+        """Scale to the given numbers of `mappers` and `reducers`; a role without a number stays as it is.
+
+        `mappers_by` and `reducers_by` say how many more are wanted, and below zero how many fewer.
+        """
         self._refuse_when_stopping()
         wanted = {role: asked[option] for option, role in _OPTIONS.items() if asked.get(option) is not None}
+        for option, role in _OPTIONS.items():
+            by = asked.get(f"{option}_by")
+            if isinstance(by, int):
+                wanted[role] = max(0, self._pool.count(role) + by)
         if not wanted:
             raise UsageError("scale needs mappers, reducers or both")
         for count in wanted.values():
@@ -60,6 +68,15 @@ class Steering:
             raise UsageError("restart needs a slot, such as map-0, or all")
         self._pool.restart(list(self._pool.slots) if slot == "all" else [slot])
         return self._when(asked, lambda: not self._pool.rolling)
+
+    def kill(self, asked: Mapping[str, Any]) -> Reply | Pending:
+        """Kill the process of the `slot` with SIGKILL, to see that nothing is lost. It is replaced as always."""
+        self._refuse_when_stopping()
+        slot = asked.get("slot")
+        if not isinstance(slot, str):
+            raise UsageError("kill needs a slot, such as map-0")
+        self._pool.shoot(slot)
+        return self._when(asked, lambda: self._pool.settled)
 
     def drain(self, asked: Mapping[str, Any]) -> Reply | Pending:
         """End the run; with `leave` its partitions are for other hosts at once."""

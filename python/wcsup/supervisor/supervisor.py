@@ -164,6 +164,7 @@ class Supervisor:
         if now - self._turned_at > 2 * _TICK:  # this process itself was stopped or starved, and received no reports
             for slot in self._pool.slots.values():
                 slot.forgive(now - self._turned_at)
+            self._observer.forgive(now - self._turned_at)
         self._turned_at = now
         self._pool.tick()
         if self._pool.stop and not self._stopping:

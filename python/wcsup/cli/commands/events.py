@@ -9,6 +9,7 @@ import click
 from wcsup.cli.command import Section, define
 from wcsup.config import Config
 from wcsup.errors import ConfigurationError
+from wcsup.process.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from wcsup.supervisor.events import RunEvent
@@ -58,5 +59,5 @@ def command(config: Config, limit: int, follow: bool, as_json: bool) -> None:
 
 def _print(events: "Iterable[RunEvent]", as_json: bool) -> None:
     for event in events:
-        text = event.line() if as_json else f"{event.time}  {event.slot or 'run':12}  {event.event:12}  {event.reason}"
-        click.echo(text)
+        text = f"{event.time}  {event.slot or 'run':12}  {event.event:12}  {event.reason}"
+        click.echo(printable_json(event.line()) if as_json else printable(text))

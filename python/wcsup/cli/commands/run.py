@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from wcsup.observe.http import Server
-    from wcsup.observe.lag import Sample
-    from wcsup.observe.live import LiveView
+    from wcsup.observe.lag import LagWatch, Sample
     from wcsup.observe.outcome import Outcome
     from wcsup.observe.plain import PlainView
-    from wcsup.supervisor import RunOptions
+    from wcsup.observe.screen.view import ScreenView
+    from wcsup.supervisor import RunOptions, Snapshot
 
 logger = logging.getLogger("wcsup.run")
 
@@ -135,7 +135,9 @@ class Run(Command):
     metavar="N,…",
     help="Bind workers to processors, such as 0,1 or 0-3, one each, in turn.",
 )
-@click.option("--plain", is_flag=True, help="No live view on a terminal: logs, and a line about the state every 10 s.")
+@click.option(
+    "--plain", is_flag=True, help="No full screen on a terminal: logs, and a line about the state every 10 s."
+)
 def command(
     *,
     config: Config,
@@ -156,21 +158,19 @@ def command(
     """Count words, with a pool of workers that is kept running.
 
     Makes missing topics, starts mappers and reducers, and replaces a worker that dies. On a terminal it shows what
-    each worker does. Ctrl-C ends the run in order: first mappers, then reducers commit their batches and end. Totals
-    stay in Kafka: the next wcsup run goes on where this one ended. Exit status 130 if a run with --exit-when-done was
-    ended before everything was counted.
+    each worker does, and keys steer it: ? lists them. Ctrl-C ends the run in order: first mappers, then reducers commit
+    their batches and end. Totals stay in Kafka: the next wcsup run goes on where this one ended. Exit status 130 if a
+    run with --exit-when-done was ended before everything was counted.
     """
     from wcsup.feeding.feed import FeedJob
-    from wcsup.kafka import application, rights
     from wcsup.kafka.lookout import Lookout
     from wcsup.kafka.sighting import Sight
-    from wcsup.observe.hosts import HostTeller, unshared
+    from wcsup.observe.hosts import HostTeller
     from wcsup.observe.lag import LagWatch
     from wcsup.observe.outcome import Outcome
     from wcsup.observe.owners import reachable_address
     from wcsup.observe.retention import RetentionWatch
-    from wcsup.state.directory import open_directory
-    from wcsup.supervisor import Hooks, RunOptions, Snapshot, Task, Workers, automatic, locked, run
+    from wcsup.supervisor import Hooks, RunOptions, Task, Workers, automatic, run
 
     log.start("run")
     map_auto, reduce_auto = automatic(config.partitions)
@@ -190,36 +190,30 @@ def command(
         site = during.enter_context(_site(http, http_name, config)) if http else None
         config = connect(config)
         watch = LagWatch(config)
-        fed = rights.of_feed(config) if input else []
-        application.prepare(config, [*rights.of_run(config), *fed])
-        application.check_positions(config)
-        directory = open_directory(config)
-        during.enter_context(locked(config.state))
-        host = unshared(config, directory).host
-        logger.info(
-            "wcsup %s: application %s of the Kafka at %s, host %s, state in %s",
-            __version__,
-            config.app_id,
-            config.bootstrap_servers,
-            host,
-            config.state,
-        )
+        host = _prepare(config, bool(input), during)
         if site:
             site.answer_words(*_searching(config))
         during.enter_context(watch)
         sight = Sight()
         during.enter_context(Lookout(config, sight.see))
         retention = during.enter_context(RetentionWatch(config))
-        view = _view(config, plain)
-        during.enter_context(view)
         before = watch.first()
         outcome = Outcome(config, lambda: watch.last)
         teller = during.enter_context(
             HostTeller(config, host, reachable_address(site.address if site else None, config))
         )
 
-        def tick(snapshot: Snapshot) -> None:
+        def say_outcome(failure: type[BaseException] | None, *_: object) -> None:
+            if failure is None or outcome.worked:
+                _say_outcome(outcome, before, watch)
+
+        during.push(say_outcome)  # called when the screen has given the terminal back
+        # Last of all: an error before this is seen on the terminal, and signals that end the process are handled now.
+        view = _view(config, plain, during)
+
+        def tick(snapshot: "Snapshot") -> None:
             snapshots.append(snapshot)
+            outcome.take(snapshot)
             view.show(snapshot)
             teller.show(snapshot)
             if site:
@@ -236,13 +230,40 @@ def command(
                 done=outcome.done if exit_when_done else lambda _: False,
             ),
         )
-        end = watch.refresh() or before
-    _say_outcome(outcome, before, end)
-    refused = sum(task.progress.get("refused", 0) for task in snapshots[-1].tasks)
-    if refused:
-        click.echo(f"wcsup: {refused:,} lines of the input were left out", err=True)
+    if _lines_were_refused(snapshots[-1]):
         return ExitStatus.CHECK_FAILED
     return INTERRUPTED if exit_when_done and outcome.final is None else status
+
+
+def _prepare(config: Config, feeds: bool, during: ExitStack) -> str:
+    """Make what is missing in Kafka, and take the state directory for this run; return the host's name."""
+    from wcsup.kafka import application, rights
+    from wcsup.observe.hosts import unshared
+    from wcsup.state.directory import open_directory
+    from wcsup.supervisor import locked
+
+    application.prepare(config, [*rights.of_run(config), *(rights.of_feed(config) if feeds else [])])
+    application.check_positions(config)
+    directory = open_directory(config)
+    during.enter_context(locked(config.state))
+    host = unshared(config, directory).host
+    logger.info(
+        "wcsup %s: application %s of the Kafka at %s, host %s, state in %s",
+        __version__,
+        config.app_id,
+        config.bootstrap_servers,
+        host,
+        config.state,
+    )
+    return host
+
+
+def _lines_were_refused(last: "Snapshot") -> bool:
+    """Return whether lines of the input were left out, and say how many."""
+    refused = sum(task.progress.get("refused", 0) for task in last.tasks)
+    if refused:
+        click.echo(f"wcsup: {refused:,} lines of the input were left out", err=True)
+    return bool(refused)
 
 
 def _refuse_misfits(config: Config, options: "RunOptions", *, rate_only: bool) -> None:
@@ -257,13 +278,20 @@ def _refuse_misfits(config: Config, options: "RunOptions", *, rate_only: bool) -
         )
 
 
-def _say_outcome(outcome: "Outcome", before: "Sample", end: "Sample") -> None:
-    """Print the summary of a run that counted everything, else what it read and what it left."""
+def _say_outcome(outcome: "Outcome", before: "Sample", watch: "LagWatch") -> None:
+    """Print the summary of a run. If not everything was counted, it begins with what was read and what is left."""
+    end = watch.refresh() or before
     lines = end.lines - before.lines
     if outcome.final:
         click.echo(outcome.summary(lines).text())
-    else:
-        click.echo(f"{lines:,} lines were read, {end.lag.lines or 0:,} are left for the next run")
+        return
+    lag = watch.lag()
+    left = lag.lines if lag else None
+    for_next = (
+        "how many are left for the next run is not known" if left is None else f"{left:,} are left for the next run"
+    )
+    click.echo(f"{lines:,} lines were read, {for_next}")
+    click.echo(outcome.so_far(lines).text())
 
 
 def _searching(config: Config) -> "tuple[Callable[[str], dict[str, Any]], Callable[[str], dict[str, Any] | None]]":
@@ -283,12 +311,15 @@ def _site(http: tuple[str, int], names: tuple[str, ...], config: Config) -> "Ser
     return Server(*http, config.app_id, names)
 
 
-def _view(config: Config, plain: bool) -> "LiveView | PlainView":
-    """Return the view of the run: a live view on a terminal, log lines elsewhere."""
-    if sys.stdout.isatty() and not plain:
-        from wcsup.observe.live import LiveView
+def _view(config: Config, plain: bool, during: ExitStack) -> "ScreenView | PlainView":
+    """Begin to show the run: on the whole screen of a terminal, as log lines elsewhere."""
+    if not plain and sys.stdout.isatty():
+        from wcsup.cli.means import means_of
+        from wcsup.observe.screen import terminal, view
 
-        return LiveView(f"{config.app_id} on {config.bootstrap_servers}")
+        if terminal.usable():
+            title = f"{config.app_id} on {config.bootstrap_servers}"
+            return during.enter_context(view.ScreenView(title, during.enter_context(means_of(config, lambda: config))))
     from wcsup.observe.plain import PlainView
 
-    return PlainView()
+    return during.enter_context(PlainView())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wcsup.cli.attach import attach
 from wcsup.cli.cluster import connect, quiet_clients
 from wcsup.cli.command import Section, define
 from wcsup.cli.show import print_json
@@ -32,12 +33,16 @@ PEEK_SECONDS = 3.0
     example="""
     wcsup status
     wcsup status --all             every host of the application
-    wcsup status --watch           again every second
+    wcsup status --watch           the screen of wcsup run, with its keys
     wcsup status --json            for another program
     """,
 )
 @click.option("--all", "everywhere", is_flag=True, help="Show all hosts of the application, as they tell it in Kafka.")
-@click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show it as it changes, until Ctrl-C: on a terminal as wcsup run does, with its keys; else every second.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; with --watch one a line.")
 def command(config: Config, everywhere: bool, watch: bool, as_json: bool) -> None:
     """Show what each worker of the running wcsup run does, and how much is left to count.
@@ -45,8 +50,10 @@ def command(config: Config, everywhere: bool, watch: bool, as_json: bool) -> Non
     If no wcsup run is on this machine, it shows no workers, and asks Kafka how much is left to count. With --all it
     shows the same on each host: what every host told a moment ago, and since when a host says nothing any more.
     """
-    _show(config, everywhere, as_json, in_place=False)
     try:
+        if watch and not (everywhere or as_json) and attach(config):
+            return
+        _show(config, everywhere, as_json, in_place=False)
         while watch:
             time.sleep(WATCH_SECONDS)
             _show(config, everywhere, as_json, in_place=sys.stdout.isatty() and not as_json)
