@@ -120,7 +120,7 @@ class Pool:
         for number in range(count):
             slot = self.slots.setdefault(f"{role}-{number}", Slot(role, number))
             slot.wanted = True
-            if slot.child is None and slot.retry_at is None and not slot.failed:
+            if slot.child is None and slot.retry_at is None and not slot.failed and self.stop is None:
                 self._start(slot)
         for slot in self.of(role)[count:]:
             slot.wanted = False
