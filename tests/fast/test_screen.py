@@ -354,7 +354,7 @@ def test_a_worker_that_was_scaled_away_begins_a_new_line_when_it_comes_back() ->
         ("map-1", "started", "process 7"),
         ("map-1", "works", "partitions 6-11, 0.9 s after its start"),
     ) == [
-        ("map-1", "exit status 0 (done), scaled"),
+        ("map-1", "drained: scaled"),
         ("map-1", "started, partitions 6-11, 0.9 s after its start"),
     ]
 

@@ -78,7 +78,7 @@ def _words(event: RunEvent) -> str:
     """Return an event in words."""
     match event.event:
         case "ended":
-            text = event.reason.replace(KILL_HINT, "")
+            text = event.reason.replace(KILL_HINT, "").replace("exit status 0 (done), ", "drained: ")
         case "hung" | "works" | "waits":
             text = event.reason
         case "started":
