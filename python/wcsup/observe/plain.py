@@ -32,7 +32,7 @@ class PlainView:
         if snapshot.uptime < self._due:
             return
         self._due = snapshot.uptime + STATUS_SECONDS
-        ready = sum(worker.ready and not worker.silent for worker in snapshot.workers)
+        ready = sum(worker.ready for worker in snapshot.workers)
         silent = "".join(f"; {one.slot} gives {one.condition}" for one in snapshot.workers if one.silent)
         left = "unknown" if snapshot.lines_lag is None else f"{snapshot.lines_lag:,} lines"
         if snapshot.words_lag:
