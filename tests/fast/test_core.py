@@ -947,3 +947,19 @@ class TestTop:
     def test_refuses_what_is_no_size(self) -> None:
         with pytest.raises((OverflowError, ValueError)):
             State(-1, empty=True)
+
+
+def test_words_that_are_passed_on_keep_the_time_of_their_oldest_line() -> None:
+    combiner = _core.Combiner("ascii", 4)
+    combiner.own(0, 0)
+    combiner.add(_core.Inbox([(0, 0, None, b"a b c d e f", 9), (0, 1, None, b"g", 5)]))
+    mixed = combiner.mixed([0] * 4, 1 << 16)
+    [(_, key, value)] = [mixed[place] for place in range(len(mixed))]
+    aggregator = _core.Aggregator(4)
+    aggregator.own(0, 0)
+    aggregator.add(_core.Inbox([(0, 0, key, value, mixed.line_time)]))
+    forwarded = aggregator.forwarded(1 << 16)
+    assert len(forwarded) == 3, "a record for each of the other partitions"
+    assert (mixed.line_time, forwarded.line_time, aggregator.line_times()) == (5, 5, [(5, 7)])
+    aggregator.clear()
+    assert aggregator.line_times() == []

@@ -71,7 +71,7 @@ def test_alive_as_long_as_the_loop_turns() -> None:
         (snapshot(worker("map"), stopping="SIGTERM"), 503, "ending: SIGTERM"),
         (snapshot(ready=False), 503, "no workers"),
         (
-            snapshot(worker("map"), worker("reduce", silent=True, heartbeat_seconds=4.2), ready=False),
+            snapshot(worker("map"), worker("reduce", ready=False, silent=True, heartbeat_seconds=4.2), ready=False),
             503,
             "reduce-0 gives no heartbeat for 4 s",
         ),

@@ -23,7 +23,7 @@ def test_a_worker_without_a_heartbeat_for_two_seconds_is_silent() -> None:
     slot.heard(RUNNING, 18.5)
     assert (slot.heartbeat(20.0), slot.silent(20.0)) == (4.0, True), "the same beat again is none"
     shown = view(slot, 20.0)
-    assert (shown.state, shown.silent, shown.heartbeat_seconds) == ("running", True, 4.0)
+    assert (shown.state, shown.ready, shown.silent, shown.heartbeat_seconds) == ("running", False, True, 4.0)
     assert shown.condition == "no heartbeat for 4 s"
     slot.heard(replace(RUNNING, beat=2), 20.5)
     assert (slot.silent(21.0), view(slot, 21.0).condition) == (False, "running")

@@ -34,7 +34,7 @@ def of_all(everything: Mapping[str, Any]) -> str:
             paragraphs.append(f"{name}, {_run(host)}")
     live = [host for host in everything["hosts"] if not host["silent"]]
     workers = [worker for host in live for worker in host.get("workers", ())]
-    ready = sum(worker["ready"] and not worker.get("silent") for worker in workers)
+    ready = sum(worker["ready"] for worker in workers)
     heard = f"{len(live)} of {len(everything['hosts'])} hosts are heard of, {ready} of {len(workers)} workers are ready"
     last = [heard if everything["hosts"] else "no host of the application is heard of"]
     for name, partitions in everything["unowned"].items():

@@ -151,7 +151,7 @@ class Site:
             return Response.text("ready")
         broker = snapshot.broker
         silent = [f"no broker answers since {broker.since}"] if broker.reachable is False else []
-        missing = [_missing(worker) for worker in snapshot.workers if worker.silent or not worker.ready]
+        missing = [_missing(worker) for worker in snapshot.workers if not worker.ready]
         return Response.text("\n".join(silent + missing) or "no workers", HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _scrape(self, accept: str) -> Response:

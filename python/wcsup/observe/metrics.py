@@ -183,7 +183,7 @@ def _restored(worker: WorkerView) -> float:
 
 
 _OF_WORKERS: tuple[tuple[str, str, Callable[[WorkerView], float | None]], ...] = (
-    ("ready", "Whether the slot is assigned and has its stores open.", lambda w: w.ready),
+    ("ready", "Whether the slot is assigned, has its stores open, and gives heartbeats.", lambda w: w.ready),
     ("partitions", "Partitions that the slot has.", lambda w: len(w.partitions)),
     ("uptime_seconds", "Age of the present process.", lambda w: w.uptime),
     ("heartbeat_age_seconds", "Time since the process's last heartbeat.", lambda w: w.heartbeat_seconds),

@@ -44,7 +44,7 @@ class PlainView:
             long = "a while" if since is None else span(max(0.0, self._wall_clock() - since.timestamp()))
             log.warning("Kafka gone for %s, retrying: how much is left to count is not known", long)
             return
-        ready = sum(worker.ready and not worker.silent for worker in snapshot.workers)
+        ready = sum(worker.ready for worker in snapshot.workers)
         silent = "".join(f"; {one.slot} gives {one.condition}" for one in snapshot.workers if one.silent)
         log.info(
             "%d of %d workers ready%s, %s lines/s, %s words/s, latency: %s, left to count: %s",

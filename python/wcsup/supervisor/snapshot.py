@@ -44,6 +44,7 @@ class WorkerView:
     pid: int | None
     state: SlotState
     ready: bool
+    """Whether it is assigned, has its stores open, and gives heartbeats."""
     phase: Phase
     beat: int
     restarts: int
@@ -176,7 +177,7 @@ def view(slot: Slot, now: float, rate: float = 0.0) -> WorkerView:
         slot=slot.name,
         pid=child.pid if child else None,
         state=slot.state,
-        ready=slot.ready,
+        ready=slot.ready and not slot.silent(now),
         phase=report.phase,
         beat=report.beat,
         restarts=slot.restarts,
