@@ -71,7 +71,8 @@ def test_run_feeds_files_counts_them_exactly_and_sums_up(wcsup: Shell) -> None:
     word = str(frequent[0]["word"])
     assert wcsup(f"count {word.upper()} neverthere --json").json == [frequent[0], {"word": "neverthere", "count": 0}]
     assert table(wcsup(f"count {word}").out) == {word: f"{frequent[0]['count']:,}"}
-    assert wcsup.status() == {"workers": [], "lines_lag": 0, "words_lag": 0, "lines_retention_seconds": None}
+    nothing = {"lines_lag": 0, "words_lag": 0, "lines_retention_seconds": None, "oldest_uncounted_seconds": 0.0}
+    assert wcsup.status() == {"workers": [], **nothing}
 
     again = wcsup("run --exit-when-done")
     assert again.status == 0, again.err

@@ -15,7 +15,7 @@ from wcsup.errors import BrokerUnreachableError, WcsupError
 from wcsup.kafka import clients
 from wcsup.kafka.peek import Place
 from wcsup.kafka.progress import of_stage
-from wcsup.observe.oldest import Oldest
+from wcsup.observe.oldest import Oldest, uncounted
 from wcsup.supervisor import LagView
 
 log = logging.getLogger("wcsup.lag")
@@ -109,13 +109,7 @@ class LagWatch:
         progress = of_stage(self._admin, config, "lines")
         words_progress = of_stage(self._admin, config, "words")
         lines, words = ([one.lag for one in stage] for stage in (progress, words_progress))
-        nexts = {
-            (stage, partition): one.offset
-            for stage, found in (("lines", progress), ("words", words_progress))
-            for partition, one in enumerate(found)
-            if one.lag
-        }
-        oldest = self._age(nexts)
+        oldest = self._age(uncounted(progress, words_progress))
         lag = LagView(sum(lines), sum(words), dict(enumerate(lines)), dict(enumerate(words)), oldest_seconds=oldest)
         return Sample(asked, lag, sum(one.offset for one in progress))
 

@@ -1,10 +1,11 @@
 """The age of the oldest line that no total has yet."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from wcsup.config import Config
 from wcsup.kafka.peek import Peek, Place
+from wcsup.kafka.progress import PartitionProgress
 
 PATIENCE_SECONDS = 0.5
 _REST = 20.0
@@ -13,6 +14,16 @@ fetches a whole batch of lines from every partition."""
 _MOST_REST_SECONDS = 4.0
 _HELD_SECONDS = 5.0
 """How long the last age holds while it is not looked up anew."""
+
+
+def uncounted(lines: Sequence[PartitionProgress], words: Sequence[PartitionProgress]) -> dict[Place, int]:
+    """Return the first uncounted offset of each place that has a lag, given the progress of both stages' partitions."""
+    return {
+        (stage, partition): one.offset
+        for stage, found in (("lines", lines), ("words", words))
+        for partition, one in enumerate(found)
+        if one.lag
+    }
 
 
 class Oldest:
@@ -24,9 +35,12 @@ class Oldest:
         peek: Peek | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        *,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
+        """`patience` is how long a look-up may take."""
         self._peek = peek or Peek(config)
-        self._clock, self._wall_clock = clock, wall_clock
+        self._clock, self._wall_clock, self._patience = clock, wall_clock, patience
         self._known: dict[tuple[Place, int], float | None] = {}
         """The time of the line at a place and an offset; none where no line is there."""
         self._rest_until = 0.0
@@ -50,7 +64,7 @@ class Oldest:
         places = nexts.items()
         missing = {place: offset for place, offset in places if (place, offset) not in self._known}
         if missing and now >= self._rest_until:
-            found = self._peek.times(missing, PATIENCE_SECONDS)
+            found = self._peek.times(missing, self._patience)
             ended = self._clock()
             self._rest_until, now = ended + min(_MOST_REST_SECONDS, _REST * (ended - now)), ended
             self._known = {key: at for key, at in self._known.items() if key in set(places)}

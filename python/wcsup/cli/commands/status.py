@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,11 @@ from wcsup.errors import ConfigurationError
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
 
+    from wcsup.kafka.progress import PartitionProgress
+
 WATCH_SECONDS = 1.0
+PEEK_SECONDS = 3.0
+"""How long the oldest uncounted line is waited for."""
 
 
 @define(
@@ -100,10 +105,12 @@ def _everything(config: Config) -> dict[str, Any]:
 def _lags(config: Config) -> dict[str, float | None]:
     """Return the lag as Kafka tells it; unknown if Kafka does not run or has no topics."""
     from wcsup import broker
-    from wcsup.kafka import clients, progress
+    from wcsup.kafka import clients
+    from wcsup.kafka.progress import of_stage
 
     quiet_clients()
-    unknown: dict[str, float | None] = {"lines_lag": None, "words_lag": None, "lines_retention_seconds": None}
+    names = ("lines_lag", "words_lag", "lines_retention_seconds", "oldest_uncounted_seconds")
+    unknown: dict[str, float | None] = dict.fromkeys(names)
     if config.bootstrap_servers is None:
         embedded = broker.status(config.data)
         if embedded is None:
@@ -112,23 +119,35 @@ def _lags(config: Config) -> dict[str, float | None]:
     clients.check_reachable(config)
     admin = clients.admin(config)
     listed = clients.unreachable(config, lambda: admin.list_topics(timeout=clients.REACH_SECONDS)).topics
-    lines = listed.get(config.topic("lines"))
-    if lines is None or config.topic("words") not in listed:
+    topic = listed.get(config.topic("lines"))
+    if topic is None or config.topic("words") not in listed:
         return unknown
-    config = replace(config, partitions=len(lines.partitions))
-    lag = progress.lag(admin, config)
-    left = _retention(admin, config) if lag.lines else None
-    return {"lines_lag": lag.lines, "words_lag": lag.words, "lines_retention_seconds": left}
+    config = replace(config, partitions=len(topic.partitions))
+    lines, words = (of_stage(admin, config, stage) for stage in ("lines", "words"))
+    lags = [sum(one.lag for one in stage) for stage in (lines, words)]
+    left = _retention(admin, config, lines) if lags[0] else None
+    return dict(zip(names, (*lags, left, _oldest(config, lines, words)), strict=True))
 
 
-def _retention(admin: "AdminClient", config: Config) -> float | None:
+def _oldest(config: Config, lines: "Sequence[PartitionProgress]", words: "Sequence[PartitionProgress]") -> float | None:
+    """Return the age of the oldest line that no total has yet; none where it can't be read."""
+    from confluent_kafka import KafkaException
+
+    from wcsup.observe.oldest import Oldest, uncounted
+
+    with closing(Oldest(config, patience=PEEK_SECONDS)) as oldest:
+        try:
+            return oldest.age(uncounted(lines, words))
+        except KafkaException:  # this user may lack the right to read the topics
+            return None
+
+
+def _retention(admin: "AdminClient", config: Config, progress: "Sequence[PartitionProgress]") -> float | None:
     """Return in how many seconds Kafka may delete an uncounted line, at the earliest; none where not known."""
     from confluent_kafka import KafkaException
 
-    from wcsup.kafka.progress import of_stage
     from wcsup.kafka.retention import Uncounted
 
-    progress = of_stage(admin, config, "lines")
     with closing(Uncounted(config, admin)) as uncounted:
         try:
             found = uncounted.look({partition: one.offset for partition, one in enumerate(progress) if one.lag})
