@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check check-rust check-python faults soak-supervisor soak-simulation soak-lookout soak-core soak-memory model soak bench bench-peers wheel wheels lock clean
+.PHONY: demo test check check-rust check-python faults soak-supervisor soak-simulation soak-lookout soak-core soak-memory model soak bench bench-peers wheel wheels screenshots lock clean
 demo: .stamps/build
 	$(BIN)/wcsup demo
 
@@ -99,6 +99,10 @@ bench: .stamps/build
 ROUNDS ?= 3
 bench-peers: .stamps/build
 	$(BIN)/python -m benches.peers --rounds $(ROUNDS) $(ARGS)
+
+# The pictures of docs/page.md, of the page of a run that is made for them; needs Chromium, and takes two minutes.
+screenshots: .stamps/build
+	$(BIN)/python tests/screenshots.py
 
 # What pip installs without a Rust toolchain, for this machine's processor and a C library as old as its own; tried in
 # an environment of its own.

@@ -42,7 +42,23 @@ class Pages:
         return json.loads(self.get(f"/counts/{word}")[1])
 
     def status(self) -> Any:
-        return json.loads(self.get("/status.json")[1])
+        return self.json("/status.json")
+
+    def json(self, path: str) -> Any:
+        status, body = self.get(path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def order(self, command: str, token: str, **what: Any) -> tuple[int, str]:
+        """Ask for control; returns the status and the answer."""
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/control/{command}", json.dumps(what).encode(), headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - its own
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
 
 
 class Site(Pages):

@@ -27,7 +27,7 @@ from deployed import (
 from wcsup import __version__
 from wcsup.broker import pinned
 from wcsup.cli.app import app
-from wcsup.observe.http import Site
+from wcsup.observe.web.site import Site
 from wcsup.supervisor import RunOptions
 
 UNIT = TOP / "deploy" / "wcsup.service"

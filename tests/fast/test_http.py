@@ -1,5 +1,7 @@
-"""Health, metrics and the dashboard over HTTP: each answer, and a server that no client can hold up."""
+"""Health, metrics, state and the page over HTTP: each answer, and a server that no client can hold up."""
 
+import base64
+import hashlib
 import json
 import re
 import socket
@@ -8,7 +10,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse
-from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -17,8 +18,12 @@ from running import wait_for
 from snapshots import snapshot, worker
 
 from wcsup.errors import ConfigurationError, ExitStatus, UsageError
-from wcsup.observe.http import STALL_SECONDS, START_SECONDS, Server, Site
+from wcsup.observe.web.health import STALL_SECONDS, START_SECONDS
+from wcsup.observe.web.server import MOST_CLIENTS, MOST_STREAMS, Server
+from wcsup.observe.web.site import Site, Sources
+from wcsup.observe.web.stream import Broadcast
 from wcsup.supervisor import Snapshot, TaskView
+from wcsup.supervisor.latency import Latency
 from wcsup.supervisor.slot import SlotState
 
 
@@ -35,6 +40,13 @@ def site(shown: Snapshot | None = None, application: str = "books") -> Site:
     if shown:
         made.show(shown)
     return made
+
+
+def sources(**given: Any) -> Sources:
+    def nothing(*_: Any) -> Any:
+        raise AssertionError("it was not to be asked for")
+
+    return Sources(**dict.fromkeys(Sources.__slots__, nothing) | given)
 
 
 # What is answered
@@ -125,45 +137,63 @@ def test_the_status_is_the_snapshot() -> None:
 def test_what_is_not_there_says_what_is() -> None:
     answer = site().answer("/metrics/")
     assert answer.status == 404
-    assert answer.body.decode().endswith("there are / /livez /readyz /metrics /status.json /counts/ /grafana.json\n")
+    assert answer.body.decode().endswith(
+        "there are / /livez /readyz /metrics /status.json /history.json /hosts.json /dead-letters.json /events.json "
+        "/recount.json /counts/ /grafana.json /openapi.json /stream\n"
+    )
 
 
 def test_grafanas_dashboard_is_served() -> None:
     assert json.loads(site().answer("/grafana.json").body)["title"] == "wcsup"
 
 
-# The dashboard
-
-PAGE = files("wcsup.observe").joinpath("dashboard.html").read_text()
+# The page
 
 
-def test_the_dashboard_has_the_applications_name_and_no_other_markup_of_it() -> None:
-    page = site(application="<b>&").answer("/?a=b").body.decode()
-    assert "<title>&lt;b&gt;&amp; · wcsup</title>" in page
+def test_the_page_has_the_applications_name_and_no_other_markup_of_it() -> None:
+    page = site(application='<b>&"').answer("/?a=b").body.decode()
+    assert "<title>&lt;b&gt;&amp;&quot; · wcsup</title>" in page
+    assert 'data-application="&lt;b&gt;&amp;&quot;" data-steered="false"' in page
     assert "APPLICATION" not in page
 
 
-def test_the_dashboard_asks_nobody_else_and_writes_no_markup() -> None:
-    assert set(re.findall(r"https?://[^\"\s]+", PAGE)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
-    assert re.findall(r"\b(?:src|href)=\"([^\"]*)\"", PAGE) == ["data:,"]
-    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|@import|url\(", PAGE)
+def test_the_page_is_whole_and_asks_nobody_else_and_writes_no_markup() -> None:
+    page = site().answer("/").body.decode()
+    assert set(re.findall(r"https?://[^\"\s]+", page)) == {"http://www.w3.org/2000/svg"}  # a name, not an address
+    assert {*re.findall(r"\b(?:src|href)=\"([^\"#]+)", page)} == {"data:,"}
+    assert not re.search(r"innerHTML|insertAdjacentHTML|document\.write|@import|url\(|\beval\b| style=", page)
 
 
-def test_the_dashboard_shows_what_the_status_has() -> None:
+def test_only_the_pages_own_script_and_style_may_run(server: Server) -> None:
+    answer, body = ask(server, "/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        content = re.search(rf"<{tag}>(.*?)</{tag}>", body.decode(), re.DOTALL)
+        assert content
+        digest = base64.b64encode(hashlib.sha256(content[1].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_the_page_asks_for_what_the_status_has() -> None:
+    page = site().answer("/").body.decode()
     task = TaskView("feed", 1, True, None, {})
-    shown: Any = json.loads(site(snapshot(worker("map"), tasks=[task])).answer("/status.json").body)
+    told = snapshot(worker("map"), tasks=[task], latency=Latency(0.1, 0.2, 0.3))
+    shown: Any = json.loads(site(told).answer("/status.json").body)
     for name, has in (
         ("run", shown),
         ("worker", shown["workers"][0]),
         ("map", shown["totals"]["map"]),
         ("reduce", shown["totals"]["reduce"]),
         ("lag", shown["lag"]),
+        ("here", shown["words_here"]),
     ):
-        asked = set(re.findall(rf"(?<![\w.]){re.escape(name)}\.(\w+)", PAGE))
+        asked = set(re.findall(rf"(?<![\w.]){re.escape(name)}\.(\w+)", page))
         assert asked, name
         assert asked - {"map", "flatMap", "filter"} <= set(has)
     states = {f".{state}" for state in SlotState}
-    assert states <= set(re.findall(r"\.\w+", PAGE)), "each state has its color"
+    assert states <= set(re.findall(r"\.\w+", page)), "each state has its color"
 
 
 # The server
@@ -208,6 +238,7 @@ def test_nothing_can_be_changed(method: str, server: Server) -> None:
     answer, _ = ask(server, "/", method)
     assert answer.status == 405
     assert answer.headers["Allow"] == "GET, HEAD"
+    assert ask(server, "/control/drain", method)[0].status == (403 if method == "POST" else 405)
 
 
 def test_only_the_given_address_is_listened_at(server: Server) -> None:
@@ -256,15 +287,96 @@ def answers(server: Server) -> Callable[[], bool]:
     return look
 
 
-def test_clients_that_only_hold_their_connection_hold_nobody_else(server: Server) -> None:
+def connect(server: Server, held: ExitStack) -> socket.socket:
+    return held.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=10))
+
+
+@pytest.mark.parametrize("clients", [40, 100])
+def test_a_probe_is_answered_while_clients_hold_their_connections(clients: int, server: Server) -> None:
+    server.show(snapshot(worker("map")))
     with ExitStack() as held:
-        for _ in range(100):
-            held.enter_context(socket.create_connection(("127.0.0.1", port_of(server)), timeout=5))
-        wait_for(lambda: not answers(server)(), "room for no more")
+        for number in range(clients):
+            slow = connect(server, held)
+            slow.sendall(b"GET /livez HTTP/1.1\r\nX: "[: number % 25])
         for beat in range(1000):  # as the supervisor's loop does
             server.show(replace(snapshot(worker("map")), uptime=float(beat)))
-    wait_for(answers(server), "an answer, once they are gone")
+        for _ in range(2 * MOST_CLIENTS):
+            assert ask(server, "/livez")[1] == b"alive\n"
     assert json.loads(ask(server, "/status.json")[1])["uptime"] == 999
+
+
+def test_a_probe_is_answered_while_clients_do_not_read_their_answers(server: Server) -> None:
+    server.show(snapshot(*(worker("reduce", one, top=[("w" * 5000, 1)] * 50) for one in range(20))))
+    with ExitStack() as held:
+        for _ in range(40):
+            connect(server, held).sendall(b"GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert ask(server, "/livez")[1] == b"alive\n"
+
+
+def begun(stream: socket.socket) -> bytes:
+    """What a client of /stream reads first."""
+    stream.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    read = b""
+    while b"\n\n" not in read and not read.endswith(b"/status.json\n"):
+        more = stream.recv(65536)
+        assert more
+        read += more
+    return read
+
+
+def test_streams_are_bounded_and_hold_up_nobody(server: Server) -> None:
+    server.show(snapshot(worker("map")))
+    with ExitStack() as held:
+        first = [begun(connect(server, held)) for _ in range(MOST_STREAMS)]
+        assert all(b" 200 " in read and b"text/event-stream" in read for read in first)
+        refused = begun(connect(server, held))
+        assert b" 503 " in refused
+        assert refused.endswith(b"there are too many streams: ask for /status.json\n")
+        for _ in range(40):
+            connect(server, held)
+        assert ask(server, "/livez")[1] == b"alive\n"
+    with ExitStack() as held:
+        wait_for(lambda: b" 200 " in begun(connect(server, held)), "a stream, once others are gone")
+
+
+def test_a_stream_tells_snapshots_and_the_end() -> None:
+    with ExitStack() as held:
+        with Server("127.0.0.1", 0, "books") as server:
+            server.show(snapshot(worker("map"), uptime=1.0))
+            client = connect(server, held)
+            client.sendall(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            lines = held.enter_context(client.makefile("rb"))
+            first = next_event(lines)
+            server.show(snapshot(worker("map"), uptime=2.0, stopping="SIGTERM"))
+            second = next_event(lines)
+        last = next_event(lines)
+        assert lines.read().strip() == b""
+    assert [name for name, _ in (first, second, last)] == ["snapshot", "snapshot", "end"]
+    assert [one["status"]["uptime"] for one in (first[1], second[1])] == [1.0, 2.0]
+    assert second[1]["status"]["stopping"] == "SIGTERM"
+    assert set(first[1]["history"]) == {"now", "recent", "day", "commits", "steps"}
+
+
+def next_event(lines: Any) -> tuple[str, Any]:
+    """The next event of a stream: its name and its data."""
+    name = ""
+    for line in lines:
+        field, _, value = line.decode().rstrip("\n").partition(": ")
+        if field == "event":
+            name = value
+        if field == "data" and name != "still":
+            return name, json.loads(value)
+    raise AssertionError("the stream is over")
+
+
+def test_a_stream_says_that_the_loop_stands_still() -> None:
+    clock = Clock()
+    news = Broadcast(clock)
+    news.tell()
+    frames = news.frames(lambda: b"1")
+    assert [next(frames).split(b"\n")[0] for _ in range(3)] == [b"retry: 2000", b"event: snapshot", b"event: still"]
+    news.end()
+    assert [frame.split(b"\n")[0] for frame in frames] == [b"event: end"]
 
 
 @pytest.mark.parametrize(
@@ -315,7 +427,7 @@ def test_a_word_is_looked_up_as_it_stands_in_the_path() -> None:
             raise ConfigurationError("nothing was counted yet")
         return {"word": word, "count": 3}
 
-    made.answer_words(look_up)
+    made.answer_from(sources(words=look_up))
     answer = made.answer("/counts/whale?x=1")
     assert (answer.status, answer.kind) == (HTTPStatus.OK, "application/json")
     assert json.loads(answer.body) == {"word": "whale", "count": 3}

@@ -15,8 +15,9 @@ from wcsup.errors import WcsupError
 from wcsup.kafka import clients
 from wcsup.observe import owners, words
 from wcsup.observe.hosts import Host, HostRun
-from wcsup.observe.http import Server
 from wcsup.observe.owners import Owner, ask, reachable_address
+from wcsup.observe.web.server import Server
+from wcsup.observe.web.site import Sources
 from wcsup.observe.words import WordTotal, look_up
 
 CONFIG = Config(bootstrap_servers="127.0.0.1:1", partitions=4)
@@ -62,7 +63,8 @@ def test_the_owner_is_the_reducer_that_tells_of_the_partition_last(told: list[Ho
 def serving(**known: dict[str, Any] | None) -> Iterator[str]:
     """A host that answers for its own reducers."""
     with Server("127.0.0.1", 0, "books") as server:
-        server.answer_words(lambda _: {}, known.get)
+        nothing: Any = dict
+        server.answer_from(Sources(nothing, known.get, nothing, nothing, nothing, nothing))
         yield "{}:{}".format(*server.address)
 
 

@@ -150,3 +150,44 @@ def test_a_total_is_told_by_the_reducer_that_owns_the_word(wcsup: Shell) -> None
     # And without a run it is read from the topic, and the same
     assert wcsup("drain --wait").status == 0
     assert wcsup(f"count {word.decode()} --json").json == [{"word": word.decode(), "count": count}]
+
+
+def test_what_the_page_asks_for_and_how_it_steers(wcsup: Shell) -> None:
+    # Given a run with a token that has counted, but for two lines
+    wcsup.application.make_topics()
+    lines = prose(500, seed=9)
+    unfit = [b"caf\xe9 \x1b[31m" + b"y" * (_core.MAX_WORD_BYTES + 1), b"x" * (_core.MAX_WORD_BYTES + 1)]
+    wcsup.application.feed([*lines, *unfit])
+    site = Site(wcsup, "--mappers 2 --reducers 1 --http-token token")
+    token = (wcsup.place / "token").read_text().strip()
+    words = recount(lines).total()
+    wait_for("all is counted", lambda: site.ready and site.metrics().get("wcsup_words_total") == words)
+
+    # Then the page is told of the dead letters, this host, events and what was before
+    letters = site.json("/dead-letters.json")["letters"]
+    assert {one["topic"] for one in letters} == {wcsup.config.topic("lines")}
+    assert sorted(one["value"]["text"][:14] for one in letters) == [r"caf\xe9 \x1b[3", "x" * 14]
+    assert {one["value"]["size"] for one in letters} == {len(line) for line in unfit}
+    assert all("is longer than" in one["error"] for one in letters)
+    assert len(site.json("/dead-letters.json?limit=1")["letters"]) == 1
+    wait_for("this host is heard of", lambda: site.get("/hosts.json")[0] == 200)
+    hosts = site.json("/hosts.json")
+    assert [(host["silent"], len(host["workers"])) for host in hosts["hosts"]] == [(False, 3)]
+    assert "ready" in {one["event"] for one in site.json("/events.json?limit=100")["events"]}
+    wait_for("a second is told", lambda: site.json("/history.json")["recent"]["time"])
+    assert site.json("/history.json")["commits"]["slots"].keys() == {"map-0", "map-1", "reduce-0"}
+
+    # And who knows the token kills a worker, has all recounted, and ends the run
+    assert site.order("kill", "not the token", slot="map-0")[0] == 401
+    before = next(one["pid"] for one in site.status()["workers"] if one["slot"] == "map-0")
+    assert site.order("kill", token, slot="map-0")[0] == 200
+    wait_for("it is replaced", lambda: site.status()["restarts"] == {"killed": 1} and site.ready)
+    assert next(one["pid"] for one in site.status()["workers"] if one["slot"] == "map-0") != before
+    assert site.order("scale", token, mappers=99)[0] == 409
+    assert site.order("verify", token)[0] == 200
+    wait_for("the verdict", lambda: site.json("/recount.json")["state"] != "running")
+    told = site.json("/recount.json")
+    assert (told["state"], told["why"]) == ("done", None)
+    assert (told["verdict"]["exact"], told["verdict"]["words"]) == (True, words)
+    assert site.order("drain", token)[0] == 200
+    assert site.process.wait(WAIT_SECONDS) == 0

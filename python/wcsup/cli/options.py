@@ -184,6 +184,12 @@ def take_config(values: dict[str, Any]) -> Config:
     return Config(**{field.name: values.pop(field.name) for field in fields(Config)})
 
 
+def environment(config: Config) -> dict[str, str]:
+    """Return the environment variables that give a command of wcsup this configuration."""
+    values = {field.name: getattr(config, field.name) for field in fields(Config)}
+    return {f"WCSUP_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+
+
 def file_options(command: click.Command) -> dict[str, click.Option]:
     """Return a command's options by their names in `wcsup.toml`, with underscores for dashes."""
     return {

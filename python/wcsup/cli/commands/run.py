@@ -1,9 +1,11 @@
 """`wcsup run`: count with a supervised pool of workers."""
 
 import logging
+import pathlib
 import sys
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,19 +13,17 @@ import click
 from wcsup import __version__
 from wcsup.cli.cluster import connect
 from wcsup.cli.command import Command, Section
-from wcsup.cli.options import ALL, Logging, Pattern, Positive, RateType
+from wcsup.cli.options import ALL, Logging, Pattern, Positive, RateType, environment
 from wcsup.cli.values import Address, Processors, Size
 from wcsup.config import Config
 from wcsup.errors import INTERRUPTED, ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from wcsup.observe.http import Server
     from wcsup.observe.lag import LagWatch, Sample
     from wcsup.observe.outcome import Outcome
     from wcsup.observe.plain import PlainView
     from wcsup.observe.screen.view import ScreenView
+    from wcsup.observe.web.server import Server
     from wcsup.supervisor import RunOptions, Snapshot
 
 logger = logging.getLogger("wcsup.run")
@@ -59,7 +59,7 @@ class Run(Command):
     wcsup run                                      as many workers as fit this machine, until Ctrl-C
     wcsup run --mappers 4 --reducers 2             four mappers and two reducers
     wcsup run --input book.txt --exit-when-done    count the words of a file and show the most frequent
-    wcsup run --http 127.0.0.1:9090                also a dashboard for browsers and metrics for Prometheus
+    wcsup run --http 127.0.0.1:9090                also a page for browsers and metrics for Prometheus
     wcsup run --mappers 1..8 --bootstrap-servers kafka:9092
     """,
 )
@@ -112,8 +112,8 @@ class Run(Command):
     "--http",
     type=Address(),
     metavar="HOST:PORT",
-    help="Serve a dashboard (/), metrics for Prometheus (/metrics) and health (/livez, /readyz) at this address. "
-    "It can be read and not steered, and there is no login: name one that only those reach who may read the words.",
+    help="Serve a page (/), metrics for Prometheus (/metrics) and health (/livez, /readyz) at this address. "
+    "There is no login to read: name an address that only those reach who may read the words.",
 )
 @click.option(
     "--http-name",
@@ -121,6 +121,13 @@ class Run(Command):
     metavar="NAME",
     help="With --http: a domain name by which browsers may call it, such as that of a proxy. Addresses, and names of "
     "private networks, need none.",
+)
+@click.option(
+    "--http-token",
+    type=click.Path(dir_okay=False, path_type=pathlib.Path),
+    metavar="FILE",
+    help="With --http: who knows the token in this file can steer the run on the page. Where there is none, one is "
+    "made with a random token.",
 )
 @click.option(
     "--max-rss",
@@ -151,6 +158,7 @@ def command(
     drain_timeout: float,
     http: tuple[str, int] | None,
     http_name: tuple[str, ...],
+    http_token: pathlib.Path | None,
     max_rss: int | None,
     cpu_affinity: tuple[int, ...],
     plain: bool,
@@ -183,16 +191,18 @@ def command(
         cpu_affinity=cpu_affinity,
         log_level=log.level,
     )
-    _refuse_misfits(config, options, rate_only=rate is not None and not input)
+    _refuse_misfits(
+        config, options, rate_only=rate is not None and not input, token_only=http_token is not None and http is None
+    )
     snapshots: deque[Snapshot] = deque(maxlen=1)
     with ExitStack() as during:
         # First of all, so that an address that can't be used is reported before anything is started.
-        site = during.enter_context(_site(http, http_name, config)) if http else None
+        site = during.enter_context(_site(http, http_name, http_token, config)) if http else None
         config = connect(config)
         watch = LagWatch(config)
         host = _prepare(config, bool(input), during)
         if site:
-            site.answer_words(*_searching(config))
+            _hand_in(site, config, during)
         during.enter_context(watch)
         sight = Sight()
         during.enter_context(Lookout(config, sight.see))
@@ -266,10 +276,12 @@ def _lines_were_refused(last: "Snapshot") -> bool:
     return bool(refused)
 
 
-def _refuse_misfits(config: Config, options: "RunOptions", *, rate_only: bool) -> None:
+def _refuse_misfits(config: Config, options: "RunOptions", *, rate_only: bool, token_only: bool) -> None:
     """Raise `UsageError` for options that make no sense together."""
     if rate_only:
         raise UsageError("--rate is how fast --input is written: give it files, or leave the rate out")
+    if token_only:
+        raise UsageError("--http-token is for the page of --http: name its address, or leave the token out")
     if not options.mappers.high and not options.reducers.high:
         raise UsageError("--mappers 0 and --reducers 0 leave nothing to run: have at least one of a kind")
     if options.standby and config.group_protocol != "classic":
@@ -294,21 +306,39 @@ def _say_outcome(outcome: "Outcome", before: "Sample", watch: "LagWatch") -> Non
     click.echo(outcome.so_far(lines).text())
 
 
-def _searching(config: Config) -> "tuple[Callable[[str], dict[str, Any]], Callable[[str], dict[str, Any] | None]]":
-    """Return functions that look a word up: one for the page, one for other hosts."""
+def _hand_in(site: "Server", config: Config, during: ExitStack) -> None:
+    """Give the page what it asks Kafka, the stores and the supervisor with, until `during` ends."""
+    from wcsup.observe.deadletters import newest
+    from wcsup.observe.hostwatch import HostWatch
+    from wcsup.observe.web.recount import AskedRecount
+    from wcsup.observe.web.site import Sources
     from wcsup.observe.words import look_up_here, look_up_text
+    from wcsup.supervisor import request
+    from wcsup.supervisor.events import EventsReader
 
     def here(text: str) -> dict[str, Any] | None:
         found = look_up_here(config, text)
         return None if found is None else found.to_json()
 
-    return lambda text: look_up_text(config, text).to_json(), here
+    recount = AskedRecount([sys.executable, "-m", "wcsup.cli", "verify", "--json"], environment(config))
+    during.callback(recount.end)
+    site.answer_from(
+        Sources(
+            words=lambda word: look_up_text(config, word).to_json(),
+            words_here=here,
+            hosts=HostWatch(config).look,
+            letters=lambda most: [letter.to_json() for letter in newest(config, most)],
+            events=lambda most: [asdict(event) for event in EventsReader(config.state).read()[-most:]],
+            recount=recount.told,
+        )
+    )
+    site.steer(lambda command: request(config.state, command), recount.start)
 
 
-def _site(http: tuple[str, int], names: tuple[str, ...], config: Config) -> "Server":
-    from wcsup.observe.http import Server
+def _site(http: tuple[str, int], names: tuple[str, ...], token: pathlib.Path | None, config: Config) -> "Server":
+    from wcsup.observe.web.server import Server
 
-    return Server(*http, config.app_id, names)
+    return Server(*http, config.app_id, names, token)
 
 
 def _view(config: Config, plain: bool, during: ExitStack) -> "ScreenView | PlainView":
