@@ -1,11 +1,13 @@
 """The messages that users can get, as the program's source has them.
 
-A message is the text of an error of `wcsup.errors`. What is put in at run time is shown as `…`.
+A message is the text of an error of `wcsup.errors`, a warning or an error of the log, or the reason for which a
+supervisor gives up. What is put in at run time is shown as `…`.
 """
 
 import ast
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,20 +21,25 @@ ERRORS = {name for name, kind in vars(errors).items() if isinstance(kind, type) 
 
 SAID_BY = {
     "broker/lifecycle.py": ("locked_out",),
+    "kafka/groups.py": ("_unchanged",),
     "kafka/listener.py": ("misfit",),
     "kafka/positions.py": ("_set_by_hand",),
     "kafka/refusals.py": (
         *("_forbidden", "_session", "_transaction", "_protocol", "_moving", "_full", "_size", "_time", "_anything"),
     ),
+    "kafka/replication.py": ("remarks",),
     "kafka/topics.py": ("misfit", "miscount"),
+    "observe/retention.py": ("warning",),
     "supervisor/options.py": ("too_many",),
 }
 """Functions that return whole messages, by module."""
 
+REASONS = {"LeaveDown": 0, "StopAll": 1}
+"""What a supervisor's policy decides: the place of the reason among the arguments."""
+
 MADE_ELSEWHERE = {
     "audit/verify.py: what",
     "broker/lifecycle.py: locked",
-    "kafka/causes.py: said",
     "kafka/refusals.py: say(config, error, about)",
     "kafka/refusals.py: _forbidden(config, found)",
     "kafka/positions.py: _set_by_hand(config, stage, found, None)",
@@ -49,6 +56,8 @@ MADE_ELSEWHERE = {
 
 
 _PUT_IN = re.compile("…{2,}")
+_PLACEHOLDER = re.compile(r"%[-+0-9.]*[a-z]")
+"""Where the log puts something in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ def _tree(path: Path) -> ast.Module:
 
 
 def _constants(path: Path) -> dict[str, ast.expr]:
-    """Return the constants of a module, and those that it imports from modules of wcsup."""
+    """Return the values of names that are assigned once in a module, or in modules of wcsup that it imports from."""
     found: dict[str, ast.expr] = {}
     for node in _tree(path).body:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("wcsup."):
@@ -73,9 +82,10 @@ def _constants(path: Path) -> dict[str, ast.expr]:
             if module.exists():
                 theirs = _constants(module)
                 found |= {one.name: theirs[one.name] for one in node.names if one.name in theirs}
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            found[node.targets[0].id] = node.value
-    return found
+    assigned = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.Assign)]
+    names = [node.targets[0].id for node in assigned if isinstance(node.targets[0], ast.Name)]
+    values = [node.value for node in assigned if isinstance(node.targets[0], ast.Name)]
+    return found | {name: value for name, value in zip(names, values, strict=True) if names.count(name) == 1}
 
 
 class NotATextError(Exception):
@@ -90,8 +100,9 @@ def _text(node: ast.expr, constants: dict[str, ast.expr]) -> str:
         return "".join(parts)
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return "".join(_text(one, constants) if _is_text(one) else "…" for one in (node.left, node.right))
-    if isinstance(node, ast.Name) and node.id.isupper() and node.id in constants:
-        return _text(constants[node.id], constants)
+    if isinstance(node, ast.Name) and node.id in constants:
+        with suppress(NotATextError):
+            return _text(constants[node.id], constants)
     raise NotATextError(ast.unparse(node))
 
 
@@ -110,12 +121,23 @@ def _branches(node: ast.expr) -> Iterator[ast.expr]:
 def _expressions(path: Path, name: str) -> Iterator[tuple[int, ast.expr, bool]]:
     """Yield what may be a message: its line, the expression, and whether it has to be one."""
     for node in ast.walk(_tree(path)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
-            yield node.lineno, node.args[0], True
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+            if node.func.id in ERRORS:
+                yield node.lineno, node.args[0], True
+            elif node.func.id in REASONS:
+                yield node.lineno, node.args[REASONS[node.func.id]], True
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in {"log.warning", "log.error"}:
+            text = node.args[0]
+            if (
+                isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value != "%s"
+            ):  # else it is an error's text
+                yield node.lineno, ast.Constant(_PLACEHOLDER.sub("…", text.value)), True
         if isinstance(node, ast.FunctionDef) and node.name in SAID_BY.get(name, ()):
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Return) and inner.value is not None:
                     yield inner.lineno, inner.value, False
+                if isinstance(inner, ast.Call) and ast.unparse(inner.func) == "found.append":
+                    yield inner.lineno, inner.args[0], False
 
 
 def messages() -> Iterator[Message]:
