@@ -34,8 +34,9 @@ def fill(page: str) -> str:
 
 
 def cell(text: object) -> str:
-    """Return a text as a cell of a table."""
-    return " ".join(str(text).split()).replace("|", "\\|")
+    """Return a text as a cell of a table. A stroke between backticks is left as it is."""
+    parts = re.split(r"(`[^`]*`)", " ".join(str(text).split()))
+    return "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in parts)
 
 
 def table(head: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> str:
@@ -217,20 +218,89 @@ def events() -> str:
     return table(("event", "of what", "meaning"), rows)
 
 
+_FIELDS = {
+    "aborts_in_row": "Transactions aborted since the last commit, by Kafka's error.",
+    "application": "The name of the application.",
+    "beat": "How often the process has said that it is alive.",
+    "bootstrap_servers": "Kafka's address.",
+    "broker": "Whether a broker answered in the last 5 s (`reachable`), and `since` when that is so.",
+    "bytes_in_memory": "What these totals take.",
+    "cpu_percent": "Processor time, in percent of one processor.",
+    "distinct": "Distinct words.",
+    "failed": "Why the slot is given up, if it is.",
+    "kept_words": "Words whose new totals are yet to be written to the stores.",
+    "lag": "What is left to count, by topic and partition.",
+    "last_exit": "How the last process of the slot ended.",
+    "lines_per_second": "Lines that were committed, over the last few seconds.",
+    "mismatches": "How many totals are wrong.",
+    "null_lines": "Lines without a value.",
+    "open_files": "Open file descriptors.",
+    "partitions": "The partitions that the slot has.",
+    "phase": "What the process says that it does.",
+    "pid": "The number of the process.",
+    "ready": "Whether the slot has its partitions, and their stores are open.",
+    "rejected_lines": "Lines in `dead-letters`.",
+    "restarts": "How many processes of the slot were replaced.",
+    "restoring": "For each store that is being opened, how many records are read, and of how many.",
+    "role": "`map`, `reduce` or `standby`.",
+    "rss_bytes": "Resident memory.",
+    "rule": "The rule that says what a word is.",
+    "seconds": "How long it took.",
+    "spares": "Processes that wait to take a dead one's place.",
+    "state": "See below.",
+    "state_bytes": "The size of the open stores on disk.",
+    "state_memory": "What totals in memory may take.",
+    "supervisor": "What the supervisor itself uses.",
+    "tasks": "Other processes of the run, such as the one that writes `--input`.",
+    "threads": "Threads of the process.",
+    "top": "The most frequent words of the slot's partitions.",
+    "total": "The sum of all totals.",
+    "uptime": "The age of the run, in seconds.",
+    "words": "Words in these lines.",
+    "words_in_memory": "Words whose totals need no look-up in the stores.",
+    "workers": "See below.",
+}
+"""What fields mean that have no docstring, since their names say it where they stand."""
+
+_IN_JSON = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "None": "null",
+    "Role": "text",
+    "Phase": "text",
+    "SlotState": "text",
+    "WordRule": "text",
+}
+
+
+def in_json(annotation: ast.expr) -> str:
+    """Return in words what a field's type is in JSON."""
+    match annotation:
+        case ast.BinOp(left=left, right=right):
+            return f"{in_json(left)} or {in_json(right)}"
+        case ast.Subscript(value=ast.Name(id="list")):
+            return "list"
+        case _:
+            return _IN_JSON.get(ast.unparse(annotation), "object")
+
+
 def fields_of(module: str, name: str) -> str:
-    """Return the table of the fields of a class, with their types and docstrings."""
+    """Return the table of the fields of a class. Raises `KeyError` for one whose meaning is said nowhere."""
     tree = ast.parse((SOURCE / module).read_text())
     body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
 
     def rows() -> Iterator[tuple[object, ...]]:
-        for node, after in zip(body, [*body[1:], ast.Pass()], strict=True):
+        for node, after in pairwise([*body, ast.Pass()]):
             if isinstance(node, ast.AnnAssign):
-                text = (
+                field = ast.unparse(node.target)
+                said = (
                     after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
                 )
-                yield f"`{ast.unparse(node.target)}`", f"`{ast.unparse(node.annotation)}`", text
+                yield f"`{field}`", in_json(node.annotation), said or _FIELDS[field]
 
-    return table(("field", "type", "what it is"), rows())
+    return table(("field", "in JSON", "what it is"), rows())
 
 
 PARTS: dict[str, Callable[[], str]] = {
