@@ -1,4 +1,4 @@
-"""The parts of the reference pages that are made from the program's own declarations.
+"""The parts of pages that are made from the program's own declarations, and from the examples.
 
 A page has a marker such as `<!-- made: metrics -->` on a line of its own. `fill` puts the part of that name there.
 """
@@ -24,6 +24,8 @@ from wcsup.kafka import topics
 from wcsup.observe.metrics import RunCollector
 
 SOURCE = Path(wcsup.__file__).parent
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 MARKER = re.compile(r"^<!-- made: ([a-z-]+) -->$", re.MULTILINE)
 
@@ -303,6 +305,11 @@ def fields_of(module: str, name: str) -> str:
     return table(("field", "in JSON", "what it is"), rows())
 
 
+def example(path: str) -> str:
+    """Return a program of `examples/` as a block of code."""
+    return f'```python title="examples/{path}"\n{(EXAMPLES / path).read_text().rstrip()}\n```'
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "shared-options": shared_options,
@@ -311,6 +318,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "metrics": metrics,
     "http-paths": http_paths,
     "events": events,
+    "example-producer": lambda: example("producer.py"),
+    "example-totals": lambda: example("totals.py"),
+    "example-log": lambda: example("live_log/make_log.py"),
+    "example-corpus": lambda: example("corpus/feed.py"),
+    "example-database": lambda: example("database/into_sqlite.py"),
     "json-run": lambda: fields_of("supervisor/snapshot.py", "Snapshot"),
     "json-worker": lambda: fields_of("supervisor/snapshot.py", "WorkerView"),
     "json-verdict": lambda: fields_of("audit/verdict.py", "Verdict"),

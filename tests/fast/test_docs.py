@@ -96,6 +96,39 @@ def test_every_message_has_an_entry_and_every_entry_is_a_message() -> None:
     assert sorted(entries) == sorted(said), "docs/guides/messages.md has entries for what nobody says any more"
 
 
+# Other names
+
+
+def named(pattern: str) -> dict[str, str]:
+    """What a pattern finds in the pages, with the page where it was found last."""
+    return {name: page for page in PAGES for name in re.findall(pattern, (DOCS / page).read_text())}
+
+
+def test_every_metric_that_is_named_exists() -> None:
+    exist = {row.split("`")[1] for row in reference.metrics().splitlines()[2:]}
+    for name, page in named(r"\bwcsup_[a-z_]+[a-z]\b(?!/)").items():
+        assert name in exist, f"{page} names {name}"
+
+
+def test_every_variable_that_is_named_exists() -> None:
+    made = reference.commands() + reference.shared_options()
+    exist = {"WCSUP_CONFIG", *re.findall(r"`(WCSUP_\w+)`", made)}
+    for name, page in named(r"\bWCSUP_(?!CRASH|KILLS|FAILOVERS)\w+[A-Z]\b").items():
+        assert name in exist, f"{page} names {name}"
+
+
+def test_every_test_that_is_named_exists() -> None:
+    for name, page in named(r"\b(?:fast|kafka|faults)/test_\w+\.py(?:::test_\w+)?").items():
+        file, _, test = name.partition("::")
+        assert f"def {test}" in (DOCS.parent / "tests" / file).read_text(), f"{page} names {name}"
+
+
+def test_every_alert_has_what_to_do() -> None:
+    rules = YAML(typ="safe").load(DOCS.parent / "deploy" / "prometheus" / "alerts.yml")["groups"][0]["rules"]
+    rows = re.findall(r"^\| `(Wcsup\w+)` \|", (DOCS / "guides" / "watching.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(rule["alert"] for rule in rules)
+
+
 # The reference
 
 
