@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check check-rust check-python faults soak-supervisor soak-simulation soak-lookout soak-core soak-memory model soak bench bench-peers wheel wheels screenshots lock clean
+.PHONY: demo test check check-rust check-python faults soak-supervisor soak-simulation soak-lookout soak-core soak-memory model soak bench bench-peers docs wheel wheels screenshots lock clean
 demo: .stamps/build
 	$(BIN)/wcsup demo
 
@@ -27,8 +27,8 @@ check-rust: .stamps/build
 	cargo clippy --locked --features python -- -D warnings
 
 check-python: .stamps/build
-	$(BIN)/ruff format --check python tests benches
-	$(BIN)/ruff check python tests benches
+	$(BIN)/ruff format --check python tests benches docs examples
+	$(BIN)/ruff check python tests benches docs examples
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest wcsup._core
 	$(BIN)/hadolint Dockerfile
@@ -103,6 +103,10 @@ bench-peers: .stamps/build
 # The pictures of docs/page.md, of the page of a run that is made for them; needs Chromium, and takes two minutes.
 screenshots: .stamps/build
 	$(BIN)/python tests/screenshots.py
+
+# The documentation as a site, in target/docs/site.
+docs: .stamps/build
+	PYTHONPATH=tests/fast $(BIN)/python -m docs.site
 
 # What pip installs without a Rust toolchain, for this machine's processor and a C library as old as its own; tried in
 # an environment of its own.

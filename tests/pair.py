@@ -84,7 +84,7 @@ class Pair:
     def make_topics(self, config: Config) -> None:
         """Make an application's topics, with all partitions on the second node."""
         assignment = [[self.partitions.number]] * config.partitions
-        configs = topics._CONFIGS
+        configs = topics.CONFIGS
         made = [
             NewTopic(config.topic(name), config.partitions, replica_assignment=assignment, config=configs[name])
             for name in topics.NAMES

@@ -46,7 +46,7 @@ KEPT = {"retention.ms": "-1", "retention.bytes": "-1"}
 """For `words`: it has the only copy of uncounted words, so records are not deleted by age or size. Reducers delete
 counted records (`wcsup.pipeline.trim`). Kafka Streams does the same with its repartition topics."""
 
-_CONFIGS: dict[str, dict[str, str]] = {
+CONFIGS: dict[str, dict[str, str]] = {
     # With a record's overhead, a line of 1 MiB is larger than the default allows.
     "lines": {"max.message.bytes": "2097152"},
     "words": {"cleanup.policy": "delete", "segment.bytes": "52428800", **KEPT, **_BROKERS_TIME},
@@ -65,6 +65,7 @@ _CONFIGS: dict[str, dict[str, str]] = {
     },
     MOVING: {"cleanup.policy": "delete", **KEPT, **_BROKERS_TIME},
 }
+"""Settings of each topic by plain name."""
 
 _HOSTS = {
     "cleanup.policy": "compact,delete",
@@ -147,7 +148,7 @@ def _create(
                 config.topic(name),
                 config.partitions,
                 replicas,
-                config={**_CONFIGS[name], **durable, **own.get(name, {})},
+                config={**CONFIGS[name], **durable, **own.get(name, {})},
             )
             for name in names
         ]
