@@ -40,6 +40,7 @@ REASONS = {"LeaveDown": 0, "StopAll": 1}
 MADE_ELSEWHERE = {
     "audit/verify.py: what",
     "broker/lifecycle.py: locked",
+    "cli/means.py: error.strip().splitlines()[-1]",
     "kafka/refusals.py: say(config, error, about)",
     "kafka/refusals.py: _forbidden(config, found)",
     "kafka/positions.py: _set_by_hand(config, stage, found, None)",

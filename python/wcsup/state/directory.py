@@ -134,7 +134,9 @@ def open_directory(config: Config) -> StateDirectory:
     except OSError as error:
         raise _unusable(path, error) from error
     except ValueError as error:
-        raise ConfigurationError(f"{about} is damaged: {error}; wcsup del clears the directory") from error
+        raise ConfigurationError(
+            f"{about} is damaged: {error}; move the directory away: a new one takes the totals from Kafka"
+        ) from error
     if found.get("format") != _FORMAT:
         raise ConfigurationError(f"state directory {path} is of another version of wcsup; choose another")
     for key, value in mine.items():
