@@ -33,4 +33,27 @@ TwoWords == (<<"words", 0>> :> <<Line(1), Line(2)>>)
 Mixed == (<<"words", 0>> :> <<Both(1, 2)>>)
 MixedAndOne == (<<"words", 0>> :> <<Both(1, 2)>> @@ <<"words", 1>> :> <<Line(3)>>)
 HomeOfThree == [l \in Lines |-> IF l = 1 THEN 0 ELSE 1]
+
+(***************************************************************************)
+(* A later start: process 1, of name "a", has begun its work on all        *)
+(* partitions, and no other process is there yet.  Behaviours from Init on *)
+(* come by here.  TLC then has less to look at.                            *)
+(***************************************************************************)
+AtWork ==
+  LET all == [p \in Partitions |-> "a"]
+  IN  /\ kafka = [Fresh(Logs0) EXCEPT
+                    !.coordinator["a"].epoch = 1,
+                    !.group[Input["a"]] = [generation |-> 2, member |-> [n \in Names |-> IF n = "a" THEN 1 ELSE NoProcess],
+                                           owner |-> all, claim |-> all]]
+      /\ process = [q \in Processes |->
+           IF q # 1 THEN Nothing
+           ELSE [Nothing EXCEPT !.at = "idle", !.epoch = 1, !.joined = TRUE,
+                                !.part = [p \in Partitions |-> [Closed EXCEPT !.step = "open"]]]]
+      /\ store = [h \in {HostOf[n] : n \in Names} |->
+                    [p \in Partitions |->
+                       [total |-> None, stamp |-> 0, own |-> FALSE,
+                        lock |-> IF h = HostOf["a"] /\ Input["a"] = "words" THEN 1 ELSE NoProcess]]]
+      /\ network = {}
+      /\ left = Budget
+SpecAtWork == AtWork /\ [][Next]_vars
 =============================================================================

@@ -52,7 +52,8 @@ Later(q) == {r \in Processes : r > q /\ NameOf[r] = NameOf[q] /\ process[r].at #
 (*          stamp as state/store.py describes it                           *)
 (***************************************************************************)
 Closed == [step |-> "no", base |-> 0, next |-> 0, end |-> 0, total |-> None, stamp |-> 0, own |-> FALSE]
-Opening == [Closed EXCEPT !.step = "find"]
+Opening(p) ==  \* the mutant takes the end of counts already here, before the offset
+  [Closed EXCEPT !.step = "find", !.end = IF Guard("offset-before-end") THEN 0 ELSE End(kafka.log[<<"counts", p>>])]
 
 (***************************************************************************)
 (* A process:                                                              *)
@@ -66,10 +67,13 @@ Opening == [Closed EXCEPT !.step = "find"]
 (*   sent        acknowledged batches by partition, under this epoch       *)
 (*   disturbed   the producer is replaced before the next transaction      *)
 (*   overdue     a transaction was open beyond its time-out                *)
+(*   joined      it was a member of its group at some time                 *)
+(*   refused     the group has refused its last offsets                    *)
 (***************************************************************************)
 Outputs == {"words", "counts"} \X Partitions
 Nothing == [at |-> "off", epoch |-> 0, generation |-> 0, part |-> [p \in Partitions |-> Closed], todo |-> {},
-            sent |-> [place \in Outputs |-> 0], disturbed |-> FALSE, overdue |-> FALSE, joined |-> FALSE]
+            sent |-> [place \in Outputs |-> 0], disturbed |-> FALSE, overdue |-> FALSE, joined |-> FALSE,
+            refused |-> FALSE]
 Ended(why) == [Nothing EXCEPT !.at = why]
 Alive(q) == process[q].at \notin {"off", "gone", "fenced"}
 
@@ -175,7 +179,6 @@ Unanswered(q) ==
                                 IN  IF adds # {} THEN adds ELSE process[q].todo
                       [] process[q].at = "abort" -> {[kind |-> "abort"]}
                       [] OTHER -> {} :
-       /\ request.kind = "init" => "late-init" \in Gaps
        /\ Message(q, request) \notin network
        /\ network' = network \cup {Message(q, request)}
        /\ process' = [process EXCEPT ![q].disturbed = @ \/ (Guard("renew-after-silence") /\ request.kind # "init")]
@@ -236,7 +239,7 @@ SetGroup(q, group) == kafka' = [kafka EXCEPT !.group[Input[NameOf[q]]] = group]
 Join(q) ==  \* Membership.join, join_in_place
   /\ process[q].at = "joining" /\ InOrder(q)
   /\ SetGroup(q, Joined(Group(q), NameOf[q], q))
-  /\ process' = [process EXCEPT ![q].at = "idle", ![q].joined = TRUE]
+  /\ process' = [process EXCEPT ![q].at = "idle", ![q].joined = TRUE, ![q].refused = FALSE]
   /\ UNCHANGED <<store, network, left>>
 
 \* A round of a rebalance: the leader assigns what nobody has, in any way.
@@ -267,7 +270,7 @@ IsMemberNow(q) == Group(q).member[NameOf[q]] = q
 TakeAssigned(q) ==
   LET new == {p \in Partitions : Group(q).owner[p] = NameOf[q]} \ Owned(q)
   IN  /\ process[q].at = "idle" /\ IsMemberNow(q) /\ new # {}
-      /\ process' = [process EXCEPT ![q].part = [p \in Partitions |-> IF p \in new THEN Opening ELSE @[p]]]
+      /\ process' = [process EXCEPT ![q].part = [p \in Partitions |-> IF p \in new THEN Opening(p) ELSE @[p]]]
       /\ UNCHANGED <<kafka, store, network, left>>
 
 \* Membership._revoked: the batch is committed or dropped first (Worker._settle); then the partition is released.
@@ -334,8 +337,7 @@ Find(q, p) ==
      ELSE /\ Store(q, p).lock = NoProcess
           /\ store' = [store EXCEPT ![HostOf[NameOf[q]]][p].lock = q]
           /\ process' = [process EXCEPT ![q].part[p] =
-               [Opening EXCEPT !.step = "compare", !.base = CommittedOffset(q, p), !.next = CommittedOffset(q, p),
-                               !.end = End(kafka.log[<<"counts", p>>])]]
+               [@ EXCEPT !.step = "compare", !.base = CommittedOffset(q, p), !.next = CommittedOffset(q, p)]]
   /\ UNCHANGED <<kafka, network, left>>
 
 \* Steps 2, second half, and 3: only now the end of counts, the uncommitted one; then the stamp (Stamp.missed).
@@ -380,8 +382,12 @@ Read(q, p) ==  \* Intake.read: committed records, as many as there are at some m
 
 \* Worker._commit, and step 1 of Transactions.commit: the batch is complete, and the group's generation is read.
 \* librdkafka may have learnt of a new generation by itself; a process that is no member any more has an old one.
+\* A gap: a producer that has ended can't ask who has the name.  If a later process is started after its verdict
+\* (ProducerIsFenced), the new producer fences that one.
 Begin(q) ==
   /\ process[q].at = "idle" /\ Moved(q) # {}
+  /\ process[q].refused => IsMemberNow(q)  \* else it would try again and again, with one producer after the other
+  /\ process[q].epoch = 0 => "ended-producer" \in Gaps \/ \A r \in Later(q) : ~Alive(r)
   /\ process' = [process EXCEPT
        ![q].generation = IF IsMemberNow(q) THEN Group(q).generation ELSE 0,
        ![q].todo = Requests(q),
@@ -396,7 +402,7 @@ Begin(q) ==
 \* Worker._rewind: the batch is dropped, and each partition is opened anew from its committed offset.
 Rewound(q) ==
   [process[q] EXCEPT !.at = "idle", !.todo = {}, !.generation = 0,
-                     !.part = [p \in Partitions |-> IF process[q].part[p].step = "no" THEN Closed ELSE Opening]]
+                     !.part = [p \in Partitions |-> IF process[q].part[p].step = "no" THEN Closed ELSE Opening(p)]]
 
 \* Worker._go_on for a producer that is fenced: pipeline/fencing.py.  It looks for half a session whether its group
 \* member is fenced, too.  That is long enough for a successor to join: the model waits for it.
@@ -445,7 +451,7 @@ Request(q) ==
                                                             ELSE [@ EXCEPT ![request.place] = @ + 1]]
                   /\ UNCHANGED store
              [] answer = "fenced" -> ProducerIsFenced(q) /\ UNCHANGED kafka
-             [] OTHER -> /\ process' = [process EXCEPT ![q].at = "abort"]
+             [] OTHER -> /\ process' = [process EXCEPT ![q].at = "abort", ![q].refused = answer = "generation"]
                          /\ UNCHANGED <<kafka, store>>
         /\ UNCHANGED <<network, left>>
 
@@ -564,16 +570,9 @@ Spec == Init /\ [][Next]_vars
 (* Faults end with their budget; all else goes on.  A process that is gone *)
 (* has a successor as long as there is one.                                *)
 (***************************************************************************)
-Gone(q) == process[q].at \in {"gone"}
 Supervise(q) ==
-  /\ \A r \in Processes : r < q /\ NameOf[r] = NameOf[q] => Gone(r)
+  /\ \A r \in Processes : r < q /\ NameOf[r] = NameOf[q] => process[r].at = "gone"
   /\ Start(q)
-Session(stage) ==  \* of a process that is not there: it ends without a fault
-  \E n \in Names : /\ kafka.group[stage].member[n] # NoProcess
-                   /\ ~Alive(kafka.group[stage].member[n])
-                   /\ \A q \in Processes : NameOf[q] = n => process[q].at \in {"gone", "fenced"}
-                   /\ kafka' = [kafka EXCEPT !.group[stage] = WithoutMember(kafka.group[stage], n)]
-                   /\ UNCHANGED <<process, store, network, left>>
 
 LiveSpec ==
   /\ Init /\ [][Next]_vars
@@ -589,13 +588,17 @@ Will(k, place, state, by) ==
   \/ state = "yes"
   \/ state = "open" /\ k.coordinator[by].state = "prepare-commit" /\ place \in k.coordinator[by].places
 
-\* A group's offset as it is, or will be with the markers of what is decided.
-OffsetToBe(stage, p) ==
-  LET decided == {x \in kafka.pending : /\ Input[x.name] = stage /\ x.partition = p
-                                        /\ kafka.coordinator[x.name].state = "prepare-commit"}
-      offset == kafka.offset[stage][p]
-  IN  IF decided # {} THEN (CHOOSE x \in decided : TRUE).offset
-      ELSE IF offset # NoOffset THEN offset
+\* How far a partition of an input is counted, now or with the markers of what is decided: by the group's offset, or
+\* else by the position.
+OfDecided(pending, stage, p) ==
+  {x \in pending : /\ Input[x.name] = stage /\ x.partition = p
+                   /\ kafka.coordinator[x.name].state = "prepare-commit"}
+CountedTo(stage, p) ==
+  LET offsets == OfDecided(kafka.pending, stage, p)
+      positions == OfDecided(kafka.positionsPending, stage, p)
+  IN  IF offsets # {} THEN (CHOOSE x \in offsets : TRUE).offset
+      ELSE IF kafka.offset[stage][p] # NoOffset THEN kafka.offset[stage][p]
+      ELSE IF positions # {} THEN (CHOOSE x \in positions : TRUE).offset
       ELSE kafka.position[stage][p]
 
 RECURSIVE SumToBe(_, _, _)
@@ -608,7 +611,7 @@ SumToBe(place, from, to) ==
 \* What is left to count in a partition of an input topic.  A topic that no name reads is left as a whole.
 LeftOf(stage, p) ==
   LET place == <<stage, p>>
-  IN  SumToBe(place, IF stage \in Stages THEN OffsetToBe(stage, p) ELSE 0, Len(kafka.log[place]))
+  IN  SumToBe(place, IF stage \in Stages THEN CountedTo(stage, p) ELSE 0, Len(kafka.log[place]))
 
 Totals(p) ==  \* the indices of the totals in counts that are, or will be, committed
   {i \in 1..Len(kafka.log[<<"counts", p>>]) :
