@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check check-rust check-python faults soak-supervisor soak-simulation soak-lookout soak-core soak-memory model soak bench bench-peers docs wheel wheels screenshots lock clean
+.PHONY: demo test check check-rust check-python proof faults soak-supervisor soak-simulation soak-lookout soak-core \
+  soak-memory soak-proof model soak bench bench-peers docs wheel wheels screenshots lock clean
 demo: .stamps/build
 	$(BIN)/wcsup demo
 
@@ -36,6 +37,11 @@ check-python: .stamps/build
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 
+# The protocol as docs/protocol has it, checked by TLC, and its mutants, which have to fail: docs/proof.md. ARGS=--quick
+# leaves out what takes more than ten seconds each, ARGS="--only names" all but what has this in its name.
+proof: .stamps/build
+	PYTHONPATH=tests $(BIN)/python -m proof.check $(ARGS)
+
 # One family or case by its name, such as CASE=zombie; all without. PROTOCOL=consumer takes groups of KIP-848.
 faults: .stamps/build
 	$(BIN)/python -m pytest -s tests/faults -k "$(CASE)"
@@ -57,11 +63,14 @@ soak-simulation: .stamps/build
 	$(BIN)/python -m pytest -n 2 --timeout 0 tests/fast/test_simulation.py
 
 # All kinds of faults mixed from one seed, under load; SEED=… repeats what was dealt. `make test` has 18 s of it.
-# Before it, the Rust core is soaked by itself.
+# Before it, the Rust core is soaked by itself, and the protocol is checked within larger bounds.
 soak: export MINUTES := $(or $(MINUTES),5)
-soak: .stamps/build soak-core soak-memory soak-simulation model
+soak: .stamps/build soak-core soak-memory soak-simulation soak-proof model
 	$(BIN)/python -m pytest -s -m long tests/faults
 	$(BIN)/python -m pytest -s tests/faults/test_soak.py
+
+soak-proof: .stamps/build
+	PYTHONPATH=tests $(BIN)/python -m proof.check --large
 
 # Each check of the Rust core (rust/fuzz/) for a minute, with inputs by libFuzzer, which needs a C++ compiler. New inputs
 # are kept in target/, and one that a check fails for is named at the end: it belongs in rust/fuzz/corpus.

