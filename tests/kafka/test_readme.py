@@ -31,6 +31,7 @@ ONCE = (
     "wcsup txn list",
     "wcsup positions",
     "wcsup events",
+    "wcsup events --json",
     "wcsup completion bash",
     "wcsup drain",
     "wcsup run --input book.txt --exit-when-done",
