@@ -9,15 +9,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: .stamps/build
 	$(BIN)/wcsup demo
 
-# A side takes a file of tests at a time, in the order of the names. Tests with brokers wait for more than half of their
-# time, so there are more sides than the two processors of a small machine; each has a broker of its own.
-SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder
+# These wait most of their time. Each of the two has a broker of its own, and takes a file of tests at a time.
+SIDE_BY_SIDE := -n 2 --dist loadfile
 
 test: .stamps/build
 	cargo test --locked --quiet
-	$(BIN)/python -m pytest -n 2 $(SIDE_BY_SIDE) tests/fast
-	$(BIN)/python -m pytest --durations=15 -n 3 $(SIDE_BY_SIDE) tests/kafka
-	$(BIN)/python -m pytest --durations=15 -n 3 $(SIDE_BY_SIDE) -m "not long" tests/faults
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/fast
+	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) tests/kafka
+	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) -m "not long" tests/faults
 
 # Both parts can run at once: make -j 2 check.
 check: check-rust check-python

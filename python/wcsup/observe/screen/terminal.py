@@ -37,6 +37,8 @@ class Terminal:
         self.keys: int | None = keys if os.isatty(keys) else None
         self._out = out
         self._inside = False
+        self._given_back = False
+        """Whether it was given back for good."""
         self._before: list[Any] | None = None
         self._shown: list[Text] = []
         self._size = (0, 0)
@@ -61,7 +63,7 @@ class Terminal:
 
     def enter(self) -> None:
         """Take the terminal: another screen, and keys at once and unseen. Ctrl-C and Ctrl-Z stay signals."""
-        if self._inside:
+        if self._inside or self._given_back:
             return
         self._inside, self._shown = True, []
         if self.keys is not None:
@@ -71,8 +73,9 @@ class Terminal:
                 termios.tcflush(self.keys, termios.TCIFLUSH)  # what was typed before is no answer to what is shown
         self._write(_ENTER)
 
-    def leave(self) -> None:
-        """Give the terminal back as it was."""
+    def leave(self, *, for_good: bool = False) -> None:
+        """Give the terminal back as it was; `for_good`: another thread does not take it again."""
+        self._given_back = self._given_back or for_good
         if not self._inside:
             return
         self._inside = False

@@ -107,7 +107,7 @@ class ScreenView:
     def _die(self, number: int, _frame: FrameType | None) -> None:
         """Give the terminal back before a signal ends the process that nobody else handles."""
         self._over = True
-        self._terminal.leave()
+        self._terminal.leave(for_good=True)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
