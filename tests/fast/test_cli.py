@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import click
 import confluent_kafka
 import pytest
+import terminals
 from click.testing import CliRunner
 from confluent_kafka import KafkaError, KafkaException
 
@@ -134,11 +134,7 @@ def test_help_is_coloured_on_a_terminal_that_shows_colours(environment: dict[str
         [sys.executable, "-m", "wcsup", "top", "-h"], stdout=theirs, env={**base, "TERM": "xterm", **environment}
     )
     os.close(theirs)
-    shown = b""
-    with suppress(OSError):  # the terminal's end
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    os.close(ours)
+    shown = terminals.read_out(ours)
     assert process.wait(30) == 0
     assert (b"\x1b[1mOptions\x1b[0m" in shown) == colored
     assert (b"\x1b" in shown) == colored

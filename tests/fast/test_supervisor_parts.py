@@ -11,11 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
 import pytest
+import terminals
 from running import wait_for
 from snapshots import worker
 
@@ -360,11 +360,7 @@ def test_the_level_of_a_log_line_is_in_colour_on_a_terminal(environment: dict[st
         [sys.executable, "-c", program], stderr=theirs, env={**base, "TERM": "xterm", **environment}
     )
     os.close(theirs)
-    shown = b""
-    with suppress(OSError):  # the terminal's end
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    os.close(ours)
+    shown = terminals.read_out(ours)
     assert process.wait(30) == 0
     first, second = shown.decode().splitlines()
     assert first.endswith("\x1b[31merror\x1b[0m: one" if colored else " error: one")

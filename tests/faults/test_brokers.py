@@ -7,19 +7,16 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from application import WAIT_SECONDS, wait_for
 from cluster import NODES, Cluster
 from feeding import FAILOVER_SECONDS, fed, wait_counting
-from fixtures import configuration
 from held import Held
 from invariants import Witness, hold
 from shell import Shell
 
 from wcsup.errors import ExitStatus
-from wcsup.kafka import topics
 from wcsup.state.directory import open_directory
 
 RATE = 200
@@ -33,23 +30,12 @@ GRACE_SECONDS = 5.0
 """How much longer than the transaction time-out readers may be held: brokers look for it now and then."""
 
 
-@pytest.fixture
-def wcsup(cluster: Cluster, tmp_path: Path) -> Iterator[Shell]:
-    place = tmp_path / "place"
-    place.mkdir()
-    shell = Shell(configuration(cluster.address, tmp_path / "state"), place)
-    yield shell
-    shell.stop()
-    cluster.heal()
-    topics.delete(shell.application.admin, shell.config)
-
-
 @contextmanager
-def counting(wcsup: Shell, seed: int) -> Iterator[Held]:
+def counting(clustered: Shell, seed: int) -> Iterator[Held]:
     """Have a run count lines all the time, and check all of it after the `with` block."""
-    application = wcsup.application
-    run = wcsup.start("run --mappers 1 --reducers 1 --plain --log-file run.log")
-    wcsup.wait_ready()
+    application = clustered.application
+    run = clustered.start("run --mappers 1 --reducers 1 --plain --log-file run.log")
+    clustered.wait_ready()
     with Witness(application), Held(application) as held:
         with fed(application, seed, RATE, seconds=FAILOVER_SECONDS) as lines:
             wait_counting(application)
@@ -58,9 +44,9 @@ def counting(wcsup: Shell, seed: int) -> Iterator[Held]:
         application.wait_counted(FAILOVER_SECONDS)
     print(f"readers were held for {held.longest:.1f} s")
     assert held.looks
-    assert held.longest < wcsup.config.transaction_timeout + GRACE_SECONDS
-    assert wcsup.status()["restarts"] == {}
-    assert wcsup("drain --wait").status == 0
+    assert held.longest < clustered.config.transaction_timeout + GRACE_SECONDS
+    assert clustered.status()["restarts"] == {}
+    assert clustered("drain --wait").status == 0
     assert run.wait(WAIT_SECONDS) == ExitStatus.DONE
     hold(application, lines)
 
@@ -71,32 +57,32 @@ def rest(seconds: float) -> None:
 
 
 @pytest.mark.timeout(1200)
-def test_counting_goes_on_while_one_broker_of_three_stands_still(wcsup: Shell, cluster: Cluster, seed: int) -> None:
+def test_counting_goes_on_while_one_broker_of_three_stands_still(clustered: Shell, cluster: Cluster, seed: int) -> None:
     node = cluster.nodes[random.Random(seed).choice(NODES)]
-    with counting(wcsup, seed):
+    with counting(clustered, seed):
         node.stop()
         rest(STOP_SECONDS)
-        wait_counting(wcsup.application)
+        wait_counting(clustered.application)
         cluster.heal()
 
 
 @pytest.mark.timeout(1200)
 def test_counting_goes_on_while_each_broker_of_three_is_killed_in_turn_and_one_loses_its_disk(
-    wcsup: Shell, cluster: Cluster, seed: int
+    clustered: Shell, cluster: Cluster, seed: int
 ) -> None:
     """So each leader is killed, and each coordinator of groups and of transactions."""
     chance = random.Random(seed)
     order = chance.sample(NODES, len(NODES))
     unlucky = chance.choice(NODES)
-    config, killed = wcsup.config, set()
-    with counting(wcsup, seed):
+    config, killed = clustered.config, set()
+    with counting(clustered, seed):
         names = [open_directory(config).name(config, role, "0") for role in ("map", "reduce")]
         kinds = {"groups": ([config.map_group, config.reduce_group], []), "transactions": ([], names)}
         for number in order:
             killed |= {kind for kind, asked in kinds.items() if number in cluster.coordinators(*asked)}
             cluster.lose_disk(number) if number == unlucky else cluster.nodes[number].kill()
             cluster.wait_live(len(NODES) - 1)
-            wait_counting(wcsup.application)
+            wait_counting(clustered.application)
             cluster.heal()
     assert killed == {"groups", "transactions"}
 
@@ -104,23 +90,23 @@ def test_counting_goes_on_while_each_broker_of_three_is_killed_in_turn_and_one_l
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_counting_goes_on_while_the_brokers_are_restarted_one_after_the_other(
-    wcsup: Shell, cluster: Cluster, seed: int
+    clustered: Shell, cluster: Cluster, seed: int
 ) -> None:
-    with counting(wcsup, seed):
+    with counting(clustered, seed):
         cluster.restart()
 
 
 @pytest.mark.timeout(1200)
 def test_counting_rests_while_two_brokers_of_three_are_gone_and_goes_on_with_them(
-    wcsup: Shell, cluster: Cluster, seed: int
+    clustered: Shell, cluster: Cluster, seed: int
 ) -> None:
     first, second = random.Random(seed).sample(NODES, 2)
-    with counting(wcsup, seed) as held:
+    with counting(clustered, seed) as held:
         with held.uncounted():
             for number in (first, second):
                 cluster.nodes[number].kill()
             rest(REST_SECONDS)
             cluster.nodes[first].start()
             cluster.wait_live(len(NODES) - 1)
-        wait_counting(wcsup.application)
+        wait_counting(clustered.application)
         cluster.heal()

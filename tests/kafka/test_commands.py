@@ -11,10 +11,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 
 import pytest
+import terminals
 from application import WAIT_SECONDS, prose, wait_for
 from reference import recount
 from shell import Shell
@@ -111,11 +111,7 @@ def test_a_terminal_shows_the_run_and_then_the_summary(wcsup: Shell) -> None:
     line = f"run --mappers 2 --reducers 1 --input {text} --rate 15000 --exit-when-done"
     process = wcsup.start(line, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
-    shown = b""
-    with suppress(OSError):  # the terminal's end
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    os.close(ours)
+    shown = terminals.read_out(ours)
 
     assert process.wait(WAIT_SECONDS) == 0
     plain = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown).decode()
@@ -323,11 +319,7 @@ def test_del_shows_on_a_terminal_what_it_deletes_and_asks(answer: bytes, deletes
     process = wcsup.start("del", stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     os.write(ours, answer)
-    shown = b""
-    with suppress(OSError):  # the terminal's end
-        while chunk := os.read(ours, 65536):
-            shown += chunk
-    os.close(ours)
+    shown = terminals.read_out(ours)
 
     assert process.wait(WAIT_SECONDS) == (ExitStatus.DONE if deletes else ExitStatus.CHECK_FAILED), shown
     text = shown.decode()

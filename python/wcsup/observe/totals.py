@@ -3,7 +3,7 @@
 import heapq
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.errors import BrokerUnreachableError, ConfigurationError
+from wcsup.errors import BrokerUnreachableError, ConfigurationError, UsageError
 from wcsup.kafka import clients, failures, moving, topics
 from wcsup.kafka.reader import Notice, messages, reads_on
 from wcsup.pipeline.records import readable
@@ -139,6 +139,19 @@ def fold(config: Config, word: str) -> tuple[bytes, list[bytes]]:
     raw = os.fsencode(word)
     parts = _core.tokenize(raw, config.words)
     return (parts[0] if len(parts) == 1 else raw.lower()), parts
+
+
+def one_word(config: Config, text: str) -> bytes:
+    """Return the key under which a word is counted; raise `UsageError` where the text is not one word."""
+    key, parts = fold(config, text)
+    if len(parts) != 1:
+        raise UsageError(f"{readable(key)} is not one word; lines have it counted as {counted_as(parts)}")
+    return key
+
+
+def counted_as(parts: Sequence[bytes]) -> str:
+    """Return for a reader what lines have a text counted as, whose words are `parts`."""
+    return " and ".join(readable(part) for part in parts) or "no word"
 
 
 def highest(pairs: Iterable[tuple[bytes, int]], limit: int) -> list[Total]:

@@ -9,10 +9,10 @@ from confluent_kafka import TopicPartition
 
 from wcsup import _core
 from wcsup.config import Config
-from wcsup.errors import UsageError, WcsupError
+from wcsup.errors import WcsupError
 from wcsup.kafka import clients, topics
 from wcsup.observe.owners import Owner, ask, owners
-from wcsup.observe.totals import TotalsReader, fold, totals
+from wcsup.observe.totals import TotalsReader, one_word, totals
 from wcsup.pipeline.records import readable
 from wcsup.process.times import utc
 from wcsup.supervisor import request
@@ -56,20 +56,12 @@ def look_up(config: Config, words: Sequence[bytes]) -> list[WordTotal]:
 
 def look_up_text(config: Config, text: str) -> WordTotal:
     """Return the total of a word as a user writes it; raise `UsageError` where it is not one word."""
-    return look_up(config, [_key(config, text)])[0]
+    return look_up(config, [one_word(config, text)])[0]
 
 
 def look_up_here(config: Config, text: str) -> WordTotal | None:
     """Return the total of a word if a reducer of this host has it; raise `UsageError` where it is not one word."""
-    return _of_own(config, [_key(config, text)])[0][0]
-
-
-def _key(config: Config, text: str) -> bytes:
-    key, parts = fold(config, text)
-    if len(parts) != 1:
-        counted_as = " and ".join(readable(part) for part in parts) or "no word"
-        raise UsageError(f"{readable(key)} is not one word; lines have it counted as {counted_as}")
-    return key
+    return _of_own(config, [one_word(config, text)])[0][0]
 
 
 def _of_own(config: Config, words: Sequence[bytes]) -> tuple[list[WordTotal | None], list[str | None]]:

@@ -29,9 +29,8 @@ def command(config: Config, word: tuple[str, ...], as_json: bool) -> None:
     more of its words: that is said.
     """
     from wcsup.observe.figures import columns
-    from wcsup.observe.totals import fold
+    from wcsup.observe.totals import counted_as, fold
     from wcsup.observe.words import look_up
-    from wcsup.pipeline.records import readable
 
     quiet_clients()
     keys = []
@@ -39,8 +38,7 @@ def command(config: Config, word: tuple[str, ...], as_json: bool) -> None:
         key, parts = fold(config, text)
         keys.append(key)
         if len(parts) != 1:
-            counted_as = " and ".join(readable(part) for part in parts) or "no word"
-            click.echo(f"wcsup: {text!r} is not one word; lines have it counted as {counted_as}", err=True)
+            click.echo(f"wcsup: {text!r} is not one word; lines have it counted as {counted_as(parts)}", err=True)
     found = look_up(connect(config, start=False), keys)
     for one in found:
         if one.behind:

@@ -9,7 +9,6 @@ from wcsup.cli.command import Section, define
 from wcsup.cli.options import SHARED
 from wcsup.cli.show import print_json
 from wcsup.config import Config
-from wcsup.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,13 +38,9 @@ def command(config: Config, word: str, limit: int, as_json: bool) -> None:
     offset, how often the word was in them, and the time of the oldest of these lines.
     """
     from wcsup.audit.explain import explain
-    from wcsup.observe.totals import fold
-    from wcsup.pipeline.records import readable
+    from wcsup.observe.totals import one_word
 
-    key, parts = fold(config, word)
-    if len(parts) != 1:
-        counted_as = " and ".join(readable(part) for part in parts) or "no word"
-        raise UsageError(f"{readable(key)} is not one word; lines have it counted as {counted_as}")
+    key = one_word(config, word)
     quiet_clients()
     found = explain(connect(config, start=False), key, limit)
     if as_json:

@@ -2,44 +2,29 @@
 
 import random
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import psutil
 import pytest
 from application import Application, prose, wait_for
 from cluster import NODES, Cluster
 from feeding import FAILOVER_SECONDS
-from fixtures import configuration
 from invariants import check_counts
 from shell import Shell
 
 from wcsup.errors import ExitStatus
-from wcsup.kafka import topics
 
 STEPS = ("moving-copied", "moving-compared", "moving-removed", "moving-filled")
-
-
-@pytest.fixture
-def wcsup(cluster: Cluster, tmp_path: Path) -> Iterator[Shell]:
-    place = tmp_path / "place"
-    place.mkdir()
-    shell = Shell(configuration(cluster.address, tmp_path / "state"), place)
-    yield shell
-    shell.stop()
-    cluster.heal()
-    topics.delete(shell.application.admin, shell.config)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_no_count_is_lost_when_a_broker_of_three_is_killed_during_a_move(
-    wcsup: Shell, cluster: Cluster, seed: int
+    clustered: Shell, cluster: Cluster, seed: int
 ) -> None:
     chance = random.Random(seed)
-    application, lines = wcsup.application, prose(500 * (len(STEPS) + 1), seed)
+    application, lines = clustered.application, prose(500 * (len(STEPS) + 1), seed)
     application.make_topics()
     for number, step in enumerate(STEPS):
         # Given an application whose workers have ended
@@ -47,7 +32,7 @@ def test_no_count_is_lost_when_a_broker_of_three_is_killed_during_a_move(
         more = application.config.partitions + 1
 
         # When a broker is killed while the command stands at a step
-        command = wcsup.start(f"repartition {more}", crash=f"stop:{step}")
+        command = clustered.start(f"repartition {more}", crash=f"stop:{step}")
         process = psutil.Process(command.pid)
         wait_for("it stands still", partial(stands_still, process), FAILOVER_SECONDS)
         cluster.nodes[chance.choice(NODES)].kill()
@@ -59,7 +44,7 @@ def test_no_count_is_lost_when_a_broker_of_three_is_killed_during_a_move(
         if command.returncode != ExitStatus.DONE:
             assert said.decode().startswith("wcsup: "), said
             cluster.heal()
-        done = wcsup(f"repartition {more}")
+        done = clustered(f"repartition {more}")
         assert done.status == ExitStatus.DONE, (said, done.err)
         cluster.heal()
         grown = Application(replace(application.config, partitions=more))
