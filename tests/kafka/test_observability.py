@@ -31,7 +31,8 @@ def test_metrics_agree_with_a_recount_and_outlive_workers(wcsup: Shell) -> None:
             # Workers report on their own and some time after a commit; the lag is Kafka's.
             and found["wcsup_lines_total"] == len(lines)
             and found["wcsup_counted_words"] == expected.total()
-            and found["wcsup_oldest_uncounted_seconds"] == 0
+            # Not there as long as the supervisor does not know it, such as between two of its questions to Kafka.
+            and found.get("wcsup_oldest_uncounted_seconds") == 0
             # Resources are looked at now and then, first when a process has only just been made.
             and all(seconds > 0 for name, seconds in found.items() if name.startswith("wcsup_worker_cpu_seconds"))
             and all(threads > 1 for name, threads in found.items() if name.startswith("wcsup_worker_threads"))
