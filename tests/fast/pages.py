@@ -16,7 +16,7 @@ from wcsup.errors import UsageError
 from wcsup.observe.deadletters import DeadLetter, Excerpt
 from wcsup.observe.web.server import Server
 from wcsup.observe.web.site import Sources
-from wcsup.pipeline.report import SECONDS, Counters, Histogram
+from wcsup.pipeline.report import SECONDS, Counters, Ended, Histogram
 from wcsup.supervisor import LagView, Snapshot, TaskView, WorkerView
 from wcsup.supervisor.events import RunEvent
 from wcsup.supervisor.latency import Latency
@@ -55,11 +55,21 @@ def work(turns: int, records: int = 100) -> Counters:
     )
 
 
+def ended(turn: int, records: int) -> list[tuple[int, Ended]]:
+    """The transactions of the last half seconds; each twentieth was aborted."""
+    now = time.time()
+    return [
+        (one, Ended(now - 0.5 * (turn - one), 0.3, records, None if one % 20 else "ILLEGAL_GENERATION"))
+        for one in range(max(1, turn - 3), turn + 1)
+    ]
+
+
 def run(turn: int, **changes: Any) -> Snapshot:
     """A run with two mappers and a reducer, after so many half seconds."""
+    lately = {"heartbeat_seconds": 0.2, "last_commit_seconds": 0.4}
     workers = [
-        worker("map", 0, partitions=[0, 1], counters=work(turn), heartbeat_seconds=0.2, last_commit_seconds=0.4),
-        worker("map", 1, partitions=[2, 3], counters=work(turn), heartbeat_seconds=0.2, last_commit_seconds=0.4),
+        worker("map", 0, partitions=[0, 1], counters=work(turn), ended=ended(turn, 100), **lately),
+        worker("map", 1, partitions=[2, 3], counters=work(turn), ended=ended(turn, 100), **lately),
         worker(
             "reduce",
             0,
@@ -68,8 +78,8 @@ def run(turn: int, **changes: Any) -> Snapshot:
             distinct=5236,
             total=1000 + turn,
             state_bytes=4_000_000,
-            heartbeat_seconds=0.2,
-            last_commit_seconds=0.4,
+            ended=ended(turn, 40),
+            **lately,
             top=[("the", 300 + turn), ("whale", 200 + turn), ("<i>sea</i>", 100)],
         ),
     ]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from snapshots import snapshot, worker
 
-from wcsup.observe.web.commits import LOOKS, CommitStrips, StepTimes, quantile
+from wcsup.observe.web.commits import STRIP_SECONDS, CommitStrips, StepTimes, quantile
 from wcsup.observe.web.history import COLUMNS, DAY_MINUTES, RECENT_SECONDS, RunHistory
-from wcsup.pipeline.report import SECONDS, Counters, Histogram
+from wcsup.pipeline.report import SECONDS, Counters, Ended, Histogram
 from wcsup.supervisor import LagView, Snapshot
 from wcsup.supervisor.latency import Latency
 
@@ -88,33 +88,58 @@ def test_where_the_clock_is_set_back_what_was_before_is_dropped() -> None:
 # Strips
 
 
-def busy(records: int, commits: int, aborts: int = 0, **more: Any) -> Snapshot:
-    counters = Counters(records=records, commits=commits, aborts={"X": aborts} if aborts else {})
-    return snapshot(worker("map", counters=counters, **more), worker("reduce"))
+def ended(*records: int, first: int = 1, at: float = 100.0, error: str | None = None) -> list[tuple[int, Ended]]:
+    """Transactions that covered so many records each."""
+    return [(number, Ended(at, 0.02, one, error)) for number, one in enumerate(records, first)]
 
 
-def test_a_look_has_what_was_reported_since_the_one_before() -> None:
+def test_each_transaction_is_told_once_with_its_records_and_its_error() -> None:
+    # Given looks that have the last transactions of a slot, most of them again
     clock = WallClock(100.0)
     strips = CommitStrips(clock)
-    for shown in (busy(1000, 9), busy(1000, 9), busy(1500, 11, 1), busy(1500, 11, 1, pid=None), busy(1600, 12, 1)):
+    aborted = ended(300, first=3, at=100.9, error="ILLEGAL_GENERATION")
+    for transactions in ([], ended(100, 200), [*ended(100, 200), *aborted], aborted):
         clock.now += 0.5
-        strips.take(shown)
+        strips.take(snapshot(worker("map", ended=transactions), worker("reduce")))
+
+    # Then each of them is told once
     kept = strips.after()
-    assert kept["time"] == [100.5, 101.0, 101.5, 102.0, 102.5]
-    assert kept["slots"]["map-0"] == {
-        "records": [0, 0, 500, None, 100],
-        "commits": [0, 0, 2, None, 1],
-        "aborts": [0, 0, 1, None, 0],
-    }
-    assert kept["slots"]["reduce-0"]["commits"] == [0, 0, 0, 0, 0]
-    assert strips.after(102.0)["slots"]["map-0"]["commits"] == [1]
+    assert [(one["number"], one["records"], one["error"]) for one in kept["map-0"]["transactions"]] == [
+        (1, 100, None),
+        (2, 200, None),
+        (3, 300, "ILLEGAL_GENERATION"),
+    ]
+    assert kept["reduce-0"] == {"transactions": [], "away": []}
+    # And one that was reported late is new though it ended before
+    assert [one["number"] for one in strips.after(101.2)["map-0"]["transactions"]] == [3]
+
+
+def test_a_slot_without_a_process_is_told_from_when_to_when() -> None:
+    clock = WallClock(100.0)
+    strips = CommitStrips(clock)
+    for pid in (7, None, None, 8, None):
+        clock.now += 0.5
+        strips.take(snapshot(worker("map", pid=pid)))
+    assert strips.after()["map-0"]["away"] == [[100.5, 101.5], [102.0, 102.5]]
+
+
+def test_a_slot_that_was_removed_and_made_again_is_told_anew() -> None:
+    strips = CommitStrips(WallClock(100.0))
+    for transactions in (ended(1, 2, 3), ended(4, first=1)):
+        strips.take(snapshot(worker("map", ended=transactions)))
+    assert [one["records"] for one in strips.after()["map-0"]["transactions"]] == [1, 2, 3, 4]
 
 
 def test_strips_are_bounded() -> None:
-    strips = CommitStrips()
-    for turn in range(LOOKS + 10):
-        strips.take(busy(turn, turn))
-    assert len(strips.after()["time"]) == LOOKS
+    clock = WallClock(100.0)
+    strips = CommitStrips(clock)
+    strips.take(snapshot(worker("map", ended=ended(*range(5000))), worker("reduce", pid=None)))
+    assert len(strips.after()["map-0"]["transactions"]) == 2000
+    clock.now += STRIP_SECONDS + 1
+    strips.take(snapshot(worker("map"), worker("reduce")))
+    assert strips.after() == {"map-0": {"transactions": [], "away": []}, "reduce-0": {"transactions": [], "away": []}}
+    strips.take(snapshot(worker("map")))
+    assert strips.after().keys() == {"map-0"}
 
 
 # Percentiles

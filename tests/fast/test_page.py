@@ -1,6 +1,7 @@
 """The page in a browser: what it says of a run, what survives an update, what the keyboard reaches, what axe finds."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from pages import TOKEN, MadeRun, ServedElsewhere, changed, run
 from playwright.sync_api import Browser
 from snapshots import words_here
 
+from wcsup.pipeline.report import Ended
 from wcsup.supervisor.reach import Reachability
 from wcsup.supervisor.slot import SlotState
 
@@ -72,6 +74,37 @@ def going_on(made: MadeRun, **changes: Any) -> Iterator[None]:
 
 def fits(seen: Visit) -> bool:
     return bool(seen.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
+
+
+def test_each_transaction_has_a_bar_and_what_it_was_is_told_where_it_is_pointed_at(
+    visit: Callable[..., Visit], made: MadeRun
+) -> None:
+    # Given a run whose mapper committed a transaction and had to abort another one
+    seen, now = visit(made), time.time()
+    committed, aborted = Ended(now - 20, 0.3, 100), Ended(now - 10, 0.2, 1, "ILLEGAL_GENERATION")
+    shown = run(made.turn)
+    canvas = 'canvas[data-slot="map-0"]'
+    made.show(workers=changed(shown, 0, ended=[(1000, committed), (1001, aborted)]))
+    seen.until(f"() => document.querySelector('{canvas}').getAttribute('aria-label').includes('1 abort')")
+
+    def point(at: float) -> None:
+        seen.page.evaluate(
+            """([canvas, time]) => {
+                const strip = document.querySelector(canvas), box = strip.getBoundingClientRect();
+                const x = box.right - (stripEnd() - time) * box.width / STRIP_SECONDS;
+                const options = {bubbles: true, clientX: x, clientY: box.top + 5};
+                strip.dispatchEvent(new PointerEvent("pointermove", options));
+            }""",
+            [canvas, at],
+        )
+
+    # Then each is told when it is pointed at, and the time between is idle
+    point(aborted.at - 0.1)
+    seen.until_says("#strip-value", "aborted, ILLEGAL_GENERATION: 1 record in 200 ms")
+    point(committed.at - 0.1)
+    seen.until_says("#strip-value", "committed: 100 records in 300 ms")
+    point((aborted.at + committed.at) / 2)
+    seen.until_says("#strip-value", "idle")
 
 
 # What everybody can read

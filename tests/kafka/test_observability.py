@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 
 from application import WAIT_SECONDS, prose, wait_for
 from reference import recount
@@ -176,7 +177,11 @@ def test_what_the_page_asks_for_and_how_it_steers(wcsup: Shell) -> None:
     assert [(host["silent"], len(host["workers"])) for host in hosts["hosts"]] == [(False, 3)]
     assert "ready" in {one["event"] for one in site.json("/events.json?limit=100")["events"]}
     wait_for("a second is told", lambda: site.json("/history.json")["recent"]["time"])
-    assert site.json("/history.json")["commits"]["slots"].keys() == {"map-0", "map-1", "reduce-0"}
+    strips = site.json("/history.json")["commits"]
+    assert strips.keys() == {"map-0", "map-1", "reduce-0"}
+    mapped = [one for slot in ("map-0", "map-1") for one in strips[slot]["transactions"] if one["error"] is None]
+    assert sum(one["records"] for one in mapped) == len(lines) + len(unfit)
+    assert all(0 < one["seconds"] < WAIT_SECONDS and one["at"] <= time.time() for one in mapped)
 
     # And who knows the token kills a worker, has all recounted, and ends the run
     assert site.order("kill", "not the token", slot="map-0")[0] == 401

@@ -261,6 +261,20 @@ def _merge(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     return {**mine, **theirs, **both}
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A transaction that ended."""
+
+    at: float
+    """When, in seconds since 1970."""
+    seconds: float
+    """How long its commit took, or its attempt."""
+    records: int
+    """Input records that it covered; 0 where it only moved offsets or published top words."""
+    error: str | None = None
+    """The name of the error that it was aborted for; none where it was committed."""
+
+
 @dataclass(slots=True)
 class Report:
     """One heartbeat of a work loop, sent twice a second by the loop itself."""
@@ -278,6 +292,8 @@ class Report:
     counters: Counters = field(default_factory=Counters)
     aborts_in_row: dict[str, int] = field(default_factory=dict)
     """Transactions aborted since the last commit, by the name of the error."""
+    ended: list[Ended] = field(default_factory=list)
+    """The transactions that ended since the report before, oldest first."""
     distinct: int = 0
     """Reducer: distinct words in its open stores."""
     total: int = 0
@@ -311,6 +327,7 @@ class Report:
         values["counters"] = Counters.from_mapping(values["counters"])
         values["restoring"] = {int(p): (done, todo) for p, (done, todo) in values["restoring"].items()}
         values["top"] = [(word, count) for word, count in values["top"]]
+        values["ended"] = [Ended(*one) for one in values.get("ended", [])]
         return cls(**values)
 
 
@@ -319,6 +336,8 @@ def _known(kind: "type[Report] | type[Counters]", values: dict[str, Any]) -> dic
     return {name: value for name, value in values.items() if name in kind.__slots__}
 
 
-def _fields(value: Report | Counters | Histogram) -> dict[str, Any]:
+def _fields(value: Report | Counters | Histogram | Ended) -> dict[str, Any] | tuple[Any, ...]:
     """Return the fields of one of the classes here. `asdict` would make deep copies, twice a second."""
+    if isinstance(value, Ended):
+        return value.at, value.seconds, value.records, value.error
     return {name: getattr(value, name) for name in value.__slots__}

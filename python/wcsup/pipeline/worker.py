@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from queue import SimpleQueue
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from wcsup.config import Config
 from wcsup.errors import BrokerUnreachableError, FencedError, RefusedError
@@ -26,7 +26,7 @@ from wcsup.pipeline.membership import ASK_AGAIN_SECONDS, Membership, Ties
 from wcsup.pipeline.offsets import Offsets
 from wcsup.pipeline.pacing import Pacing
 from wcsup.pipeline.patience import Doing, Patience
-from wcsup.pipeline.report import SECONDS, Histogram, Job, Phase, Question, Reply, Report
+from wcsup.pipeline.report import SECONDS, Ended, Histogram, Job, Phase, Question, Reply, Report
 from wcsup.pipeline.stage import Stage
 from wcsup.pipeline.succession import Succession
 from wcsup.pipeline.transaction import AbortedError, Transactions
@@ -308,17 +308,19 @@ class Worker:
         outbox.offsets = self._offsets.of_group(due)
         records = self._offsets.records(due, self._membership.owned)
         outbox.records = chain(outbox.records, [(self._config.topic("positions"), records)])
-        counters, taken, counted = self._report.counters, stage.taken, False
+        counters, taken, counted, error = self._report.counters, stage.taken, False, None
         try:
             metadata = self._membership.consumer.consumer_group_metadata()
             self._guard.confirm(self._wait_on)
             self._transactions.commit(outbox, metadata, stage.committed)
         except AbortedError as aborted:
+            error = aborted.reason
             for aborts in (counters.aborts, self._report.aborts_in_row):
                 aborts[aborted.reason] = aborts.get(aborted.reason, 0) + 1
             self._patience.aborted(aborted.reason)
             self._rewind()
         except RefusedError as refused:
+            error = KafkaError(refused.code).name()
             self._patience.refused(Doing.COMMIT, refused)
             self._rewind()
         else:
@@ -330,6 +332,7 @@ class Worker:
             counters.commits += 1
             counters.batch_records.observe(taken)
             counters.commit_seconds += self._clock() - began
+        self._report.ended.append(Ended(round(time.time(), 3), round(self._clock() - began, 4), taken, error))
         self._pacing.ended(began, counted=counted)
         self._enter(Phase.RESTORING if self._membership.opening else Phase.RUNNING)
 
@@ -382,6 +385,7 @@ class Worker:
         self._report.ready = ready
         self._stage.tell(self._report)
         self._send(self._report)
+        self._report.ended.clear()
 
     def _wait_on(self) -> None:
         """Report that the loop is alive while it waits for Kafka. A draining worker gives the wait up after a while.

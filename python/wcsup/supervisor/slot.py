@@ -8,13 +8,15 @@ from typing import Self
 
 from wcsup.config import Config
 from wcsup.kafka.ownership import partition_list
-from wcsup.pipeline.report import Counters, Phase, Report, Role
+from wcsup.pipeline.report import Counters, Ended, Phase, Report, Role
 from wcsup.supervisor.policy import Death
 from wcsup.supervisor.processes import Child
 from wcsup.supervisor.resources import Usage
 
 SILENT_SECONDS = 2.0
 """After so long without a heartbeat a worker is shown as silent: its loop turns several times a second."""
+_MOST_ENDED = 100
+"""How many transactions are kept of each slot: those of two reports, of a worker that commits 100 times a second."""
 
 
 class SlotState(StrEnum):
@@ -115,6 +117,8 @@ class Slot:
         self._ready_at: float | None = None
         self._ended_at: float | None = None
         """When the process before the present one ended."""
+        self.ended_transactions: deque[tuple[int, Ended]] = deque(maxlen=_MOST_ENDED)
+        """The last transactions of all processes that filled the slot, numbered from 1."""
         self._told: list[int] | None = None
         """The partitions of the last `news` of the present process."""
         self._past = Counters()
@@ -184,6 +188,8 @@ class Slot:
             self._was_heard = True
         if report.counters.commits > self.report.counters.commits:
             self._commit_at = now
+        first = self.ended_transactions[-1][0] + 1 if self.ended_transactions else 1
+        self.ended_transactions.extend(enumerate(report.ended, first))
         if report.ready and self._ready_at is None:
             self._ready_at = now
         self.report = report

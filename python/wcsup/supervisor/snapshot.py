@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from wcsup.pipeline.report import Counters, Phase, Role
+from wcsup.pipeline.report import Counters, Ended, Phase, Role
 from wcsup.supervisor.events import RunEvent
 from wcsup.supervisor.latency import Latency
 from wcsup.supervisor.reach import Reachability
@@ -82,6 +82,8 @@ class WorkerView:
     """Input records of the slot, over the last few seconds: lines of a mapper, `words` records of a reducer."""
     aborts_in_row: dict[str, int] = field(default_factory=dict)
     """Transactions aborted since the last commit, by Kafka's error."""
+    ended: list[tuple[int, Ended]] = field(default_factory=list)
+    """The last transactions of the slot, numbered; `to_json` leaves them out, which would repeat most of them."""
 
     @property
     def condition(self) -> str:
@@ -160,8 +162,11 @@ class Snapshot:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that `status --json` prints."""
+        told = asdict(self)
+        for worker in told["workers"]:
+            del worker["ended"]
         return {
-            **asdict(self),
+            **told,
             "lines_lag": self.lines_lag,
             "words_lag": self.words_lag,
             "lines_retention_seconds": self.lines_retention,
@@ -206,4 +211,5 @@ def view(slot: Slot, now: float, rate: float = 0.0) -> WorkerView:
         last_commit_seconds=slot.since_commit(now),
         records_per_second=rate,
         aborts_in_row=report.aborts_in_row,
+        ended=list(slot.ended_transactions),
     )

@@ -1,72 +1,95 @@
-"""What each slot committed lately, and how long the steps of commits took: for the page's strips and its table."""
+"""The last transactions of each slot, and how long the steps of commits took: for the page's strips and its table."""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from wcsup.pipeline.report import Counters, Histogram, Role
+from wcsup.pipeline.report import Counters, Ended, Histogram, Role
 from wcsup.supervisor import Snapshot
 
-LOOKS = 240
-"""How many looks are kept: two minutes. A look is made twice a second, as often as workers report."""
+STRIP_SECONDS = 60.0
+"""How far back the strips go."""
+_MOST = 2000
+"""Transactions of a slot that are kept at most."""
 WINDOW_SECONDS = 60.0
 """Over which time the steps' percentiles are."""
 _MARK_SECONDS = 5.0
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-_IDLE = (0, 0, 0)
 
-Work = tuple[int, int, int]
-"""Input records, commits and aborts."""
+
+@dataclass(slots=True)
+class _Strip:
+    """The strip of one slot."""
+
+    number: int
+    """Of the newest transaction that was taken."""
+    transactions: deque[tuple[float, int, Ended]] = field(default_factory=lambda: deque(maxlen=_MOST))
+    """Each with the time at which it was taken, and its number."""
+    away: deque[tuple[float, float]] = field(default_factory=deque)
+    """From when to when the slot was seen without a process, in seconds since 1970."""
+    is_away: bool = False
 
 
 class CommitStrips:
-    """What each slot reported between two looks: committed records, commits, and aborts.
+    """The transactions of each slot that ended in the last minute, and when the slot had no process.
 
-    A slot without a process at a look has nothing there. A slot that works takes 50 kB.
+    A slot that commits ten times a second takes 200 kB.
     """
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._lock = threading.Lock()
-        self._looks: deque[tuple[float, dict[str, Work]]] = deque(maxlen=LOOKS)
-        self._seen: dict[str, Work] = {}
+        self._strips: dict[str, _Strip] = {}
+        self._looked_at = wall_clock()
 
     def take(self, snapshot: Snapshot) -> None:
         """Take a snapshot."""
-        sums = {one.slot: _work(one.counters) for one in snapshot.workers}
-        now = {}
-        for worker in snapshot.workers:
-            if worker.pid is not None:
-                before = self._seen.get(worker.slot, sums[worker.slot])
-                change = tuple(max(0, new - old) for new, old in zip(sums[worker.slot], before, strict=True))
-                now[worker.slot] = _IDLE if change == _IDLE else change
-        self._seen = sums
+        now, before = self._wall_clock(), self._looked_at
+        self._looked_at = now
         with self._lock:
-            self._looks.append((self._wall_clock(), now))  # type: ignore[arg-type]
+            for worker in snapshot.workers:
+                newest = worker.ended[-1][0] if worker.ended else 0
+                strip = self._strips.setdefault(worker.slot, _Strip(0))
+                if newest < strip.number:  # the slot was removed, and made again
+                    strip.number = 0
+                strip.transactions.extend((now, number, one) for number, one in worker.ended if number > strip.number)
+                strip.number = newest
+                if worker.pid is None:
+                    strip.away.append((strip.away.pop()[0] if strip.is_away else before, now))
+                strip.is_away = worker.pid is None
+            there = {worker.slot for worker in snapshot.workers}
+            for slot, strip in list(self._strips.items()):
+                while strip.transactions and strip.transactions[0][2].at <= now - STRIP_SECONDS:
+                    strip.transactions.popleft()
+                while strip.away and strip.away[0][1] <= now - STRIP_SECONDS:
+                    strip.away.popleft()
+                if slot not in there and not strip.transactions and not strip.away:
+                    del self._strips[slot]
 
     def after(self, at: float = 0.0) -> dict[str, Any]:
-        """Return the looks that are later than a time in seconds since 1970, by column: their times, and each slot's.
-
-        A slot's value is none where it had no process.
-        """
+        """Return, by slot, what was taken later than a time in seconds since 1970."""
         with self._lock:
-            looks = [look for look in self._looks if look[0] > at]
-        slots = sorted({slot for _, works in looks for slot in works})
-        columns = {
-            slot: {
-                name: [works[slot][place] if slot in works else None for _, works in looks]
-                for place, name in enumerate(("records", "commits", "aborts"))
+            return {
+                slot: {
+                    "transactions": [
+                        {
+                            "number": number,
+                            "at": one.at,
+                            "seconds": one.seconds,
+                            "records": one.records,
+                            "error": one.error,
+                        }
+                        for taken, number, one in strip.transactions
+                        if taken > at
+                    ],
+                    "away": [[round(since, 3), round(until, 3)] for since, until in strip.away if until > at],
+                }
+                for slot, strip in self._strips.items()
             }
-            for slot in slots
-        }
-        return {"time": [round(one, 3) for one, _ in looks], "slots": columns}
-
-
-def _work(counters: Counters) -> Work:
-    return counters.records, counters.commits, sum(counters.aborts.values())
 
 
 class StepTimes:

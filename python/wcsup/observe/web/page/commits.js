@@ -1,48 +1,52 @@
-// The strips of the workers: two minutes of what each slot reported, in bars from one look to the next. A bar's height is
-// how many records its commits covered (by the square root, so that few are seen beside many), red is how much of it was
-// given up; no bar is a slot that committed nothing.
-const STRIP_SECONDS = 120, STRIP_HEIGHT = 26;
-let stripAt = null;  // {slot, time}: what the pointer is at
+// The strips of the workers: a bar for each transaction of the last minute, from the begin of its commit to its end. A
+// bar's height is how many records the commit covered (by the square root, so that few are seen beside many); one of
+// full height, in red, was given up. No bar is a slot that committed nothing.
+const STRIP_HEIGHT = 26, NEAR_PIXELS = 6;
+let stripAt = null;  // {slot, time, near}: what the pointer is at, and what is near to it in seconds
 
-function looksOf(slot) {
-  const {time, slots} = link.looks, of = slots[slot];
-  if (!of) return [];
-  return time.map((end, i) => ({begin: i && end - time[i - 1] < 2 ? time[i - 1] : end - .5, end, records: of.records[i], commits: of.commits[i], aborts: of.aborts[i]}));
-}
+const stripOf = slot => link.strips[slot] ?? {transactions: [], away: []};
 function drawStrip(canvas) {
-  const width = canvas.clientWidth, scale = devicePixelRatio || 1, looks = looksOf(canvas.dataset.slot);
+  const width = canvas.clientWidth, scale = devicePixelRatio || 1, {transactions, away} = stripOf(canvas.dataset.slot);
   if (!width) return;
   canvas.width = Math.round(width * scale); canvas.height = Math.round(STRIP_HEIGHT * scale);
   const pen = canvas.getContext("2d"), color = getComputedStyle(canvas), of = name => color.getPropertyValue(name);
   pen.scale(scale, scale);
-  const end = link.looks.time.at(-1) ?? 0, x = time => width * (1 - (end - time) / STRIP_SECONDS), most = Math.max(1, ...looks.map(one => one.records ?? 0));
+  const end = stripEnd(), x = time => width * (1 - (end - time) / STRIP_SECONDS), most = Math.max(1, ...transactions.map(one => one.records));
   pen.fillStyle = of("--line"); pen.fillRect(0, STRIP_HEIGHT - 1, width, 1);
-  for (const look of looks) {
-    const left = x(look.begin), wide = Math.max(1, x(look.end) - left - (width > 300 ? .6 : .2));
-    if (look.commits === null) {
-      pen.fillStyle = of("--track"); pen.fillRect(left, 0, x(look.end) - left + .3, STRIP_HEIGHT);
-      pen.fillStyle = of("--field"); pen.fillRect(left, STRIP_HEIGHT / 2 - .5, x(look.end) - left + .3, 1);
-      continue;
-    }
-    const all = look.commits + look.aborts, tall = all ? Math.max(3, (STRIP_HEIGHT - 2) * Math.sqrt(look.records / most)) : 0;
-    pen.fillStyle = of("--words");
-    if (look.commits) pen.fillRect(left, STRIP_HEIGHT - 1 - tall, wide, tall);
-    pen.fillStyle = of("--bad");
-    if (look.aborts) { const red = Math.max(8, STRIP_HEIGHT * look.aborts / all); pen.fillRect(left, STRIP_HEIGHT - red, wide, red); }
-    if (stripAt && stripAt.time > look.begin && stripAt.time <= look.end) { pen.fillStyle = of("--soft"); pen.fillRect(left + wide / 2 - .5, 0, 1, STRIP_HEIGHT); }
+  for (const [since, until] of away) {
+    pen.fillStyle = of("--track"); pen.fillRect(x(since), 0, x(until) - x(since) + .3, STRIP_HEIGHT);
+    pen.fillStyle = of("--field"); pen.fillRect(x(since), STRIP_HEIGHT / 2 - .5, x(until) - x(since) + .3, 1);
+  }
+  const pointed = pointedAt(canvas.dataset.slot);
+  for (const one of transactions) {
+    const left = x(one.at - one.seconds), wide = Math.max(1, x(one.at) - left), tall = one.error ? STRIP_HEIGHT - 1 : Math.max(2, (STRIP_HEIGHT - 2) * Math.sqrt(one.records / most));
+    pen.fillStyle = of(one.error ? "--bad" : one === pointed ? "--soft" : "--words");
+    pen.fillRect(left, STRIP_HEIGHT - 1 - tall, wide, tall);
   }
 }
+/** The time at the right end of the strips: that of the last snapshot, so that they stand still when the server is gone. */
+const stripEnd = () => (link.heard ?? Date.now()) / 1000 + link.ahead / 1000;
 function stripSum(slot) {
-  const looks = looksOf(slot), sum = name => looks.reduce((all, one) => all + (one[name] ?? 0), 0);
-  return `${plural(sum("commits"), "commit")} of ${plural(sum("records"), "record")} and ${plural(sum("aborts"), "abort")} over the last two minutes`;
+  const {transactions} = stripOf(slot), aborts = transactions.filter(one => one.error).length;
+  const records = transactions.reduce((all, one) => all + (one.error ? 0 : one.records), 0);
+  return `${plural(transactions.length - aborts, "commit")} of ${plural(records, "record")} and ${plural(aborts, "abort")} over the last minute`;
+}
+/** The transaction that the pointer is at, or nearest to; none where none is near. */
+function pointedAt(slot) {
+  if (stripAt?.slot !== slot) return null;
+  let found = null, least = stripAt.near;
+  for (const one of stripOf(slot).transactions) {
+    const far = Math.max(0, one.at - one.seconds - stripAt.time, stripAt.time - one.at);
+    if (far <= least) { least = far; found = one; }
+  }
+  return found;
 }
 function readStrip() {
   if (!stripAt) { say("strip-value"); return; }
-  const look = looksOf(stripAt.slot).find(one => stripAt.time > one.begin && stripAt.time <= one.end);
-  if (!look) { say("strip-value", ` ${stripAt.slot}, ${timeOf(stripAt.time * 1000)}: nothing is known`); return; }
-  const what = look.commits === null ? "no process" : look.commits + look.aborts === 0 ? "idle" :
-    `${plural(look.commits, "commit")}, ${plural(look.records, "record")}${look.aborts ? ", " + plural(look.aborts, "abort") : ""}`;
-  say("strip-value", ` ${stripAt.slot}, ${timeOf(look.end * 1000)}: ${what}`);
+  const {slot, time} = stripAt, one = pointedAt(slot), at = timeOf((one ? one.at : time) * 1000);
+  const away = stripOf(slot).away.some(([since, until]) => time > since && time <= until);
+  const what = !one ? away ? "no process" : "idle" : `${one.error ? "aborted, " + one.error : "committed"}: ${plural(one.records, "record")} in ${duration(one.seconds)}`;
+  say("strip-value", ` ${slot}, ${at}: ${what}`);
 }
 function drawStrips() {
   for (const canvas of document.querySelectorAll("canvas[data-slot]")) drawStrip(canvas);
@@ -51,7 +55,8 @@ function drawStrips() {
 for (const kind of ["pointermove", "pointerdown", "pointerout"]) document.addEventListener(kind, event => {
   const canvas = event.target.closest?.("canvas[data-slot]");
   if (!canvas) return;
-  const box = canvas.getBoundingClientRect(), end = link.looks.time.at(-1) ?? 0;
-  stripAt = kind === "pointerout" && event.pointerType === "mouse" ? null : {slot: canvas.dataset.slot, time: end - STRIP_SECONDS * (1 - (event.clientX - box.left) / box.width)};
+  const box = canvas.getBoundingClientRect(), second = box.width / STRIP_SECONDS;
+  stripAt = kind === "pointerout" && event.pointerType === "mouse" ? null :
+    {slot: canvas.dataset.slot, time: stripEnd() - (box.right - event.clientX) / second, near: NEAR_PIXELS / second};
   drawStrips();
 });

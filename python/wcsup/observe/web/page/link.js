@@ -1,8 +1,8 @@
 // The link to the server: a stream of snapshots, and requests where there is no stream. It knows how old what is shown is.
 const GONE_SECONDS = 3.5, RESTART_SECONDS = 10, POLL_MILLISECONDS = 1000, STREAM_AGAIN_MILLISECONDS = 30000, ANSWER_MILLISECONDS = 4000;
-const RECENT_ROWS = 900, DAY_ROWS = 1440, LOOKS = 240;
+const RECENT_ROWS = 900, DAY_ROWS = 1440, STRIP_SECONDS = 60;
 
-const emptyHistory = () => ({recent: {time: []}, day: {time: []}, looks: {time: [], slots: {}}, steps: {}});
+const emptyHistory = () => ({recent: {time: []}, day: {time: []}, strips: {}, steps: {}});
 const link = {
   run: null,  // the last snapshot
   ...emptyHistory(),
@@ -23,22 +23,23 @@ function longer(series, more, most) {
   if (from < 0) return series;
   return Object.fromEntries(Object.entries(more).map(([name, values]) => [name, [...(series[name] ?? []), ...values.slice(from)].slice(-most)]));
 }
-function longerLooks(looks, more) {
-  const last = looks.time.at(-1) ?? -Infinity, from = more.time.findIndex(time => time > last);
-  if (from < 0) return looks;
-  const slots = {}, kept = looks.time.length, came = more.time.length - from, none = n => Array(n).fill(null);
-  for (const slot of new Set([...Object.keys(looks.slots), ...Object.keys(more.slots)])) {
-    const old = looks.slots[slot], fresh = more.slots[slot];
-    slots[slot] = Object.fromEntries(["records", "commits", "aborts"].map(name =>
-      [name, [...(old?.[name] ?? none(kept)), ...(fresh?.[name].slice(from) ?? none(came))].slice(-LOOKS)]));
+function longerStrips(strips, more) {
+  const begin = serverNow() / 1000 - STRIP_SECONDS, all = {};
+  for (const slot of new Set([...Object.keys(strips), ...Object.keys(more)])) {
+    const old = strips[slot] ?? {transactions: [], away: []}, {transactions, away} = more[slot] ?? {transactions: [], away: []}, last = old.transactions.at(-1)?.number ?? 0;
+    const again = transactions.length > 0 && transactions.at(-1).number < last;  // the slot was removed, and made again
+    all[slot] = {
+      transactions: [...old.transactions, ...transactions.filter(one => again || one.number > last)].filter(one => one.at > begin),
+      away: [...old.away.filter(([since]) => !away.some(one => one[0] === since)), ...away].filter(([, until]) => until > begin),
+    };
   }
-  return {time: [...looks.time, ...more.time.slice(from)].slice(-LOOKS), slots};
+  return all;
 }
 function takeHistory(told) {
   link.ahead = told.now * 1000 - Date.now();
   link.recent = longer(link.recent, told.recent, RECENT_ROWS);
   link.day = longer(link.day, told.day, DAY_ROWS);
-  link.looks = longerLooks(link.looks, told.commits);
+  link.strips = longerStrips(link.strips, told.commits);
   link.steps = told.steps;
 }
 function takeRun(run) {

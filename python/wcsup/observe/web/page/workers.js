@@ -25,7 +25,7 @@ function workerRow(worker) {
       h("button", {type: "button", class: "small danger", "data-do": "kill", "data-slot": worker.slot, "aria-label": "Kill " + worker.slot, disabled: worker.pid === null || isOld()}, "Kill"))));
 }
 function showWorkers(run) {
-  say("workers", h("thead", {role: "rowgroup"}, h("tr", {role: "row"}, [["Slot"], ["State"], ["Commits, last two minutes"], ["Records/s", "n"], ["Last commit", "n"], ["CPU", "n"], ["Memory", "n"], ["Restarts", "n"], ["Partitions"], ...(steering.allowed ? [["Actions", "n"]] : [])]
+  say("workers", h("thead", {role: "rowgroup"}, h("tr", {role: "row"}, [["Slot"], ["State"], ["Transactions, last minute"], ["Records/s", "n"], ["Last commit", "n"], ["CPU", "n"], ["Memory", "n"], ["Restarts", "n"], ["Partitions"], ...(steering.allowed ? [["Actions", "n"]] : [])]
     .map(([name, kind]) => h("th", {scope: "col", role: "columnheader", class: kind}, name)))),
     h("tbody", {role: "rowgroup"}, run.workers.map(workerRow)));
   drawStrips();
