@@ -9,12 +9,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 demo: .stamps/build
 	$(BIN)/wcsup demo
 
-# These wait most of their time. Each of the two has a broker of its own, and takes a file of tests at a time.
-SIDE_BY_SIDE := -n 2 --dist loadfile
+# The tests of Kafka and of faults wait most of their time. Each side has a broker of its own, and takes a file at a time;
+# tests/conftest.py gives all tests with three brokers to one side.
+SIDE_BY_SIDE := -n 3 --dist loadgroup --no-loadscope-reorder
 
 test: .stamps/build
 	cargo test --locked --quiet
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/fast
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/fast
 	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) tests/kafka
 	$(BIN)/python -m pytest --durations=15 $(SIDE_BY_SIDE) -m "not long" tests/faults
 
