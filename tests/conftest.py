@@ -44,7 +44,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Three brokers are three Java processes. The tests' machine has room for them once, and they take long: they begin
     first.
     """
-    many = {item.path for item in items if "cluster" in getattr(item, "fixturenames", ()) or "three_brokers" in item.keywords}
+    many = {
+        item.path
+        for item in items
+        if "cluster" in getattr(item, "fixturenames", ()) or item.get_closest_marker("three_brokers")
+    }
     items.sort(key=lambda item: item.path not in many)
     for item in items:
         item.add_marker(pytest.mark.xdist_group("three brokers" if item.path in many else item.path.stem))

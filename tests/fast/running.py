@@ -40,6 +40,9 @@ def gone(pid: int) -> bool:
 
 
 def _take_terminal() -> None:
+    """As a shell starts a program. These signals may be ignored here, as in a script's background job."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

@@ -45,10 +45,11 @@ def until_filled(terminal: Emulator) -> None:
 
 
 def assert_restored(terminal: Emulator) -> None:
-    assert terminal.attributes == terminal.first
-    assert not terminal.full_screen
-    assert "?25" in terminal.modes, "the cursor is there"
-    assert "?2004" not in terminal.modes
+    """What was written last may not have been read from the pseudo-terminal yet."""
+    wait_for(lambda: terminal.attributes == terminal.first, "its modes are as before")
+    wait_for(lambda: not terminal.full_screen, "the ordinary screen")
+    wait_for(lambda: "?25" in terminal.modes, "the cursor")
+    wait_for(lambda: "?2004" not in terminal.modes, "pasted text comes without marks")
 
 
 def test_keys_steer_the_run_and_the_terminal_is_as_before_afterwards(tmp_path: Path, terminal: Emulator) -> None:
