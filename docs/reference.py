@@ -307,7 +307,8 @@ def fields_of(module: str, name: str) -> str:
 
 def example(path: str) -> str:
     """Return a program of `examples/` as a block of code."""
-    return f'```python title="examples/{path}"\n{(EXAMPLES / path).read_text().rstrip()}\n```'
+    language = "java" if path.endswith(".java") else "python"
+    return f'```{language} title="examples/{path}"\n{(EXAMPLES / path).read_text().rstrip()}\n```'
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -319,6 +320,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "http-paths": http_paths,
     "events": events,
     "example-producer": lambda: example("producer.py"),
+    "example-java": lambda: example("LineProducer.java"),
     "example-totals": lambda: example("totals.py"),
     "example-log": lambda: example("live_log/make_log.py"),
     "example-corpus": lambda: example("corpus/feed.py"),

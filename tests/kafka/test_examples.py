@@ -14,12 +14,16 @@ from pathlib import Path
 import pytest
 from application import WAIT_SECONDS, prose, wait_for
 from confluent_kafka import TopicPartition
+from jars import fetched
 from reference import recount
 from shell import Shell
 
+from wcsup.broker import jars, java
+from wcsup.broker.pinned import Jar
 from wcsup.kafka import topics
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+ECJ = Jar("org.eclipse.jdt:ecj:3.43.0", 3329190, "c786468c65e906498e7e36ece4e0d04c6d3dd34c9a61b34a3a5b512801911a82")
 
 
 def command(example: str, *arguments: object) -> list[str]:
@@ -65,6 +69,22 @@ def test_a_producer_and_a_reader_of_ones_own(counting: Shell) -> None:
     wanted = counted(counting, text)
     shown = dict(line.split() for line in call("totals.py", servers, counting.config.topic("counts")).splitlines())
     assert shown == {word: str(count) for word, count in wanted.items()}
+
+
+def test_a_producer_in_java(counting: Shell, tmp_path: Path) -> None:
+    # Given the example, compiled: the demo's Java has no compiler of its own
+    program, path = java.find().program, ":".join(map(str, jars.fetch(quiet=True)))
+    compiler = fetched(ECJ, "a compiler for Java")
+    source = EXAMPLES / "LineProducer.java"
+    subprocess.run([program, "-jar", compiler, "-17", "-cp", path, "-d", tmp_path, source], check=True)
+
+    # When it writes a text
+    text = prose(500, seed=2)
+    writing = [program, "-cp", f"{tmp_path}:{path}", "LineProducer", *names(counting)]
+    subprocess.run(writing, input=b"\n".join(text), check=True, timeout=WAIT_SECONDS)
+
+    # Then each of its lines is counted
+    assert counted(counting, text)
 
 
 def test_a_live_log_is_counted_as_it_is_written(counting: Shell) -> None:
