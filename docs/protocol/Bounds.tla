@@ -44,7 +44,7 @@ FirstOf(n) == CHOOSE q \in Processes : NameOf[q] = n /\ \A r \in Processes : Nam
 
 AtWork(present) ==
   LET all == [p \in Partitions |-> "a"]
-      idle == [Nothing EXCEPT !.at = "idle", !.epoch = 1, !.joined = TRUE]
+      idle == [Nothing EXCEPT !.at = "idle", !.epoch = 1, !.last = 1, !.joined = TRUE]
   IN  /\ kafka = [Fresh(Logs0) EXCEPT
                     !.coordinator = [n \in Names |-> [@[n] EXCEPT !.epoch = IF n \in present THEN 1 ELSE 0]],
                     !.group[Input["a"]] = [generation |-> 2,

@@ -62,6 +62,8 @@ Opening(p) ==  \* the mutant takes the end of counts already here, before the of
 (*       "transaction", "abort", and at its end "gone" or "fenced" (status *)
 (*       4: another process has its name, so nobody starts it again)       *)
 (*   epoch       of its producer; 0: it has none that can be used          *)
+(*   last        the last epoch of its name that is no successor's, as far *)
+(*               as it knows                                               *)
 (*   generation  of the group, as the commit sends it                      *)
 (*   todo        requests of the transaction that were not answered yet    *)
 (*   sent        acknowledged batches by partition, under this epoch       *)
@@ -71,8 +73,8 @@ Opening(p) ==  \* the mutant takes the end of counts already here, before the of
 (*   refused     the group has refused its last offsets                    *)
 (***************************************************************************)
 Outputs == {"words", "counts"} \X Partitions
-Nothing == [at |-> "off", epoch |-> 0, generation |-> 0, part |-> [p \in Partitions |-> Closed], todo |-> {},
-            sent |-> [place \in Outputs |-> 0], disturbed |-> FALSE, overdue |-> FALSE, joined |-> FALSE,
+Nothing == [at |-> "off", epoch |-> 0, last |-> 0, generation |-> 0, part |-> [p \in Partitions |-> Closed],
+            todo |-> {}, sent |-> [place \in Outputs |-> 0], disturbed |-> FALSE, overdue |-> FALSE, joined |-> FALSE,
             refused |-> FALSE]
 Ended(why) == [Nothing EXCEPT !.at = why]
 Alive(q) == process[q].at \notin {"off", "gone", "fenced"}
@@ -218,6 +220,7 @@ InitTransactions(q) ==
          /\ process' = IF Answered(q, request) # "ok" THEN process  \* asked again when the abort is done
                        ELSE [process EXCEPT
                                ![q].epoch = now.coordinator[NameOf[q]].epoch,
+                               ![q].last = now.coordinator[NameOf[q]].epoch,
                                ![q].sent = Nothing.sent,
                                ![q].disturbed = FALSE,
                                ![q].overdue = FALSE,
@@ -380,25 +383,6 @@ Read(q, p) ==  \* Intake.read: committed records, as many as there are at some m
        process' = [process EXCEPT ![q].part[p].next = next]
   /\ UNCHANGED <<kafka, store, network, left>>
 
-\* Worker._commit, and step 1 of Transactions.commit: the batch is complete, and the group's generation is read.
-\* librdkafka may have learnt of a new generation by itself; a process that is no member any more has an old one.
-\* A gap: a producer that has ended can't ask who has the name.  If a later process is started after its verdict
-\* (ProducerIsFenced), the new producer fences that one.
-Begin(q) ==
-  /\ process[q].at = "idle" /\ Moved(q) # {}
-  /\ process[q].refused => IsMemberNow(q)  \* else it would try again and again, with one producer after the other
-  /\ process[q].epoch = 0 => "ended-producer" \in Gaps \/ \A r \in Later(q) : ~Alive(r)
-  /\ process' = [process EXCEPT
-       ![q].generation = IF IsMemberNow(q) THEN Group(q).generation ELSE 0,
-       ![q].todo = Requests(q),
-       ![q].at = IF process[q].epoch = 0 THEN "renew"  \* a producer that has ended can't ask
-                 ELSE IF ~process[q].disturbed THEN "transaction"
-                 ELSE IF Guard("question") THEN "ask" ELSE "renew"]
-  /\ store' = IF Guard("retain-after-commit") \/ ~IsReducer(q) THEN store
-              ELSE [store EXCEPT ![HostOf[NameOf[q]]] = [p \in Partitions |->
-                      IF p \in Open(q) THEN [@[p] EXCEPT !.total = NewTotal(q, p)] ELSE @[p]]]
-  /\ UNCHANGED <<kafka, network, left>>
-
 \* Worker._rewind: the batch is dropped, and each partition is opened anew from its committed offset.
 Rewound(q) ==
   [process[q] EXCEPT !.at = "idle", !.todo = {}, !.generation = 0,
@@ -411,8 +395,30 @@ ProducerIsFenced(q) ==
       memberIsFenced == Group(q).member[NameOf[q]] \notin {NoProcess, q}
       hasSuccessor == ~process[q].joined \/ (memberIsFenced /\ ~(process[q].overdue /\ Later(q) = {}))
   IN  /\ process[q].joined => joins = {}
-      /\ process' = [process EXCEPT ![q] = IF hasSuccessor THEN Ended("fenced") ELSE [Rewound(q) EXCEPT !.epoch = 0]]
+      /\ process' = [process EXCEPT ![q] =
+           IF hasSuccessor THEN Ended("fenced")
+           ELSE [Rewound(q) EXCEPT !.epoch = 0, !.last = kafka.coordinator[NameOf[q]].epoch]]
       /\ store' = IF hasSuccessor THEN Unlocked(q, Partitions) ELSE Put(q, Owned(q))
+
+\* Worker._commit, and step 1 of Transactions.commit: the batch is complete, and the group's generation is read.
+\* librdkafka may have learnt of a new generation by itself; a process that is no member any more has an old one.
+\* A producer that has ended can't ask who has the name.  So Transactions.start compares the epoch that the coordinator
+\* has with the last one that is known to be no successor's.
+Begin(q) ==
+  /\ process[q].at = "idle" /\ Moved(q) # {}
+  /\ process[q].refused => IsMemberNow(q)  \* else it would try again and again, with one producer after the other
+  /\ IF process[q].epoch = 0 /\ process[q].last # kafka.coordinator[NameOf[q]].epoch /\ Guard("same-producer")
+     THEN ProducerIsFenced(q)
+     ELSE /\ process' = [process EXCEPT
+               ![q].generation = IF IsMemberNow(q) THEN Group(q).generation ELSE 0,
+               ![q].todo = Requests(q),
+               ![q].at = IF process[q].epoch = 0 THEN "renew"
+                         ELSE IF ~process[q].disturbed THEN "transaction"
+                         ELSE IF Guard("question") THEN "ask" ELSE "renew"]
+          /\ store' = IF Guard("retain-after-commit") \/ ~IsReducer(q) THEN store
+                      ELSE [store EXCEPT ![HostOf[NameOf[q]]] = [p \in Partitions |->
+                              IF p \in Open(q) THEN [@[p] EXCEPT !.total = NewTotal(q, p)] ELSE @[p]]]
+  /\ UNCHANGED <<kafka, network, left>>
 
 \* Transactions._ask: who has the name?  An empty transaction tells: it only sends offsets of a generation that never
 \* exists.  The coordinator checks the producer's epoch first.

@@ -13,8 +13,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from wcsup._core import Records
 from wcsup.config import Config
 from wcsup.errors import FencedError, RefusedError, RetryError
-from wcsup.kafka import clients, connection, hanging
+from wcsup.kafka import clients, connection, hanging, incarnation
 from wcsup.kafka.failures import Failure, classify
+from wcsup.kafka.incarnation import Incarnation
 from wcsup.pipeline import aside, transaction
 from wcsup.pipeline.records import Letter
 from wcsup.pipeline.transaction import AbortedError, Outbox, Transactions
@@ -110,9 +111,10 @@ class FakeProducer:
 
 
 @pytest.fixture(autouse=True)
-def nothing_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask nobody for what hangs: there is no broker, and tests/faults/test_hanging.py has it."""
+def no_broker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask nobody for what hangs, nor who has the name: there is no broker. See test_hanging.py and test_zombies.py."""
     monkeypatch.setattr(hanging, "settle", lambda *_: True)
+    monkeypatch.setattr(incarnation, "current", lambda *_: None)
 
 
 @pytest.fixture
@@ -220,6 +222,44 @@ def test_a_call_that_lasts_is_waited_for_and_is_no_disturbance(monkeypatch: pyte
         assert "abort" not in producer.calls, "it is not asked whether its name was taken"
     assert producer.calls.count(call) == count + (2 if call == "commit" else 1)
     assert len(alive) >= 3
+
+
+ONE, ANOTHER = Incarnation(7, 1), Incarnation(7, 2)
+
+
+@pytest.mark.parametrize(
+    ("seen", "made"),
+    [
+        pytest.param([ONE, ANOTHER, ANOTHER, ANOTHER], True, id="nobody-came"),
+        pytest.param([ONE, ANOTHER, Incarnation(7, 3)], False, id="a-later-one-came"),
+        pytest.param([ONE, ANOTHER, Incarnation(8, 0)], False, id="a-later-one-came-and-epochs-were-used-up"),
+        pytest.param([ONE, ANOTHER, None, ANOTHER], True, id="not-known-now"),
+        pytest.param([ONE, None, ANOTHER], True, id="not-known-before"),
+    ],
+)
+def test_a_fenced_producer_is_replaced_where_none_was_made_since(
+    monkeypatch: pytest.MonkeyPatch, seen: list[Incarnation | None], made: bool
+) -> None:
+    """`seen` is what the coordinator has after the start, when it fences, before the next start, and after it."""
+    answers = iter(seen)
+    monkeypatch.setattr(incarnation, "current", lambda *_: next(answers))
+    producers = [FakeProducer({"offsets": [FENCED]}), FakeProducer({})]
+    left = iter(producers)
+    monkeypatch.setattr(clients, "transactional_producer", lambda *_: next(left))
+    transactions = Transactions(Config(bootstrap_servers="nowhere:1"), "wcsup-test-map-0")
+    outbox = Outbox(offsets=[TopicPartition("lines", 0, 5)])
+    transactions.start()
+    with pytest.raises(FencedError):
+        transactions.commit(outbox, METADATA, lambda _: None)
+    if made:
+        transactions.commit(outbox, METADATA, lambda _: None)
+        assert producers[1].calls == ["init", "begin", "offsets", "commit"]
+    else:
+        with pytest.raises(FencedError, match="producer id 7 with epoch 2 was replaced"):
+            transactions.commit(outbox, METADATA, lambda _: None)
+        assert not producers[1].calls
+        assert not transactions.started
+    assert list(answers) == []
 
 
 class Stuck:

@@ -17,9 +17,12 @@ from wcsup.errors import ExitStatus, FencedError
 from wcsup.kafka import clients
 from wcsup.pipeline.report import Role
 from wcsup.pipeline.transaction import AbortedError, Outbox, Transactions, outdated
+from wcsup.state.directory import open_directory
 
 SHORT, LONG = 1.5, 30.0
 """Time-outs in seconds that a test waits for, and that it never reaches."""
+
+LOOKS, GOES_ON = "looking whether another process has this one's name", "nobody else has its name: going on"
 
 STEPS = ("after-begin", "after-produce", "after-send-offsets", "after-commit")
 
@@ -76,6 +79,69 @@ def test_a_producer_that_is_renewed_does_not_take_its_name_back(application: App
         retained: list[object] = []
         successor.commit(outbox, metadata, retained.append)
         assert retained == [{}]
+
+
+def test_a_producer_that_was_fenced_is_not_replaced_where_a_successor_has_one(application: Application) -> None:
+    # Given a producer that was fenced though its process has no successor: say by a late request of its own
+    application.make_topics()
+    config = application.config
+    with contextlib.closing(clients.group_reader(config, config.map_group, "member")) as reader:
+        reader.consumer.subscribe([config.topic("lines")], on_assign=lambda _, given: reader.assign(given))
+        wait_for("it joins", lambda: reader.read(0.1) and reader.consumer.memberid())
+        metadata = reader.consumer.consumer_group_metadata()
+        outbox = Outbox(offsets=[TopicPartition(config.topic("lines"), 0, 0)])
+        retained: list[object] = []
+        earlier, later = Transactions(config, "name"), Transactions(config, "name")
+        earlier.start()
+        clients.transactional_producer(config, "name").init_transactions(30)
+        with pytest.raises(FencedError):
+            earlier.commit(outbox, metadata, lambda _: None)
+
+        # When a process starts with its name, and has not joined yet
+        later.start()
+
+        # Then the earlier one makes no producer, and the later one goes on
+        with pytest.raises(FencedError, match="was replaced"):
+            earlier.commit(outbox, metadata, lambda _: None)
+        later.commit(outbox, metadata, retained.append)
+        assert retained == [{}]
+
+        # And if it finds that the later one has died, it may have the name again
+        earlier.commit(outbox, metadata, retained.append)
+        assert retained == [{}, {}]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("role", ["map", "reduce"])
+def test_a_worker_that_goes_on_leaves_its_name_to_a_successor_that_came_meanwhile(
+    application: Application, seed: int, role: Role
+) -> None:
+    # Given a worker whose producer is fenced, and that looks for a successor
+    lines = prose(2000, seed)
+    application.start(other(role))
+    earlier = application.start(role)
+    application.feed(lines[:1000])
+    application.wait_counted()
+    name = open_directory(application.config).name(application.config, role, "0")
+
+    def looks(times: int) -> bool:
+        return sum(LOOKS in line for line in earlier.log) == times
+
+    clients.transactional_producer(application.config, name).init_transactions(30)
+    application.feed(lines[1000:])
+    wait_for("it looks for a successor", lambda: looks(1))
+
+    # When a successor has made its producer, and joins the group so late that the worker goes on
+    clients.transactional_producer(application.config, name).init_transactions(30)
+    wait_for("it goes on", lambda: any(GOES_ON in line for line in earlier.log))
+    wait_for("it looks for a successor instead of making a producer", lambda: looks(2))
+    later = application.start(role)
+
+    # Then the earlier one ends, and the later one counts
+    assert earlier.wait() == ExitStatus.FENCED
+    application.wait_counted()
+    assert later.ready
+    hold(application, lines)
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
@@ -144,7 +210,7 @@ def test_a_zombie_past_both_time_outs(application: Application, seed: int, role:
         # Then it gives the transaction up, also where Kafka did so and bumped its epoch
         wait_rejoined(zombie)
         if fenced:
-            assert any("nobody else has its name: going on" in line for line in zombie.log)
+            assert any(GOES_ON in line for line in zombie.log)
         else:
             assert zombie.report.counters.aborts == {"UNKNOWN_MEMBER_ID": 1}
     hold(application, lines, states=[application.elsewhere()])

@@ -131,7 +131,7 @@ SMALL = (
     Model("names, time-outs", NAMES.with_budget(timeouts=1)),
     Model("group", GROUP),
     Model("group, moves", GROUP.with_budget(moves=1)),
-    Model("expiry", EXPIRY, slow=True),
+    Model("expiry", EXPIRY, but="FencedByALaterOne", slow=True),
     Model("store", replace(STORE, lines=1, logs="OneWord"), slow=True),
     Model("store, moves", replace(STORE, lines=1, logs="OneWord").with_budget(moves=1)),
     Model("rebirth", REBIRTH),
@@ -145,6 +145,7 @@ MUTANTS = (
     Model("without renew-after-abort", NETWORK.with_budget(aborts=1), "renew-after-abort", violates="EachLineOnce"),
     Model("without empty-question", NETWORK.with_budget(late=1), "empty-question", violates="EachLineOnce"),
     Model("without question", NAMES.with_budget(aborts=1), "question", violates="FencedByALaterOne"),
+    Model("without same-producer", NAMES.with_budget(timeouts=1), "same-producer", violates="FencedByALaterOne"),
     Model("without generation", GROUP, "generation", violates="EachLineOnce"),
     Model("without drop-lost", GROUP, "drop-lost", violates="EachLineOnce"),
     Model(
@@ -171,15 +172,7 @@ GAPS = (
         gap="start-race",
         violates="FencedByALaterOne",
     ),
-    Model(
-        "a new start after a verdict",
-        NAMES.with_budget(timeouts=1),
-        gap="ended-producer",
-        violates="FencedByALaterOne",
-    ),
-    Model(
-        "a new start, all else", NAMES.with_budget(timeouts=1), gap="ended-producer", but="FencedByALaterOne", slow=True
-    ),
+    Model("a successor loses its session", NAMES.with_budget(sessions=1), violates="FencedByALaterOne"),
     Model(
         "brokers that do not verify",
         replace(NETWORK, verified=False).with_budget(late=2, aborts=1),
@@ -190,6 +183,7 @@ GAPS = (
 
 LARGE = (
     Model("two starts, all else", NAMES.with_budget(aborts=1), gap="start-race", but="FencedByALaterOne"),
+    Model("a lost session, all else", NAMES.with_budget(sessions=1), but="FencedByALaterOne"),
     Model("network, two processes", replace(NETWORK, processes=2, start="Spec")),
     Model("network, two late requests", NETWORK.with_budget(late=2, aborts=1, timeouts=1)),
     Model("names, all faults", replace(NAMES, start="Spec").with_budget(late=1, crashes=1, aborts=1, timeouts=1)),

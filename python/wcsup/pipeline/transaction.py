@@ -15,8 +15,9 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from wcsup import _core
 from wcsup.config import Config
 from wcsup.errors import FencedError, RefusedError, RetryError
-from wcsup.kafka import clients, connection, failures, refusals
+from wcsup.kafka import clients, connection, failures, incarnation, refusals
 from wcsup.kafka.failures import OF_A_LOGIN, Failure, classify, meaning
+from wcsup.kafka.incarnation import Incarnation
 from wcsup.kafka.refusals import About
 from wcsup.kafka.writer import Writer, Written
 from wcsup.pipeline.aside import Aside
@@ -151,6 +152,8 @@ class Transactions:
         """Whether an earlier transaction of this producer was open beyond its time-out."""
         self._producer: Writer | None = None
         self._started = False
+        self._last: Incarnation | None = None
+        """The last producer of the name that is known to be no successor's; none where it is not known."""
 
     @property
     def started(self) -> bool:
@@ -164,8 +167,18 @@ class Transactions:
         """Make the producer, fence the predecessor of this name, and settle its open and hanging transactions.
 
         Raises `RefusedError` where the brokers refuse the `transactional.id` or the time-out; call `start` again then.
+        Raises `FencedError` where another producer was made under the name since this process had one: the new one
+        would fence a successor that has not joined the group yet. If the successor does not exist, call `start` again.
         """
+        before, now = self._last, self._incarnation() if self._last is not None else None
+        if now is not None and now != before:
+            self._last, self._started = now, False
+            raise FencedError(
+                f"another process was started as {self._name} and has taken over; this one ends ({before} was replaced)"
+            )
+        self._last = None  # requests of `_start` that are given up may change it
         self._start()
+        self._last = self._incarnation()
         self._settling.due = True
         self._settling.finish(self._is_answered)
 
@@ -177,6 +190,7 @@ class Transactions:
         """
         self._began, self._was_overdue = None, False
         self._started = False
+        self.close()
         for _ in range(_QUICK_STARTS):
             self._producer = clients.transactional_producer(self._config, self._name)
             try:
@@ -220,8 +234,6 @@ class Transactions:
         if generation(metadata) < 0:
             raise AbortedError(KafkaError(KafkaError.ILLEGAL_GENERATION))
         if not self._started:
-            # A producer that has ended can't ask whether another process has the name. After a refusal no other process
-            # of the name can have started its producer either. In other cases the group member is asked (`Worker`).
             self.start()
         producer = self._running()
         self._notice_breaks()
@@ -312,6 +324,9 @@ class Transactions:
         """Take note of a broken connection: the broker may have died, and a transaction's marker with it."""
         if self._running().broke():
             self._disturbed = self._settling.due = True
+
+    def _incarnation(self) -> Incarnation | None:
+        return incarnation.current(self._config, self._name, self._alive)
 
     def _is_answered(self) -> bool:
         """Return whether a broker answers librdkafka."""
@@ -440,7 +455,6 @@ class Transactions:
         self._settling.due = True
         self._ask(topic, metadata)
         log.info("the last commit was disturbed: starting with a new producer epoch")
-        self.close()
         self.start()
 
     def _send_offsets(self, producer: Writer, offsets: list[TopicPartition], metadata: bytes) -> None:
@@ -529,6 +543,8 @@ class Transactions:
                 raise AbortedError(error)
             case Failure.FENCED:
                 self._started = False
+                # Noted before anybody looks for a successor: a later producer is a later process's.
+                self._last = self._incarnation()
                 raise FencedError(
                     f"another process was started as {self._name} and has taken over; this one ends ({error.str()})"
                 )

@@ -159,6 +159,7 @@ class Worker:
 
     def _go_on(self, fenced: FencedError) -> None:
         """Go on with a new producer or as a new member; raise `fenced` where another process has the name."""
+        log.info("fenced: looking whether another process has this one's name")
         membership, static = self._membership, self._config.group_protocol == "classic"
         if has_successor(
             Fenced(membership.has_joined, membership.is_fenced, self._transactions.overdue, static),
