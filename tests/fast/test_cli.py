@@ -465,7 +465,7 @@ def test_no_command_at_all_shows_help_and_counts_as_wrong_usage(call: Call) -> N
         (ConfigurationError("do this\n instead"), 3, "do this instead"),
         (FencedError("another one"), 4, "another one"),
         (StoreBrokenError("broken"), 5, "broken"),
-        (KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN)), 6, "_ALL_BROKERS_DOWN"),
+        (KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN)), 6, "(_ALL_BROKERS_DOWN); a broker is away"),
         (KafkaException(KafkaError(KafkaError._TRANSPORT)), 6, "_TRANSPORT"),
         (KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)), 3, "TOPIC_AUTHORIZATION_FAILED"),
         (KafkaException(KafkaError(KafkaError.UNKNOWN)), 7, "UNKNOWN"),

@@ -72,6 +72,10 @@ def _kafka_error(error: Exception) -> WcsupError | None:
     if not isinstance(error, KafkaException):
         return None
     cause = failures.of(error)
-    known = WcsupError(f"Kafka: {cause.str()} ({cause.name()})")
-    known.status = failures.meaning(cause).status
+    meaning, name = failures.meaning(cause), cause.name()
+    if meaning.passes:
+        known = WcsupError(f"Kafka: {cause.str()} ({name}); a broker is away, or leaders are moving: try again")
+    else:
+        known = WcsupError(f"Kafka: {cause.str()} ({name})")
+    known.status = meaning.status
     return known
