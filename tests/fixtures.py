@@ -13,9 +13,9 @@ import pytest
 from application import Application
 from brokers import Doors, TestBroker
 from disks import Disks
-from proxy import Proxy
 from shell import Shell
 
+from wcsup.audit.proxy import Proxy
 from wcsup.config import Config
 from wcsup.process import logs
 

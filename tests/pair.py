@@ -16,8 +16,8 @@ from cluster import Node
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
-from proxy import Proxy
 
+from wcsup.audit.proxy import Proxy
 from wcsup.broker import jars, java, ports, readiness, settings, wire
 from wcsup.broker.process import Kafka
 from wcsup.config import Config

@@ -9,10 +9,10 @@ import pytest
 from application import wait_for
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from mocked import TOPIC, Mock
-from proxy import Api
 from totals import listed
 
 from wcsup import _core
+from wcsup.audit.proxy import Api
 from wcsup.kafka import clients
 from wcsup.kafka.reader import messages
 from wcsup.kafka.writer import Writer

@@ -12,9 +12,9 @@ import pytest
 from application import WAIT_SECONDS, prose, wait_for
 from brokers import Doors
 from fixtures import configuration
-from proxy import Api, Proxy
 from shell import Shell
 
+from wcsup.audit.proxy import Api, Proxy
 from wcsup.errors import INTERRUPTED, ExitStatus
 
 RATE = 10_000

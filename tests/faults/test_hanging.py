@@ -15,11 +15,11 @@ from confluent_kafka import KafkaException
 from fixtures import configuration
 from invariants import hold
 from pair import Pair
-from proxy import Api
 from shell import Shell
 
 from wcsup.audit.checks import Health
 from wcsup.audit.doctor import Doctor
+from wcsup.audit.proxy import Api
 from wcsup.kafka.hanging import OFFSETS, Examination, Hanging
 from wcsup.kafka.requests import Brokers
 from wcsup.pipeline.report import Role

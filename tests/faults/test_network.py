@@ -12,9 +12,9 @@ from application import Application, prose, wait_for
 from confluent_kafka import KafkaError
 from invariants import Witness, hold
 from keeper import Slot, keeping
-from proxy import Api, Proxy, Trap
 
 from wcsup import _core
+from wcsup.audit.proxy import Api, Proxy, Trap
 from wcsup.pipeline.report import Role
 
 BOTH: list[Slot] = [("map", "0"), ("reduce", "0")]

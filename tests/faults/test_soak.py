@@ -10,8 +10,9 @@ import pytest
 from application import Application
 from brokers import Doors, TestBroker
 from fixtures import configuration
-from proxy import Proxy
 from soak.run import Soak
+
+from wcsup.audit.proxy import Proxy
 
 MINUTES = float(os.environ.get("MINUTES") or 0.3)
 

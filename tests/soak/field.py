@@ -14,9 +14,9 @@ from typing import Any
 from application import Application, WorkerProcess, wait_for
 from brokers import TestBroker
 from keeper import RESTARTED, Keeper, Slot
-from proxy import Proxy
 
 from soak.load import Letter
+from wcsup.audit.proxy import Proxy
 from wcsup.errors import ExitStatus
 from wcsup.pipeline.report import Role
 

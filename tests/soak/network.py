@@ -5,10 +5,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from proxy import Api, Trap
-
 from soak.field import TIME_OUTS, Field, NobodyError
 from soak.journal import Event
+from wcsup.audit.proxy import Api, Trap
 
 _SPRING_SECONDS = 8.0
 _STALL_SECONDS = 0.2, 1.5 * TIME_OUTS[1]

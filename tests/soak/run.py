@@ -12,13 +12,13 @@ from application import Application, wait_for
 from brokers import TestBroker
 from invariants import Witness, check_ended, check_stable, check_stores, check_totals
 from keeper import tended
-from proxy import Proxy
 
 from soak.field import Field, NobodyError
 from soak.footprint import Footprints
 from soak.journal import Journal, table
 from soak.kinds import KINDS, deal
 from soak.load import Load
+from wcsup.audit.proxy import Proxy
 from wcsup.audit.verify import verify
 from wcsup.errors import ExitStatus
 

@@ -1,7 +1,8 @@
 """A TCP proxy between clients and broker that understands where Kafka's requests and answers begin and end.
 
 The proxy can be slow, stall, cut its connections, and act on requests of one kind: lose or delay their answers, or hold
-the requests themselves and deliver them when their sender has long gone on.
+the requests themselves and deliver them when their sender has long gone on. `wcsup chaos --late-commit` and the tests
+have it before a broker; nothing else has.
 """
 
 import socket
@@ -14,6 +15,9 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import NamedTuple
 
+from wcsup.errors import RetryError
+
+_HOST = "127.0.0.1"
 _LONGEST_SECONDS = 60.0
 
 
@@ -38,6 +42,10 @@ class Api(int, Enum):
     CONSUMER_GROUP_HEARTBEAT = 68
 
 
+_TELL_ADDRESSES = {Api.METADATA, Api.FIND_COORDINATOR}
+"""Requests whose answers say at which address a broker is."""
+
+
 class _Act(Enum):
     LOSE_ANSWER = auto()
     HOLD_ANSWER = auto()
@@ -56,11 +64,15 @@ class Frame(NamedTuple):
 class Trap:
     """What the proxy does to the next request of a kind, or to all of them."""
 
-    def __init__(self, api: Api, act: _Act, *, skip: int = 0) -> None:
+    def __init__(self, api: Api, act: _Act, *, skip: int = 0, unlike: bytes = b"") -> None:
+        """`skip` are how many to let pass before; requests that have the bytes `unlike` always pass."""
         self.api = api
         self.act = act
         self.skip = skip
+        self.unlike = unlike
         self.sprung = threading.Event()
+        self.version = 0
+        """The version of the request that sprang the trap by being held."""
         self._released = threading.Event()
         self._answered = threading.Event()
         self.answer = b""
@@ -70,9 +82,11 @@ class Trap:
         self._released.set()
 
     def wait_release(self) -> None:
-        assert self._released.wait(_LONGEST_SECONDS), "a test releases what it traps"
+        """Wait until the trap is released, but not for ever."""
+        self._released.wait(_LONGEST_SECONDS)
 
     def answered(self, answer: bytes) -> None:
+        """Take the broker's answer."""
         self.answer = answer
         self._answered.set()
 
@@ -81,8 +95,11 @@ class Trap:
         self._answered.wait(_LONGEST_SECONDS)
 
     def wait_answered(self) -> bytes:
-        """Return the broker's answer to a request that was held."""
-        assert self._answered.wait(_LONGEST_SECONDS), "the broker answered"
+        """Return the broker's answer to a request that was held; raise `RetryError` where there is none."""
+        if not self._answered.wait(_LONGEST_SECONDS):
+            raise RetryError(
+                f"the broker did not answer a request of kind {self.api.name} for {_LONGEST_SECONDS:.0f} s"
+            )
         return self.answer
 
 
@@ -93,7 +110,7 @@ class _Held(NamedTuple):
     trap: Trap
 
 
-class _Connection:
+class _Link:
     def __init__(self, client: socket.socket, broker: socket.socket) -> None:
         self.client = client
         self.broker = broker
@@ -103,6 +120,7 @@ class _Connection:
         """The request to forward when its sender is gone; nothing else is forwarded any more."""
 
     def close(self, *, broker: bool = True) -> None:
+        """Break the connection to the client, and the one to the broker."""
         for end in (self.client, self.broker)[: 1 + broker]:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -110,10 +128,14 @@ class _Connection:
 
 
 class Proxy:
-    """Listens at `outside`, forwards to `inside`, both ports of loopback."""
+    """Listens at port `outside` of loopback, and forwards to the broker that listens at port `inside`.
+
+    A broker tells its clients its own address. Where that is the address behind the proxy, the proxy puts its own in
+    its place: else clients would pass by the proxy after their first question.
+    """
 
     def __init__(self, outside: int, inside: int) -> None:
-        self.address = f"127.0.0.1:{outside}"
+        self.address = f"{_HOST}:{outside}"
         self.requests: Counter[int] = Counter()
         """Forwarded requests by API key."""
         self._inside = inside
@@ -122,8 +144,9 @@ class Proxy:
         self._delay = 0.0
         self._lock = threading.Lock()
         self._traps: list[Trap] = []
-        self._connections: set[_Connection] = set()
+        self._connections: set[_Link] = set()
         self._outside = outside
+        self._told, self._put_in = (_HOST.encode() + struct.pack(">i", port) for port in (inside, outside))
         self._listen()
 
     def slow(self, seconds: float) -> None:
@@ -135,6 +158,7 @@ class Proxy:
         self._flow.clear()
 
     def resume(self) -> None:
+        """Forward again, after a stall."""
         self._flow.set()
 
     def cut(self) -> None:
@@ -153,6 +177,7 @@ class Proxy:
         self.cut()
 
     def reopen(self) -> None:
+        """Accept connections again, after `shut`."""
         self._listen()
 
     def lose_answer(self, api: Api, *, skip: int = 0) -> Trap:
@@ -167,9 +192,9 @@ class Proxy:
         """Break the sender's connection and give the broker the request when the trap is released."""
         return self._set(Trap(api, _Act.HOLD_REQUEST, skip=skip))
 
-    def delay_request(self, api: Api, *, skip: int = 0) -> Trap:
+    def delay_request(self, api: Api, *, skip: int = 0, unlike: bytes = b"") -> Trap:
         """Have the request overtaken by all others until the trap is released, and let nobody know."""
-        return self._set(Trap(api, _Act.DELAY_REQUEST, skip=skip))
+        return self._set(Trap(api, _Act.DELAY_REQUEST, skip=skip, unlike=unlike))
 
     def refuse_requests(self, api: Api) -> Trap:
         """Break the connection of each sender of a kind of request, which the broker never gets, until disarmed."""
@@ -181,10 +206,17 @@ class Proxy:
             self._traps.remove(trap)
         trap.release()
 
-    def close(self) -> None:
-        self._flow.set()
-        for trap in self._traps:
+    def let_go(self) -> None:
+        """Release all traps, and set no trap any more."""
+        with self._lock:
+            traps, self._traps = self._traps, []
+        for trap in traps:
             trap.release()
+
+    def close(self) -> None:
+        """Release all traps, break all connections, and listen no more."""
+        self._flow.set()
+        self.let_go()
         self.shut()
 
     def _set(self, trap: Trap) -> Trap:
@@ -192,12 +224,13 @@ class Proxy:
             self._traps.append(trap)
         return trap
 
-    def _sprung(self, api: int | None, *acts: _Act) -> Trap | None:
+    def _sprung(self, api: int | None, *acts: _Act, request: bytes = b"") -> Trap | None:
         with self._lock:
             for trap in self._traps:
                 if (
                     trap.api == api
                     and trap.act in acts
+                    and not (trap.unlike and trap.unlike in request)
                     and (trap.act is _Act.REFUSE_REQUESTS or not trap.sprung.is_set())
                 ):
                     if trap.skip:
@@ -208,7 +241,7 @@ class Proxy:
         return None
 
     def _listen(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", self._outside), backlog=100)
+        self._listener = socket.create_server((_HOST, self._outside), backlog=100)
         self._accepting = threading.Thread(target=self._accept, args=[self._listener], daemon=True)
         self._accepting.start()
 
@@ -219,36 +252,37 @@ class Proxy:
             except OSError:
                 return  # shut
             try:
-                broker = socket.create_connection(("127.0.0.1", self._inside))
+                broker = socket.create_connection((_HOST, self._inside))
             except OSError:
                 client.close()
                 continue
             for end in (client, broker):
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = _Connection(client, broker)
+            connection = _Link(client, broker)
             with self._lock:
                 self._connections.add(connection)
             for pump in (self._forward_requests, self._forward_answers):
                 threading.Thread(target=self._run, args=[pump, connection], daemon=True).start()
 
-    def _run(self, pump: Callable[[_Connection], None], connection: _Connection) -> None:
+    def _run(self, pump: Callable[[_Link], None], connection: _Link) -> None:
         with suppress(OSError):
             pump(connection)
         self._end(connection)
 
-    def _end(self, connection: _Connection) -> None:
+    def _end(self, connection: _Link) -> None:
         with self._lock:
             self._connections.discard(connection)
         connection.close()
 
-    def _forward_requests(self, connection: _Connection) -> None:
+    def _forward_requests(self, connection: _Link) -> None:
         while frame := _receive(connection.client):
-            api, _version, correlation = struct.unpack_from(">hhi", frame.body)
+            api, version, correlation = struct.unpack_from(">hhi", frame.body)
             if trap := self._sprung(api, _Act.HOLD_REQUEST):
+                trap.version = version
                 connection.held = _Held(correlation, trap)
                 self._hold_request(connection, frame, trap)
                 return
-            if trap := self._sprung(api, _Act.DELAY_REQUEST):
+            if trap := self._sprung(api, _Act.DELAY_REQUEST, request=frame.body):
                 threading.Thread(target=self._deliver_late, args=[frame, trap], daemon=True).start()
                 continue
             if self._sprung(api, _Act.REFUSE_REQUESTS):
@@ -258,7 +292,7 @@ class Proxy:
             connection.broker.sendall(frame.size + frame.body)
             self.requests[api] += 1
 
-    def _hold_request(self, connection: _Connection, frame: Frame, trap: Trap) -> None:
+    def _hold_request(self, connection: _Link, frame: Frame, trap: Trap) -> None:
         with self._lock:
             self._connections.discard(connection)  # `cut` is not to break the broker's half
         connection.close(broker=False)
@@ -268,12 +302,12 @@ class Proxy:
 
     def _deliver_late(self, frame: Frame, trap: Trap) -> None:
         trap.wait_release()
-        with socket.create_connection(("127.0.0.1", self._inside)) as broker:
+        with socket.create_connection((_HOST, self._inside)) as broker:
             broker.sendall(frame.size + frame.body)
             if answer := _receive(broker):
                 trap.answered(answer.body[4:])
 
-    def _forward_answers(self, connection: _Connection) -> None:
+    def _forward_answers(self, connection: _Link) -> None:
         while frame := _receive(connection.broker):
             (correlation,) = struct.unpack_from(">i", frame.body)
             api = connection.asked.pop(correlation, None)
@@ -287,8 +321,10 @@ class Proxy:
                     return
                 trap.wait_release()
             self._pace()
+            # Host and port stand side by side in these answers, whatever their version.
+            body = frame.body.replace(self._told, self._put_in) if api in _TELL_ADDRESSES else frame.body
             try:
-                connection.client.sendall(frame.size + frame.body)
+                connection.client.sendall(frame.size + body)
             except OSError:
                 if connection.held is None:
                     raise
