@@ -323,7 +323,7 @@ def test_del_shows_on_a_terminal_what_it_deletes_and_asks(answer: bytes, deletes
 
     assert process.wait(WAIT_SECONDS) == (ExitStatus.DONE if deletes else ExitStatus.CHECK_FAILED), shown
     text = shown.decode()
-    assert re.search(rf"topic {re.escape(wcsup.config.topic('lines'))} +1,200 records", text)
+    assert re.search(rf"topic {re.escape(wcsup.config.topic('lines'))} +1,200 records +(\d+) kB", text)
     assert f"delete all of application {wcsup.config.app_id}? [y/N]" in text
     assert ("deleted topic" in text) == deletes
     assert ("nothing was deleted" in text) != deletes

@@ -177,3 +177,11 @@ def test_a_user_without_rights_sees_nothing_and_is_told_which_it_takes(client: S
         examination._layout = Layout(dict([node]), {(TOPIC, 0): node[0]})
         with pytest.raises(ConfigurationError, match="ALTER on the cluster"):
             examination.end([one])
+
+
+def test_what_topics_take_on_disks_is_told_to_those_who_may_know(client: Settings) -> None:
+    with closing(Brokers(client("PLAINTEXT"))) as brokers:
+        found = brokers.sizes([TOPIC, STATES])
+    assert found is not None and found[TOPIC] == 0
+    with closing(Brokers(client("SASL_PLAINTEXT"))) as brokers:
+        assert brokers.sizes([TOPIC, STATES]) is None

@@ -2,7 +2,7 @@
 
 Topics are deleted by id (KIP-516), since librdkafka deletes them by name only. Two more requests, for topic ids and for
 the members of a group, are here since librdkafka's calls for them cost too much to be made once a second. librdkafka
-has no call by which one member leaves in place of another one, either.
+has no call by which one member leaves in place of another one, and none for what a topic takes on the brokers' disks.
 
 Layouts are from the Kafka protocol guide. Versions are the lowest that Kafka 4 takes. The requests of KIP-664 exist
 since Kafka 3.0; an older broker is refused with an error that says so.
@@ -25,7 +25,7 @@ from wcsup.kafka.trust import unsupported
 
 _METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _DESCRIBE_GROUPS = 3, 9, 10, 15
 _API_VERSIONS, _DELETE_TOPICS, _ADD_PARTITIONS_TO_TXN = 18, 20, 24
-_WRITE_TXN_MARKERS = 27
+_WRITE_TXN_MARKERS, _DESCRIBE_LOG_DIRS = 27, 35
 _DESCRIBE_PRODUCERS, _DESCRIBE_TRANSACTIONS, _LIST_TRANSACTIONS = 61, 65, 66
 _CONSUMER_GROUP_HEARTBEAT = 68
 _GROUP, _TRANSACTION = b"\x00", b"\x01"
@@ -212,6 +212,31 @@ class Brokers:
             answer.tags()
             if code != KafkaError.UNKNOWN_TOPIC_ID:
                 _check(code, f"topic {name} can't be deleted")
+
+    def sizes(self, names: Collection[str]) -> dict[str, int] | None:
+        """Return the bytes of each topic on the brokers' disks, all copies added; none where this user may not know.
+
+        Where the user lacks the right (DESCRIBE on the cluster), a broker answers without any directory.
+        """
+        layout = self.layout(names)
+        numbers = {name: [place[1] for place in layout.leaders if place[0] == name] for name in names}
+        body = array([string(name) + array([struct.pack(">i", n) for n in numbers[name]]) for name in names])
+        found = dict.fromkeys(names, 0)
+        for node in layout.brokers:
+            answer = Answer(self._at(layout, node).ask(_DESCRIBE_LOG_DIRS, 1, body))
+            answer.take("i")
+            directories = answer.items()
+            if not directories:
+                return None
+            for _ in directories:
+                _check(answer.number("h"), f"a disk of broker {node}")
+                answer.string()
+                for _ in answer.items():
+                    name = answer.string()
+                    for _ in answer.items():
+                        _, size, _, _ = answer.take("iqq?")
+                        found[name] += size
+        return found
 
     def members(self, group: str) -> dict[str, bytes]:
         """Return the assignment of each member of a group; empty while the group is between two assignments."""

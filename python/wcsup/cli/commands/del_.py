@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -104,15 +105,31 @@ def _agreed(config: Config, in_kafka: bool) -> bool:
     from wcsup.observe.figures import columns
 
     spans = topics.spans(clients.admin(config), config) if in_kafka else {}
-    rows = [(f"topic {name}", f"{span:,} records") for name, span in spans.items()]
+    sizes = _sizes(config, list(spans))
+    rows = [(f"topic {name}", f"{span:,} records", sizes.get(name, "size unknown")) for name, span in spans.items()]
     if spans:
-        rows += [(f"consumer group {group}", "") for group in (config.map_group, config.reduce_group)]
+        rows += [(f"consumer group {group}", "", "") for group in (config.map_group, config.reduce_group)]
     if _has_state(config.state):
-        rows.append((f"local state {config.state}", ""))
+        rows.append((f"local state {config.state}", "", ""))
     if not rows:
         return True
-    click.echo(columns(rows, "<>"), err=True)
+    click.echo(columns(rows, "<>>"), err=True)
     return click.confirm(f"delete all of application {config.app_id}?", err=True)
+
+
+def _sizes(config: Config, names: list[str]) -> dict[str, str]:
+    """Return what each topic takes on the brokers' disks, for a reader; nothing where that can't be known."""
+    from confluent_kafka import KafkaException
+
+    from wcsup.kafka.requests import Brokers
+    from wcsup.observe.figures import size
+
+    try:
+        with closing(Brokers(config)) as brokers:
+            found = brokers.sizes(names)
+    except KafkaException:  # a login that only librdkafka supports, a broker that is gone
+        return {}
+    return {name: size(count) for name, count in (found or {}).items()}
 
 
 def _delete_from_kafka(config: Config, force: bool) -> list[str]:
