@@ -77,11 +77,12 @@ class TestHost(Shell):
         self._switch = switch
         self._name = f"{switch.name}-{number}"
         self._cable = f"{switch.name}.{number}"
+        self.address = f"10.213.{switch.number}.{number + 1}" if switch.real else switch.address
         if switch.real:
             _ip("netns", "add", self._name)
             _ip("link", "add", self._cable, "type", "veth", "peer", "name", "eth0", "netns", self._name)
             _ip("link", "set", self._cable, "master", switch.name, "up")
-            _ip("-n", self._name, "addr", "add", f"10.213.{switch.number}.{number + 1}/24", "dev", "eth0")
+            _ip("-n", self._name, "addr", "add", f"{self.address}/24", "dev", "eth0")
             for link in ("eth0", "lo"):
                 _ip("-n", self._name, "link", "set", link, "up")
         super().__init__(config, place, ["ip", "netns", "exec", self._name] if switch.real else [])

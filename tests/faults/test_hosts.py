@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -29,6 +30,12 @@ def three(tmp_path: Path) -> Iterator[list[TestHost]]:
 
 def told(host: TestHost) -> Any:
     return host("status --all --json").json
+
+
+def total(host: TestHost, word: str) -> Any:
+    """Return what a host's page answers for a word."""
+    with urllib.request.urlopen(f"http://{host.address}:9090/counts/{word}", timeout=WAIT_SECONDS) as answer:
+        return json.loads(answer.read())
 
 
 def each(hosts: list[TestHost], command: str) -> list[Any]:
@@ -157,3 +164,33 @@ def test_a_lost_host_has_its_totals_in_warm_stores_elsewhere(three: list[TestHos
     assert second("verify --json").json["exact"]
     assert second("drain --wait").status == 0
     hold(application, [*lines, *lines], states=[second.config.state])
+
+
+def test_a_word_of_another_hosts_reducer_is_asked_of_that_host(tmp_path: Path, seed: int) -> None:
+    with hosts(2, tmp_path, partitions=PARTITIONS) as (asked, owner):
+        if asked.address == owner.address:
+            pytest.skip("hosts without networks of their own can't be told apart")
+        # Given a host that has no reducer, and another one that has counted
+        asked.start("run --mappers 1 --reducers 0 --plain --log-file run.log --http 0.0.0.0:9090")
+        owner.start("run --mappers 0 --reducers 1 --plain --log-file run.log --http 0.0.0.0:9090")
+        for host in (asked, owner):
+            host.wait_ready()
+        application = Application(asked.config)
+        lines = prose(500, seed)
+        application.feed(lines)
+        application.wait_counted()
+        [(word, count)] = application.written.most_common(1)
+        name = word.decode()
+
+        # When the first one is asked for a word, then the second one tells it: `counts` has no time of a commit
+        wait_for("the owner is heard of", lambda: total(asked, name)["committed_at"])
+        [told_by] = [host["host"] for host in told(asked)["hosts"] if host["workers"][0]["role"] == "reduce"]
+        answer, own = total(asked, name), total(owner, name)
+        assert answer == {**own, "owner": f"{told_by}/reduce-0"}
+        assert (own["count"], own["owner"]) == (count, "reduce-0")
+        assert asked(f"count {name} --json").json == [{"word": name, "count": count}]
+
+        # And when the owner can't be reached, then `counts` tells the same total
+        owner.cut_off()
+        answer = total(asked, name)
+        assert (answer["count"], answer["committed_at"]) == (count, None)
