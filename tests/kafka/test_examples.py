@@ -73,10 +73,9 @@ def test_a_producer_and_a_reader_of_ones_own(counting: Shell) -> None:
 
 def test_a_producer_in_java(counting: Shell, tmp_path: Path) -> None:
     # Given the example, compiled: the demo's Java has no compiler of its own
-    program, path = java.find().program, ":".join(map(str, jars.fetch(quiet=True)))
-    compiler = fetched(ECJ, "a compiler for Java")
-    source = EXAMPLES / "LineProducer.java"
-    subprocess.run([program, "-jar", compiler, "-17", "-cp", path, "-d", tmp_path, source], check=True)
+    program, path = str(java.find().program), ":".join(map(str, jars.fetch(quiet=True)))
+    compiler, source = str(fetched(ECJ, "a compiler for Java")), str(EXAMPLES / "LineProducer.java")
+    subprocess.run([program, "-jar", compiler, "-17", "-cp", path, "-d", str(tmp_path), source], check=True)
 
     # When it writes a text
     text = prose(500, seed=2)
