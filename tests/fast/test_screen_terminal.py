@@ -12,10 +12,11 @@ from typing import Any
 import psutil
 import pytest
 from emulator import Emulator
+from rich.text import Text
 from running import Running, wait_for
 
 from wcsup.errors import ExitStatus
-from wcsup.observe.screen.terminal import usable
+from wcsup.observe.screen.terminal import Terminal, usable
 
 
 @pytest.fixture
@@ -204,6 +205,15 @@ def test_a_terminal_that_knows_no_codes_gets_no_screen(
     with Path(os.devnull).open("w") as out:
         monkeypatch.setattr(sys, "stdout", out)
         assert not usable()
+
+
+def test_a_line_has_its_own_style_and_that_of_its_parts(terminal: Emulator) -> None:
+    shown = Terminal(terminal.theirs, terminal.theirs)
+    shown.show([Text("gone", "bold red"), Text.assemble(("all ", "bold"), "green", style="green")])
+    wait_for(lambda: "green" in terminal.text)
+    assert b"\x1b[1;31mgone" in terminal.raw
+    assert b"\x1b[1;32mall " in terminal.raw
+    assert b"\x1b[32mgreen" in terminal.raw
 
 
 def test_what_is_pasted_is_no_command(tmp_path: Path, terminal: Emulator) -> None:

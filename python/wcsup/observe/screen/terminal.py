@@ -114,7 +114,8 @@ class Terminal:
 
     def _coded(self, line: Text) -> str:
         """Return a line with the terminal's codes for its colours."""
-        return "".join(self._segment(segment) for segment in line.render(self._console))
+        own = self._console.get_style(line.style)  # `render` leaves it out of a line without spans
+        return "".join(self._segment(segment) for segment in Segment.apply_style(line.render(self._console), own))
 
     def _segment(self, segment: Segment) -> str:
         style = segment.style
