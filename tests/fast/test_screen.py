@@ -14,7 +14,7 @@ from wcsup.observe.screen.chart import ASCII, bars, nice
 from wcsup.observe.screen.history import History, Series
 from wcsup.observe.screen.incidents import Incidents
 from wcsup.observe.screen.layout import draw
-from wcsup.observe.screen.scene import Controls, Note, Pane, Scene
+from wcsup.observe.screen.scene import Caption, Controls, Note, Pane, Scene, Tie
 from wcsup.pipeline.report import Counters
 from wcsup.process.logtail import LoggedLine
 from wcsup.process.times import clock
@@ -112,8 +112,34 @@ def test_every_size_shows_what_counts(size: tuple[int, int]) -> None:
 def test_odd_sizes_are_kept_to(size: tuple[int, int]) -> None:
     many = [mapper(number) for number in range(40)]
     for shown in (run(), run(*many), run(broker=Reachability(reachable=False, since=SINCE))):
-        for more in ({}, {"controls": Controls(help=True)}, {"note": Note("said", details=["a"] * 50)}):
+        for more in (
+            {},
+            {"caption": CAPTION},
+            {"controls": Controls(help=True)},
+            {"note": Note("said", details=["a"] * 50)},
+        ):
             drawn(scene(shown, **more), size)
+
+
+CAPTION = Caption("3 of 5  A worker is killed", "Kafka throws away what it had not committed. " * 3)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_a_caption_stays_and_leaves_room_for_all_workers(size: tuple[int, int]) -> None:
+    workers = [mapper(), mapper(1), mapper(2), reducer(), reducer(1)]
+    events = [RunEvent(SINCE, "map-1", "ended", "killed by SIGKILL")]
+    shown = scene(run(*workers, events=events), tie=Tie.DEMO, caption=CAPTION)
+    lines = drawn(shown, size).splitlines()
+    assert lines[1].strip() == CAPTION.heading
+    assert " ".join(" ".join(lines[2:5]).split()).startswith(CAPTION.text.strip())
+    for part in (*(one.slot for one in workers), "killed by SIGKILL", "q end the demo"):
+        assert any(part in line for line in lines)
+    assert "reverse" in " ".join(style_of(shown, "3 of 5", size)), "it stands out without colours, too"
+
+
+def test_what_is_below_a_caption_stays_where_it_is() -> None:
+    short, long = (scene(run(), caption=Caption("1 of 5", text)) for text in ("short", "long " * 30))
+    assert drawn(short).splitlines()[4:] == drawn(long).splitlines()[4:]
 
 
 def test_of_many_workers_those_around_the_selected_one_are_shown() -> None:
@@ -239,7 +265,10 @@ def test_notes_and_help() -> None:
     assert "whale: 2 in counts" in wrong
     assert "look up: wha_" in drawn(scene(run(), controls=Controls(typed="wha")))
     assert "SIGKILL: nothing is lost" in drawn(scene(run(), controls=Controls(help=True)))
-    assert "q leave" in drawn(scene(run(), attached=True))
+    assert "q leave" in drawn(scene(run(), tie=Tie.ATTACHED))
+    assert "D drain" not in drawn(scene(run(), tie=Tie.DEMO))
+    assert "end the demo, and what it has started" in drawn(scene(run(), tie=Tie.DEMO, controls=Controls(help=True)))
+    assert "Ctrl-C ends the demo in order" in drawn(scene(run(), tie=Tie.DEMO, keys=False))
     assert "q drain" not in drawn(scene(run(), keys=False))
 
 

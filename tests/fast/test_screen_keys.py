@@ -8,7 +8,7 @@ from snapshots import snapshot, worker
 
 from wcsup.observe.screen.errands import found_text
 from wcsup.observe.screen.keys import Deed, Errand, KeyDecoder, press
-from wcsup.observe.screen.scene import Controls, Pane, selected
+from wcsup.observe.screen.scene import Controls, Pane, Tie, selected
 from wcsup.observe.words import WordTotal
 from wcsup.supervisor.snapshot import Snapshot
 
@@ -47,10 +47,10 @@ def test_escape_is_a_key_when_nothing_follows() -> None:
     assert decoder.feed(b"\x1bq") == ["escape", "q"]
 
 
-def pressed(*keys: str, shown: Snapshot = SHOWN, attached: bool = False) -> tuple[Controls, list[Errand]]:
+def pressed(*keys: str, shown: Snapshot = SHOWN, tie: Tie = Tie.OWN) -> tuple[Controls, list[Errand]]:
     controls, errands = Controls(), []
     for key in keys:
-        controls, errand = press(key, controls, shown, attached=attached)
+        controls, errand = press(key, controls, shown, tie=tie)
         errands += [errand] if errand else []
     return controls, errands
 
@@ -106,9 +106,11 @@ def test_help_and_panes() -> None:
 
 
 def test_a_screen_of_another_process_is_left_and_its_run_goes_on() -> None:
-    assert [errand.deed for errand in pressed("q", attached=True)[1]] == [Deed.LEAVE]
-    assert [errand.command for errand in pressed("D", attached=True)[1]] == [{"command": "drain"}]
-    assert pressed("l", attached=True)[0].pane is Pane.EVENTS, "the log is the other process's"
+    assert [errand.deed for errand in pressed("q", tie=Tie.ATTACHED)[1]] == [Deed.LEAVE]
+    assert [errand.command for errand in pressed("D", tie=Tie.ATTACHED)[1]] == [{"command": "drain"}]
+    assert [errand.deed for errand in pressed("q", tie=Tie.DEMO)[1]] == [Deed.LEAVE]
+    assert pressed("D", tie=Tie.DEMO)[1] == [], "the demonstration needs its run"
+    assert pressed("l", tie=Tie.ATTACHED)[0].pane is Pane.EVENTS, "the log is the other process's"
 
 
 def test_a_selected_worker_that_goes_leaves_the_selection_to_another_of_its_role() -> None:

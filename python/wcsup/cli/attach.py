@@ -20,6 +20,7 @@ def attach(config: Config) -> bool:
         return False
     from wcsup.cli.means import means_of
     from wcsup.observe.screen import terminal, view
+    from wcsup.observe.screen.scene import Tie
     from wcsup.supervisor import Snapshot, request
 
     quiet_clients()
@@ -32,7 +33,7 @@ def attach(config: Config) -> bool:
     ended = False
     with (
         means_of(config, lambda: connect(config, start=False)) as means,
-        view.ScreenView(_title(config), means, attached=True) as screen,
+        view.ScreenView(_title(config), means, tie=Tie.ATTACHED) as screen,
     ):
         screen.show(snapshot)
         while not ended and not screen.left.wait(_LOOK_SECONDS):

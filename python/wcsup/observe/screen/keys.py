@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from wcsup.observe.screen.scene import Controls, Pane, selected
+from wcsup.observe.screen.scene import Controls, Pane, Tie, selected
 from wcsup.pipeline.report import Role
 from wcsup.supervisor import Snapshot
 
@@ -114,9 +114,7 @@ class Errand:
     """What the user is told while it is under way."""
 
 
-def press(
-    key: str, controls: Controls, snapshot: Snapshot, *, attached: bool = False
-) -> tuple[Controls, Errand | None]:
+def press(key: str, controls: Controls, snapshot: Snapshot, *, tie: Tie = Tie.OWN) -> tuple[Controls, Errand | None]:
     """Return what the controls are after a key, and what is to be done."""
     if controls.typed is not None:
         return _type(key, controls, controls.typed)
@@ -124,10 +122,10 @@ def press(
         return controls, Errand(deed=Deed.REDRAW)
     if controls.help:
         return replace(controls, help=False), None
-    return _look(key, controls, snapshot, attached=attached), _errand(key, controls, snapshot, attached=attached)
+    return _look(key, controls, snapshot, tie=tie), _errand(key, controls, snapshot, tie=tie)
 
 
-def _look(key: str, controls: Controls, snapshot: Snapshot, *, attached: bool) -> Controls:
+def _look(key: str, controls: Controls, snapshot: Snapshot, *, tie: Tie) -> Controls:
     """Return what the controls are after a key that changes only what is shown or selected."""
     match key:
         case "up" | "down" | "home" | "end":
@@ -138,12 +136,12 @@ def _look(key: str, controls: Controls, snapshot: Snapshot, *, attached: bool) -
             controls = replace(controls, help=True)
         case "/":
             controls = replace(controls, typed="")
-        case "l" if not attached:  # the log is another process's
+        case "l" if tie is Tie.OWN:  # the log is another process's
             controls = replace(controls, pane=Pane.EVENTS if controls.pane is Pane.LOG else Pane.LOG)
     return controls
 
 
-def _errand(key: str, controls: Controls, snapshot: Snapshot, *, attached: bool) -> Errand | None:
+def _errand(key: str, controls: Controls, snapshot: Snapshot, *, tie: Tie) -> Errand | None:
     worker, errand = selected(controls, snapshot), None
     match key:
         case "+" | "=" | "-":
@@ -156,9 +154,9 @@ def _errand(key: str, controls: Controls, snapshot: Snapshot, *, attached: bool)
             errand = Errand({"command": "kill", "slot": worker.slot}, says=f"{worker.slot} is killed by SIGKILL")
         case "v":
             errand = Errand(deed=Deed.VERIFY)
-        case "q" if attached:
+        case "q" if tie is not Tie.OWN:
             errand = Errand(deed=Deed.LEAVE)
-        case "q" | "D":
+        case "q" | "D" if tie is not Tie.DEMO:
             errand = Errand({"command": "drain"}, says="the run ends: workers commit what they have, and drain")
     return errand
 

@@ -3,32 +3,44 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rich.console import Console
 from rich.text import Text
 
 from wcsup.observe.figures import age, span
 from wcsup.observe.screen import facts, panes, workers
 from wcsup.observe.screen.chart import bars, nice, nice_time
 from wcsup.observe.screen.history import Series
-from wcsup.observe.screen.scene import QUIET_SECONDS, Scene
+from wcsup.observe.screen.scene import QUIET_SECONDS, Scene, Tie
 from wcsup.process.printable import printable
 
 _SIDE_FROM = 110
 """From so many columns on, the words are beside the events."""
 _SECOND_CHARTS_FROM = 40
 """From so many lines on, latency and lag have charts, too."""
+_CAPTION_ROWS = 2
+"""How many lines a caption's text has at least, so that what is below it stays where it is."""
+_CAPTION_GAP_FROM = 30
+"""From so many lines on, an empty one is below a caption."""
 _AXIS = 8
 """The width of a chart's scale."""
 
 
 def draw(scene: Scene, width: int, height: int) -> list[Text]:
     """Return the lines of the screen. Where there are few lines, what is least needed is left out."""
-    top = [_head(scene, width), *_banner(scene)]
+    top = [_head(scene, width), *_banner(scene), *_caption(scene, width, height)]
     bottom = [_note(scene), _foot(scene, width)]
     room = height - len(top) - len(bottom)
     body = panes.help_lines(scene) if scene.controls.help else _body(scene, width, max(0, room))
     body = body[: max(0, room)]
     lines = [*top, *body, *([Text()] * (room - len(body))), *bottom]
     return [_fit(line, width, scene) for line in ([top[0], bottom[-1]] if height < 4 else lines)][:height]
+
+
+_LEAVING = {
+    Tie.OWN: [("q", "drain")],
+    Tie.ATTACHED: [("q", "leave"), ("D", "drain")],
+    Tie.DEMO: [("q", "end the demo")],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +114,17 @@ def _banner(scene: Scene) -> list[Text]:
     else:
         return []
     return [Text(f" {text} ", "bold red reverse")]
+
+
+def _caption(scene: Scene, width: int, height: int) -> list[Text]:
+    """Return the caption: a heading and its text, of which a small screen has what leaves room for the run."""
+    if scene.caption is None:
+        return []
+    heading = Text(f" {printable(scene.caption.heading)} ", "bold reverse cyan")
+    text = Text(printable(scene.caption.text), "bold").wrap(Console(width=width), max(1, width - 2))
+    rows = max(1, height // 4 - 1)
+    lines = [Text(" ") + line for line in [*text, *[Text()] * (_CAPTION_ROWS - len(text))][:rows]]
+    return [heading, *lines, *([Text()] if height >= _CAPTION_GAP_FROM else [])]
 
 
 def _throughput(scene: Scene, width: int, rows: int) -> list[Text]:
@@ -217,16 +240,16 @@ def _note(scene: Scene) -> Text:
 def _foot(scene: Scene, width: int) -> Text:
     """Return the keys; on a narrow screen only their short names."""
     if not scene.keys:
-        return Text(" Ctrl-C ends the run in order", "dim")
+        return Text(f" Ctrl-C ends the {'demo' if scene.tie is Tie.DEMO else 'run'} in order", "dim")
     if scene.controls.typed is not None:
         return _keys([("Enter", "look up"), ("Esc", "leave")])
     if scene.controls.help:
         return _keys([("?", "back")])
     role = {"map": "mappers", "reduce": "reducers", "standby": "standbys"}[scene.controls.role]
-    leave = [("q", "leave"), ("D", "drain")] if scene.attached else [("q", "drain")]
+    leave = _LEAVING[scene.tie]
     log = ("l", "events" if scene.controls.pane == "log" else "log")
     offered = [("+-", role), ("Tab", "role"), ("r", "restart"), ("k", "kill"), ("v", "verify"), ("/", "word")]
-    offered += [*([] if scene.attached else [log]), *leave, ("?", "help")]
+    offered += [*([log] if scene.tie is Tie.OWN else []), *leave, ("?", "help")]
     for dispensable in ("l", "Tab"):
         if _keys(offered).cell_len > width:
             offered = [one for one in offered if one[0] != dispensable]

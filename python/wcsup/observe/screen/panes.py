@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from wcsup.observe.screen.chart import bar
-from wcsup.observe.screen.scene import Pane, Scene
+from wcsup.observe.screen.scene import Pane, Scene, Tie
 from wcsup.process.printable import printable
 from wcsup.process.times import clock
 
@@ -25,13 +25,19 @@ _HELP = (
 )
 
 
+_LEAVING = {
+    Tie.OWN: (
+        ("l", "log or events"),
+        ("q, Ctrl-C", "drain: end the run in order; totals stay, the next run goes on"),
+    ),
+    Tie.ATTACHED: (("q, Ctrl-C", "leave the screen; the run goes on"), ("D", "drain: end the run in order")),
+    Tie.DEMO: (("q, Ctrl-C", "end the demo, and what it has started"),),
+}
+
+
 def help_lines(scene: Scene) -> list[Text]:
     """Return what each key does, and what the figures mean."""
-    leave = (
-        (("q, Ctrl-C", "leave the screen; the run goes on"), ("D", "drain: end the run in order"))
-        if scene.attached
-        else (("l", "log or events"), ("q, Ctrl-C", "drain: end the run in order; totals stay, the next run goes on"))
-    )
+    leave = _LEAVING[scene.tie]
     lines = [_title(scene, "help", 40), Text()]
     for key, what in (*_HELP, *leave, ("Ctrl-L", "draw the screen anew"), ("?", "this help, and back")):
         lines.append(Text.assemble((f"  {key:11}", "bold cyan"), what))
@@ -67,7 +73,7 @@ def _level_style(level: int) -> str:
 
 def lower(scene: Scene, width: int, rows: int) -> list[Text]:
     """Return what the user chose to see in the lower part; below the events also the log, where there is room."""
-    if rows >= _BOTH and not scene.attached and scene.controls.pane is Pane.EVENTS:
+    if rows >= _BOTH and scene.tie is Tie.OWN and scene.controls.pane is Pane.EVENTS:
         upper = [*events(scene, width, rows // 2), *[Text()] * rows][: rows // 2]
         return [*upper, *log(scene, width, rows - rows // 2)]
     return log(scene, width, rows) if scene.controls.pane is Pane.LOG else events(scene, width, rows)

@@ -23,6 +23,25 @@ class Pane(StrEnum):
     LOG = "log"
 
 
+class Tie(StrEnum):
+    """How a screen and its run belong together: what becomes of the run when the screen is left."""
+
+    OWN = "own"
+    """The run is this process's, and drains."""
+    ATTACHED = "attached"
+    """The run is another process's, and goes on."""
+    DEMO = "demo"
+    """The run is shown by `wcsup demo`, which ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """What is going on, told to who watches a demonstration."""
+
+    heading: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Controls:
     """What the user has chosen and typed."""
@@ -68,8 +87,9 @@ class Scene:
     """Seconds since the snapshot came."""
     keys: bool = True
     """Whether keys can be read."""
-    attached: bool = False
-    """Whether the run is another process's: leaving the screen does not end it."""
+    tie: Tie = Tie.OWN
+    caption: Caption | None = None
+    """Stays below the first line until the next one takes its place."""
     glyphs: Glyphs = UNICODE
 
     @property

@@ -21,7 +21,7 @@ from wcsup.observe.screen.history import History
 from wcsup.observe.screen.incidents import Incidents
 from wcsup.observe.screen.keys import Deed, Errand, KeyDecoder, press
 from wcsup.observe.screen.layout import draw
-from wcsup.observe.screen.scene import Controls, Note, Scene
+from wcsup.observe.screen.scene import Caption, Controls, Note, Scene, Tie
 from wcsup.observe.screen.terminal import Terminal, suspend
 from wcsup.process.logtail import LogTail
 from wcsup.supervisor import Snapshot
@@ -41,10 +41,11 @@ _DEADLY = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 class ScreenView:
     """Shows snapshots of a run on the whole terminal during the `with` block, which is in the main thread."""
 
-    def __init__(self, title: str, means: Means, *, terminal: Terminal | None = None, attached: bool = False) -> None:
+    def __init__(self, title: str, means: Means, *, terminal: Terminal | None = None, tie: Tie = Tie.OWN) -> None:
         self.left = threading.Event()
-        """Set when the user leaves the screen of a run that is another process's."""
-        self._title, self._attached = title, attached
+        """Set when the user leaves the screen of a run that does not end with it by itself."""
+        self._title, self._tie = title, tie
+        self._caption: Caption | None = None
         self._terminal = terminal or Terminal()
         self._errands = Errands(means, self._tell)
         self._tail = LogTail("supervisor")
@@ -94,6 +95,11 @@ class ScreenView:
             self._snapshot, self._came = snapshot, time.monotonic()
             self._history.take(snapshot)
             self._incidents.take(snapshot.events)
+        self._wake()
+
+    def tell(self, caption: Caption) -> None:
+        """Show this caption from now on."""
+        self._caption = caption
         self._wake()
 
     def _note_signal(self, number: int, _frame: FrameType | None) -> None:
@@ -177,7 +183,7 @@ class ScreenView:
             return
         if self._note and self._note.until is None and key != "redraw":
             self._note = None
-        self._controls, errand = press(key, self._controls, self._snapshot, attached=self._attached)
+        self._controls, errand = press(key, self._controls, self._snapshot, tie=self._tie)
         if errand is not None:
             self._do(errand)
 
@@ -214,7 +220,8 @@ class ScreenView:
             note=self._note,
             quiet=now - self._came,
             keys=self._terminal.keys is not None,
-            attached=self._attached,
+            tie=self._tie,
+            caption=self._caption,
             glyphs=self._terminal.glyphs,
         )
         return draw(scene, width, height)
