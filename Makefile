@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test check check-rust check-python proof faults soak-supervisor soak-simulation soak-lookout soak-core \
-  soak-memory soak-proof model soak bench bench-peers docs wheel wheels screenshots lock clean
+  soak-memory soak-proof model soak bench bench-peers docs wheel wheels screenshots picture lock clean
 demo: .stamps/build
 	$(BIN)/wcsup demo
 
@@ -112,6 +112,10 @@ bench-peers: .stamps/build
 # The pictures of docs/page.md, of the page of a run that is made for them; needs Chromium, and takes two minutes.
 screenshots: .stamps/build
 	$(BIN)/python tests/screenshots.py
+
+# The moving picture of README.md: `make demo` on a terminal, as it is now. Best made while the machine does nothing else.
+picture: .stamps/build
+	$(BIN)/python -m docs.picture docs/images/demo.svg
 
 # The documentation as a site, in target/docs/site.
 docs: .stamps/build
