@@ -129,6 +129,12 @@ def test_every_alert_has_what_to_do() -> None:
     assert sorted(rows) == sorted(rule["alert"] for rule in rules)
 
 
+def test_every_link_of_the_readme_leads_to_a_file() -> None:
+    links = re.findall(r"\]\(([^)#]+)", (DOCS.parent / "README.md").read_text())
+    assert len(links) > 20
+    assert not [link for link in links if not (DOCS.parent / link).exists()]
+
+
 # The reference
 
 
