@@ -10,7 +10,7 @@ import pytest
 from snapshots import snapshot, worker
 
 from wcsup.config import Config
-from wcsup.observe.figures import Rates, top_words
+from wcsup.observe.figures import top_words
 from wcsup.observe.lag import Sample
 from wcsup.observe.outcome import Outcome, Summary
 from wcsup.observe.plain import PlainView
@@ -201,14 +201,6 @@ def test_a_rate_is_that_of_the_last_seconds_and_never_below_zero() -> None:
     assert rate.take(2, 300) == 100
     assert [round(rate.take(second, 300)) for second in (3, 4, 5)] == [67, 33, 0]
     assert rate.take(6, 10) == 0
-
-
-def test_rates_are_kept_for_each_worker_that_is_there() -> None:
-    rates = Rates()
-    for second in range(3):
-        count = Counters(records=second * 50, words=second * 70)
-        rates.take(snapshot(worker("map", counters=count), worker("reduce", counters=count), uptime=float(second)))
-    assert (rates.lines, rates.words, rates.by_slot["map-0"], rates.by_slot["reduce-0"]) == (50, 70, 50, 50)
 
 
 def test_top_words_are_merged() -> None:

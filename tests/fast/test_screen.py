@@ -15,7 +15,6 @@ from wcsup.observe.screen.history import History, Series
 from wcsup.observe.screen.incidents import Incidents
 from wcsup.observe.screen.layout import draw
 from wcsup.observe.screen.scene import Caption, Controls, Note, Pane, Scene, Tie
-from wcsup.pipeline.report import Counters
 from wcsup.process.logtail import LoggedLine
 from wcsup.process.times import clock
 from wcsup.supervisor import LagView, Snapshot, TaskView, WorkerView
@@ -388,13 +387,14 @@ def test_a_worker_that_was_scaled_away_begins_a_new_line_when_it_comes_back() ->
     ]
 
 
-def test_throughput_and_load_come_from_the_counters() -> None:
+def test_the_speed_now_and_at_most_and_that_of_each_worker() -> None:
     history = History()
-    shown = run()
-    for second in range(4):
-        counters = Counters(records=second * 1000, words=second * 20_000)
-        shown = run(mapper(counters=counters), reducer(counters=counters), uptime=float(second))
+    for second, speed in enumerate((0.0, 3000.0, 1000.0)):
+        shown = run(
+            mapper(records_per_second=speed), lines_per_second=speed, words_per_second=20 * speed, uptime=float(second)
+        )
         history.take(shown)
     text = drawn(Scene("t", shown, history, NOON))
-    assert "1,000 now, 1,000 at most" in text
+    assert "1,000 now, 3,000 at most" in text
     assert "words    20,000/s" in text
+    assert re.search(r"map-0 +running +1,000 ", text)

@@ -1,11 +1,9 @@
-"""Figures for people: rates from consecutive snapshots, and the formatting of numbers."""
+"""Figures for people: the formatting of numbers."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wcsup.process.printable import printable
-from wcsup.process.rates import Rate
 
 if TYPE_CHECKING:
     from wcsup.supervisor import Snapshot
@@ -13,27 +11,6 @@ if TYPE_CHECKING:
 
 _WIDEST = 48
 """The widest column. A longer word pushes only the columns of its own row to the right."""
-
-
-@dataclass(slots=True)
-class Rates:
-    """The speed of a run and of each of its workers."""
-
-    lines: float = 0.0
-    words: float = 0.0
-    by_slot: dict[str, float] = field(default_factory=dict)
-    """Input records a second: lines of a mapper, `words` records of a reducer."""
-    _rates: dict[str, Rate] = field(default_factory=dict)
-
-    def take(self, snapshot: "Snapshot") -> None:
-        """Take the next snapshot."""
-        at = snapshot.uptime
-        names = {worker.slot for worker in snapshot.workers} | {"", " "}
-        self._rates = {name: self._rates.get(name) or Rate() for name in names}
-        for worker in snapshot.workers:
-            self.by_slot[worker.slot] = self._rates[worker.slot].take(at, worker.counters.records)
-        self.lines = self._rates[""].take(at, snapshot.totals["map"].records)
-        self.words = self._rates[" "].take(at, snapshot.totals["reduce"].words)
 
 
 def top_words(snapshot: "Snapshot", limit: int) -> list[tuple[str, int]]:

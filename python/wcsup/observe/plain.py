@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Self
 
-from wcsup.observe.figures import Rates, latency_text, span
+from wcsup.observe.figures import latency_text, span
 from wcsup.supervisor import Snapshot
 
 log = logging.getLogger("wcsup.run")
@@ -22,7 +22,6 @@ class PlainView:
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
-        self._rates = Rates()
         self._due = STATUS_SECONDS
 
     def __enter__(self) -> Self:
@@ -34,7 +33,6 @@ class PlainView:
 
     def show(self, snapshot: Snapshot) -> None:
         """Take a snapshot; log it when it is time."""
-        self._rates.take(snapshot)
         if snapshot.uptime < self._due:
             return
         gone = snapshot.broker.reachable is False
@@ -51,8 +49,8 @@ class PlainView:
             ready,
             len(snapshot.workers),
             silent,
-            f"{self._rates.lines:,.0f}",
-            f"{self._rates.words:,.0f}",
+            f"{snapshot.lines_per_second:,.0f}",
+            f"{snapshot.words_per_second:,.0f}",
             latency_text(asdict(snapshot.latency) if snapshot.latency else None),
             _left(snapshot),
         )

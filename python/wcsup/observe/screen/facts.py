@@ -23,10 +23,10 @@ _WARN_SECONDS = 3600.0
 
 def facts(scene: Scene) -> Iterator[Fact]:
     """Yield the figures: those of Kafka are dimmed while it is gone, totals while a reducer is away."""
-    snapshot, rates = scene.snapshot, scene.history.rates
+    snapshot = scene.snapshot
     dim = "dim" if scene.stale else ""
-    yield "lines", Text(f"{rates.lines:,.0f}/s", dim or "bold")
-    yield "words", Text(f"{rates.words:,.0f}/s", dim or "bold")
+    yield "lines", Text(f"{snapshot.lines_per_second:,.0f}/s", dim or "bold")
+    yield "words", Text(f"{snapshot.words_per_second:,.0f}/s", dim or "bold")
     yield "latency", Text(_latency(scene), dim)
     yield "oldest", Text(_oldest(scene), dim)
     yield "left", Text(_left(scene), dim)
@@ -119,7 +119,7 @@ def _catch_up(scene: Scene) -> Text:
         return Text("unknown", "dim")
     if lag == 0:
         return Text("nothing left", "green")
-    if lag < scene.history.rates.lines:  # less than comes in a second: the saw-tooth of the commits
+    if lag < scene.snapshot.lines_per_second:  # less than comes in a second: the saw-tooth of the commits
         return Text("keeping up", "green")
     if trend is None:
         return Text("unknown yet", "dim")

@@ -5,7 +5,6 @@ from collections import deque
 from dataclasses import dataclass
 
 from wcsup.observe.changes import Changes
-from wcsup.observe.figures import Rates
 from wcsup.supervisor import Snapshot
 
 SPAN_SECONDS = 900
@@ -72,7 +71,6 @@ class History:
     """Takes each snapshot of a run; times are seconds of the run."""
 
     def __init__(self) -> None:
-        self.rates = Rates()
         self.lines, self.latency, self.lag = Series(), Series(), Series()
         self.at = 0.0
         """The time of the newest snapshot."""
@@ -83,9 +81,8 @@ class History:
     def take(self, snapshot: Snapshot) -> None:
         """Take the next snapshot."""
         self.at = snapshot.uptime
-        self.rates.take(snapshot)
         known = snapshot.broker.reachable is not False
-        self.lines.take(self.at, self.rates.lines)
+        self.lines.take(self.at, snapshot.lines_per_second)
         self.lag.take(self.at, snapshot.lines_lag if known else None)
         latency = snapshot.latency
         self.latency.take(self.at, latency.p99 if latency and known else None)

@@ -128,8 +128,11 @@ def _caption(scene: Scene, width: int, height: int) -> list[Text]:
 
 
 def _throughput(scene: Scene, width: int, rows: int) -> list[Text]:
-    rates, series = scene.history.rates, scene.history.lines
-    title = [("lines a second", "bold"), (f"  {rates.lines:,.0f} now, {series.peak:,.0f} at most", "")]
+    series = scene.history.lines
+    title = [
+        ("lines a second", "bold"),
+        (f"  {scene.snapshot.lines_per_second:,.0f} now, {series.peak:,.0f} at most", ""),
+    ]
     return _chart(scene, series, width, rows, title=title, style="cyan", form=_count)
 
 

@@ -39,7 +39,7 @@ def _columns(scene: Scene, width: int, first: str) -> list[_Column]:
     all_columns = [
         _Column(first, slot, lambda _, worker: worker.slot),
         _Column("state", 21 if width < 140 else 25, state),
-        _Column("per s", 9, lambda scene, worker: f"{scene.history.rates.by_slot.get(worker.slot, 0.0):,.0f}", 0, True),
+        _Column("per s", 9, lambda _, worker: f"{worker.records_per_second:,.0f}", 0, True),
         _Column("load", _BAR, _load, 60),
         _Column("cpu", 5, lambda _, worker: _known(worker.cpu_percent, "{:.0f} %"), 50, True),
         _Column("memory", 6, lambda _, w: "" if w.rss_bytes is None else size(w.rss_bytes), 70, True),
