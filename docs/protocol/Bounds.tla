@@ -61,8 +61,8 @@ AtWork(present) ==
       /\ network = {}
       /\ left = Budget
 
-\* Two processes that take the name from each other make one producer after the other: TLC looks at the first six.
-FewProducers == \A n \in Names : kafka.coordinator[n].epoch <= 6
+\* Two processes that take the name from each other make one producer after the other: TLC looks at the first few.
+AtMostProducers(most) == \A n \in Names : kafka.coordinator[n].epoch <= most
 
 OneAtWork == AtWork({"a"}) /\ [][Next]_vars
 AllAtWork == AtWork(Names) /\ [][Next]_vars  \* for names of one stage

@@ -77,6 +77,11 @@ class Config:
     group_protocol: Literal["classic", "consumer"] = option(
         "classic", "Consumer group protocol; consumer is KIP-848.", choices=("classic", "consumer")
     )
+    trace: Path | None = option(
+        None,
+        "Append the protocol steps of all workers to a file, as JSON lines, which make proof can check.",
+        metavar="FILE",
+    )
 
     @property
     def state(self) -> Path:
@@ -119,7 +124,7 @@ class Config:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Self:
         """Make a configuration of values by field name; paths may be strings."""
-        paths = {"state_dir", "data_dir", "kafka_config"}
+        paths = {"state_dir", "data_dir", "kafka_config", "trace"}
         known = {f.name for f in fields(cls)}
         typed: dict[str, Any] = {
             name: Path(value) if name in paths and value is not None else value

@@ -1,5 +1,7 @@
 """Checks the models of docs/protocol by TLC: `make proof`, and with `--large` what `make soak` has of it.
 
+With `--trace`, it checks whether traces of real runs are behaviours of the specification.
+
 A line for each run has its distinct states, the depth of the search, and the seconds of processor time that TLC took,
 which are about the same on a busy machine. A mutant's line says which invariant is violated, the number of steps of
 TLC's counterexample and its last step. Exit status 1: a model was violated, a mutant survived, or a mutant fell for
@@ -7,6 +9,7 @@ another invariant than its own.
 """
 
 import argparse
+import json
 import re
 import resource
 import subprocess
@@ -16,6 +19,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from proof import traces
 from proof.models import FAULTS, INVARIANTS, LIVENESS, Model, chosen
 
 from wcsup.broker import java, maven
@@ -64,7 +68,8 @@ def configuration(model: Model) -> tuple[str, str]:
     """Return module and configuration file of a run, as TLC reads them."""
     bounds = model.bounds
     budget = ", ".join(f"{kind} |-> {bounds.budget.get(kind, 0)}" for kind in FAULTS)
-    module = f"---- MODULE Run ----\nEXTENDS Bounds\nFaultsOfThis == [{budget}]\n====\n"
+    module = f"---- MODULE Run ----\nEXTENDS Bounds\nFaultsOfThis == [{budget}]\n"
+    module += f"FewProducers == AtMostProducers({model.producers})\n====\n"
     specification = "LiveSpec" if model.live else bounds.start
     all_else = (name for name in INVARIANTS if name != model.but)
     checked = f"PROPERTY {LIVENESS}" if model.live else f"INVARIANTS {model.violates or ' '.join(all_else)}"
@@ -126,7 +131,32 @@ def run(model: Model, jar: Path, *, large: bool = False, keep: Path | None = Non
 
     Raises SystemExit where TLC itself fails, with what it said.
     """
-    module, config = configuration(model)
+    said, seconds, late = _check(*configuration(model), jar, large=large)
+    outcome = read(said, seconds)
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        (keep / f"{model.name}.txt").write_text(said)
+    if outcome.violated is None and not outcome.complete and not late:
+        raise SystemExit(f"TLC failed on {model.name}:\n{said[-3000:]}")
+    return outcome
+
+
+def departure(lines: list[traces.Line], role: str, jar: Path) -> tuple[int, int | None]:
+    """Return how many steps of a role's workers a trace has, and the number of its line that departs from the model.
+
+    The number is none where the trace is a behaviour of the specification. Raises `NotATraceError` for what can't be
+    checked, and SystemExit where TLC itself fails.
+    """
+    trace = traces.translate(lines, role)
+    said, _, _ = _check(trace.module, trace.configuration, jar)
+    number = trace.departure(said)
+    if number is not None and not read(said, 0.0).complete:
+        raise SystemExit(f"TLC failed on the trace:\n{said[-3000:]}")
+    return sum(len(process.steps) for process in trace.processes), number
+
+
+def _check(module: str, config: str, jar: Path, *, large: bool = False) -> tuple[str, float, bool]:
+    """Have TLC check a module Run; return what it says, the seconds that it took, and whether it was stopped."""
     with tempfile.TemporaryDirectory(prefix="wcsup-proof-") as folder:
         place = Path(folder)
         for file in SPECIFICATION.glob("*.tla"):
@@ -144,13 +174,7 @@ def run(model: Model, jar: Path, *, large: bool = False, keep: Path | None = Non
             said, late = done.stdout.decode(), False
         except subprocess.TimeoutExpired as error:
             said, late = (error.stdout or b"").decode(), True
-        outcome = read(said, _processor() - before)
-    if keep is not None:
-        keep.mkdir(parents=True, exist_ok=True)
-        (keep / f"{model.name}.txt").write_text(said)
-    if outcome.violated is None and not outcome.complete and not late:
-        raise SystemExit(f"TLC failed on {model.name}:\n{said[-3000:]}")
-    return outcome
+        return said, _processor() - before, late
 
 
 def verdict(model: Model, outcome: Outcome) -> tuple[bool, str]:
@@ -165,18 +189,43 @@ def verdict(model: Model, outcome: Outcome) -> tuple[bool, str]:
     return outcome.violated == model.violates, found
 
 
+def _explained(path: Path, jar: Path) -> bool:
+    """Tell whether a trace is a behaviour of the specification."""
+    try:
+        lines = traces.read(path)
+        for role in traces.roles(lines):
+            steps, number = departure(lines, role, jar)
+            if number is not None:
+                print(f"{path}:{number}: the specification has no such step here: {json.dumps(lines[number - 1])}")
+                return False
+            print(f"{path}: {steps} steps of {role} workers, a behaviour of the specification")
+    except traces.NotATraceError as error:
+        print(f"{path}: {error}")
+        return False
+    return True
+
+
 def main() -> int:
     """Check the models that the command line chooses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true", help="larger bounds, which take many minutes")
     parser.add_argument("--quick", action="store_true", help="leave out what takes more than ten seconds each")
     parser.add_argument("--only", metavar="PART", default="", help="only models with this in their names")
+    parser.add_argument(
+        "--trace",
+        metavar="FILE",
+        type=Path,
+        nargs="+",
+        help="check what wcsup run --trace has written",
+    )
     parser.add_argument("--keep", metavar="FOLDER", type=Path, help="keep what TLC says about each, with its traces")
     options = parser.parse_args()
     try:
         jar = tlc()
     except WcsupError as error:
         raise SystemExit(f"TLC can't be had: {error}") from error
+    if options.trace:
+        return 1 if [path for path in options.trace if not _explained(path, jar)] else 0
     began, failed = time.monotonic(), []
     print(f"{'model':38} {'states':>9} {'depth':>5} {'s':>6}")
     for model in chosen(large=options.large, quick=options.quick, part=options.only):

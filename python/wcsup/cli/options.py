@@ -100,7 +100,7 @@ def _type(field: Field[Any], kind: Any) -> click.ParamType[Any]:
         return Positive()
     if kind == Path | None:
         file = field.metadata["metavar"] == "FILE"
-        return click.Path(exists=file, file_okay=file, dir_okay=not file, path_type=Path)
+        return click.Path(exists=file and field.name != "trace", file_okay=file, dir_okay=not file, path_type=Path)
     return _TEXTS[field.name]
 
 

@@ -29,6 +29,7 @@ from wcsup.pipeline.aside import Aside
 from wcsup.pipeline.offsets import Offsets
 from wcsup.pipeline.patience import Doing, Patience
 from wcsup.pipeline.stage import Stage
+from wcsup.process import trace
 from wcsup.process.crash import point
 
 log = logging.getLogger("wcsup.membership")
@@ -237,6 +238,8 @@ class Membership:
             self._patience.refused(Doing.OFFSETS, refused)
             self._find_at = self._clock() + ASK_AGAIN_SECONDS
             return None
+        if found is not None:
+            trace.step("found", offsets=found)
         if found is not None or not self._offsets.reading:
             self._patience.passed(Doing.OFFSETS)
         return found
@@ -271,6 +274,7 @@ class Membership:
                 reason = topics.miscount(self._config, self._stage.input, max(new) + 1, fixed=True)
                 raise ConfigurationError(reason or "")
             self.owned |= new
+            trace.step("assigned", partitions=sorted(new))
             self.has_joined = self.is_member = True
             self._start_opening(new)
             self._ties.changed()
@@ -319,6 +323,7 @@ class Membership:
         try:
             self._drop({p.partition for p in partitions}, why)
             self.reader.unassign(partitions)
+            trace.step(why, partitions=sorted(p.partition for p in partitions))
             point("released")
         except BaseException as error:  # noqa: BLE001 - see above
             self._deferred = self._deferred or error

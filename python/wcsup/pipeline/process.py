@@ -13,6 +13,7 @@ from wcsup.errors import ExitStatus
 from wcsup.kafka.sighting import Sight
 from wcsup.pipeline.report import Job, Question, Reply, Report
 from wcsup.pipeline.worker import Worker
+from wcsup.process import trace
 from wcsup.process.crash import name_worker
 from wcsup.process.memory import return_memory
 
@@ -34,6 +35,7 @@ def work(
     for good; it leaves its group. Raises the `WcsupError` that ends the worker otherwise.
     """
     name_worker(job.name)
+    trace.start(job.config.trace, job.name)
     return_memory()
     worker: "Worker | Standby | None" = None  # noqa: UP037 - the class is imported later, if at all
 

@@ -6,7 +6,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import NoReturn, TypeVar
 
@@ -23,6 +23,7 @@ from wcsup.kafka.writer import Writer, Written
 from wcsup.pipeline.aside import Aside
 from wcsup.pipeline.records import Letter
 from wcsup.pipeline.settling import Settling
+from wcsup.process import trace
 from wcsup.process.crash import point
 
 log = logging.getLogger("wcsup.transaction")
@@ -179,6 +180,7 @@ class Transactions:
         self._last = None  # requests of `_start` that are given up may change it
         self._start()
         self._last = self._incarnation()
+        trace.step("producer", **({} if self._last is None else asdict(self._last)))
         self._settling.due = True
         self._settling.finish(self._is_answered)
 
@@ -231,15 +233,11 @@ class Transactions:
         called in any of these cases.
         """
         # Step 1
-        if generation(metadata) < 0:
+        current, offsets = generation(metadata), {one.partition: one.offset for one in outbox.offsets}
+        if current < 0:
+            trace.step("unjoined")
             raise AbortedError(KafkaError(KafkaError.ILLEGAL_GENERATION))
-        if not self._started:
-            self.start()
-        producer = self._running()
-        self._notice_breaks()
-        if self._disturbed or producer.unanswered():
-            self._renew(outbox.offsets[0].topic, metadata)
-            producer = self._running()
+        producer = self._ready(outbox, metadata, partial(trace.step, "begin", generation=current, offsets=offsets))
         point("before-begin")
         try:
             # Step 2
@@ -247,30 +245,37 @@ class Transactions:
             self._call(producer.begin_transaction)
             point("after-begin")
             # Step 3
+            given: dict[str, int] = {}
             with self._step("produce"):
                 for topic, records in outbox.records:
                     self._produce(producer, topic, records)
+                    given[topic] = given.get(topic, 0) + len(records)
                 for letter in outbox.letters:
                     self._post(producer, letter)
                     while outbox.letters_apart and len(producer):
                         self._alive()
                         producer.poll(_LETTER_PAUSE)
+            trace.step("produced", records=given)
             point("after-produce")
             # Step 4
             with self._step("offsets"):
                 self._send_offsets(producer, outbox.offsets, metadata)
+            trace.step("offsets", generation=current, offsets=offsets)
             point("after-send-offsets")
             with self._step("commit"):
                 producer.settle(_SETTLE_SECONDS)
                 self._wait_for(producer.commit_transaction)
             self._began = None
+            trace.step("commit")
             point("after-commit")
         except (AbortedError, RefusedError) as failed:
             if isinstance(failed, RefusedError) and failed.code in OF_A_LOGIN:
                 self._started = False  # no broker would accept the abort; the next `init_transactions` aborts
+                trace.step("abort", reason=str(failed), usable=False)
                 raise
             self._tell(failed)
             self._give_up(producer)
+            trace.step("abort", reason=str(failed), usable=self._started)
             if (refused := self._refused_record(producer)) is not None:
                 raise refused from failed
             raise
@@ -278,6 +283,22 @@ class Transactions:
         with self._step("store"):
             retained(producer.written())
         point("after-store-write")
+
+    def _ready(self, outbox: Outbox, metadata: bytes, begin: Callable[..., None]) -> Writer:
+        """Return the producer for the next transaction, a new one where there is none or the old one was disturbed.
+
+        `begin` is told the state of the old one before that.
+        """
+        if ended := not self._started:
+            begin(producer="ended")
+            self.start()
+        self._notice_breaks()
+        is_disturbed = self._disturbed or self._running().unanswered()
+        if not ended:
+            begin(producer="disturbed" if is_disturbed else "usable")
+        if is_disturbed:
+            self._renew(outbox.offsets[0].topic, metadata)
+        return self._running()
 
     @staticmethod
     def _tell(failed: AbortedError | RefusedError) -> None:
@@ -454,6 +475,7 @@ class Transactions:
         """
         self._settling.due = True
         self._ask(topic, metadata)
+        trace.step("asked")
         log.info("the last commit was disturbed: starting with a new producer epoch")
         self.start()
 

@@ -30,7 +30,7 @@ from wcsup.pipeline.report import SECONDS, Ended, Histogram, Job, Phase, Questio
 from wcsup.pipeline.stage import Stage
 from wcsup.pipeline.succession import Succession
 from wcsup.pipeline.transaction import AbortedError, Transactions
-from wcsup.process import logs
+from wcsup.process import logs, trace
 from wcsup.state.directory import open_directory
 
 log = logging.getLogger("wcsup.worker")
@@ -136,6 +136,7 @@ class Worker:
 
     def run(self) -> None:
         """Work until drained. Raises the `WcsupError` that ends the worker otherwise."""
+        trace.step("start")
         try:
             # The predecessor is fenced before the first poll: its open transaction is settled by then.
             while not self._start() and self._drain_since is None:
@@ -150,6 +151,7 @@ class Worker:
                 except FencedError as fenced:
                     self._go_on(fenced)
             self._drain()
+            trace.step("end")
         except _NobodyAnswersError:
             log.warning("drained while no broker answers: what is not committed is read again")
         finally:
@@ -161,13 +163,16 @@ class Worker:
         """Go on with a new producer or as a new member; raise `fenced` where another process has the name."""
         log.info("fenced: looking whether another process has this one's name")
         membership, static = self._membership, self._config.group_protocol == "classic"
-        if has_successor(
+        what = "member" if membership.is_fenced else "producer"
+        succeeded = has_successor(
             Fenced(membership.has_joined, membership.is_fenced, self._transactions.overdue, static),
             claimed=self._claim.holds,
             superseded=self._superseded,
             member_is_fenced=self._member_is_fenced,
             successor_joins=self._successor_joins,
-        ):
+        )
+        trace.step("verdict", fenced=what, successor=succeeded)
+        if succeeded:
             raise fenced
         log.warning(
             "fenced by the time-out of a transaction, a broker's restart or a late request of its own, since nobody "
