@@ -270,6 +270,7 @@ _IN_JSON = {
     "float": "number",
     "bool": "true or false",
     "None": "null",
+    "Kind": "text",
     "Role": "text",
     "Phase": "text",
     "SlotState": "text",
@@ -328,6 +329,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "json-run": lambda: fields_of("supervisor/snapshot.py", "Snapshot"),
     "json-worker": lambda: fields_of("supervisor/snapshot.py", "WorkerView"),
     "json-verdict": lambda: fields_of("audit/verdict.py", "Verdict"),
+    "json-history": lambda: fields_of("audit/history.py", "HistoryReport"),
+    "json-anomaly": lambda: fields_of("audit/transactions.py", "Anomaly"),
+    "json-seen": lambda: fields_of("audit/history.py", "TopicSeen"),
     "json-event": lambda: fields_of("supervisor/events.py", "RunEvent"),
 }
 """Every part, by the name in its marker."""

@@ -64,6 +64,7 @@ class WorkerProcess:
         unreserved: Iterable[str] = (),
     ) -> None:
         """`unreserved` are settings of the worker's --kafka-config that a user's may not have."""
+        self.role: Role = role
         self.job_name = f"{role}-{slot}"
         read, write = os.pipe()
         self.log: list[str] = []

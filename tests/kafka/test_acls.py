@@ -12,7 +12,7 @@ from shell import Shell
 from wcsup.config import Config
 from wcsup.kafka import clients, groups, rights
 
-RUN, FIRST, WRITE, READ, HOSTS, MOVE, DELETE = list(rights.by_purpose(Config()))
+RUN, FIRST, WRITE, READ, HISTORY, HOSTS, MOVE, DELETE = list(rights.by_purpose(Config()))
 PASSWORD = "open-sesame-10"  # noqa: S105 - of a broker that a test makes
 
 
@@ -67,6 +67,15 @@ def test_each_purpose_needs_no_more_than_is_listed(secured: SecuredBroker, confi
         done = reader(command)
         assert done.status == 0, (command, done.err)
 
+    done = reader("verify --history --json")
+    assert done.status == 1, done.out
+    [undecided] = json.loads(done.out)["history"]["undecided"]
+    assert undecided.startswith("the history can't be read: ") and "READ on __transaction_state" in undecided
+    historian = user(secured, config, tmp_path, "historian", READ, HISTORY)
+    done = historian("verify --history --json")
+    assert done.status == 0, (done.out, done.err)
+    assert json.loads(done.out)["history"]["transactions"] > 0
+
     done = reader("backup bk")
     assert done.status == 0, done.err
     mover = user(secured, config, tmp_path, "mover", MOVE)
@@ -102,7 +111,7 @@ def test_the_list_is_of_commands_for_the_user_that_would_be_it(tmp_path: Path) -
     shell = Shell(config, tmp_path)
     lines = shell("doctor --acls").out.splitlines()
     assert [line for line in lines if line.startswith("# ")] == [
-        f"# {one}" for one in (RUN, FIRST, WRITE, READ, HOSTS, MOVE, DELETE)
+        f"# {one}" for one in (RUN, FIRST, WRITE, READ, HISTORY, HOSTS, MOVE, DELETE)
     ]
     commands = [line for line in lines if not line.startswith("# ")]
     own = "kafka-acls.sh --bootstrap-server kafka:9093 --add --allow-principal User:ann --operation "

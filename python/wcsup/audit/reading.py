@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -45,24 +46,31 @@ class GroupProgress:
 
 
 class TopicReader:
-    """Reads committed records of an application's topics."""
+    """Reads committed records of an application's topics, or all records."""
 
-    def __init__(self, config: Config, admin: AdminClient) -> None:
+    def __init__(self, config: Config, admin: AdminClient, isolation: clients.Isolation = clients.COMMITTED) -> None:
         self._config = config
         self._admin = admin
-        self._consumer = clients.assigned_consumer(config)
+        self._consumer = clients.assigned_consumer(config, isolation)
+        with suppress(KafkaException):
+            # librdkafka looks for the leaders of topics that are new to a client once a second. It takes them from its
+            # cache where it has them.
+            self._consumer.list_topics(timeout=clients.REACH_SECONDS)
 
     def close(self) -> None:
         """Close the client."""
         self._consumer.close()
 
     def read(self, name: str, spans: Spans) -> Iterator[list[Message]]:
-        """Yield the committed records of spans of a topic, in the order of each partition.
+        """Yield the records of spans of a topic, given by its plain name, as `read_topic` does."""
+        yield from self.read_topic(self._config.topic(name), spans)
+
+    def read_topic(self, topic: str, spans: Spans) -> Iterator[list[Message]]:
+        """Yield the records of spans of a topic, in the order of each partition.
 
         Ends when every partition is read to the end of its span. The consumer's position tells that, since control
         records and compaction leave gaps. Raises `HeldBackError` where an open transaction holds the reader back.
         """
-        topic = self._config.topic(name)
         waiting = {p: end for p, (start, end) in spans.items() if start < end}
         if not waiting:
             return

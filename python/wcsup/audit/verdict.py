@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from wcsup.audit.history import HistoryReport
 from wcsup.audit.recount import recounted_by
 from wcsup.config import WordRule
 from wcsup.pipeline.records import readable
@@ -65,6 +66,8 @@ class Verdict:
     unresolved: int = 0
     """Words of stores whose records below the stamp were compacted away."""
     seconds: float = 0.0
+    history: HistoryReport | None = None
+    """With `--history`, the result of looking at the history."""
 
     def add(self, disagreement: Disagreement) -> None:
         """Count a disagreement, and keep it if it is among the largest."""
@@ -85,11 +88,11 @@ class Verdict:
     @property
     def holds(self) -> bool:
         """Whether the verification was decided, and nothing disagrees."""
-        return not self.mismatches and not self.undecided
+        return not self.mismatches and not self.undecided and (self.history is None or self.history.holds)
 
     @property
     def exact(self) -> bool:
-        """Whether each total is proven to be exact, and not only to be within bounds."""
+        """Whether each total is proven to be exact, and not only to be within bounds, and the history holds."""
         return self.holds and not self.loose
 
     def to_json(self) -> dict[str, Any]:
@@ -102,8 +105,9 @@ class Verdict:
         }
 
     def text(self) -> str:
-        """Return the verdict in one line, then the disagreements, then remarks."""
-        return "\n".join([self._verdict(), *self._disagreeing(), *self._remarks()])
+        """Return the verdict in one line, then the disagreements, the history, and remarks."""
+        history = [] if self.history is None else self.history.text(self.shown)
+        return "\n".join([self._verdict(), *self._disagreeing(), *history, *self._remarks()])
 
     def _verdict(self) -> str:
         recount = f"a recount of {self.lines:,} lines with {self.words:,} words"

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import cast
 
 from wcsup import _core
-from wcsup.audit import stores
+from wcsup.audit import logs, stores
 from wcsup.audit.lines import Lines, Recount
 from wcsup.audit.pending import entries
 from wcsup.audit.reading import GroupProgress, HeldBackError, TopicReader
@@ -55,10 +55,13 @@ OnProgress = Callable[[str, int, int], None]
 """Called with what is being read, how much of it is read, and how much there is."""
 
 
-def verify(config: Config, *, shown: int = 20, on_progress: OnProgress = lambda *_: None) -> Verdict:
+def verify(
+    config: Config, *, shown: int = 20, history: bool = False, on_progress: OnProgress = lambda *_: None
+) -> Verdict:
     """Compare the totals with the committed lines, and local stores with the totals.
 
-    All disagreements are counted; `shown` is how many of them are kept. Raises `ConfigurationError` where nothing was
+    All disagreements are counted; `shown` is how many of them are kept. With `history` the history is looked at, too
+    (`wcsup.audit.analyses`). Raises `ConfigurationError` where nothing was
     counted yet, and while topics are made anew with the totals.
     """
     admin = clients.admin(config)
@@ -71,7 +74,10 @@ def verify(config: Config, *, shown: int = 20, on_progress: OnProgress = lambda 
             raise ConfigurationError(what if topic == config.topic("positions") else f"nothing was counted yet: {what}")
     config = replace(config, partitions=len(listed[config.topic("lines")].partitions))
     with closing(TopicReader(config, admin)) as reader:
-        return _Verification(config, reader, topics.identity(admin, config), shown, on_progress).run()
+        verdict = _Verification(config, reader, topics.identity(admin, config), shown, on_progress).run()
+    if history:
+        verdict.history = logs.history(config, admin, partial(on_progress, "history"))
+    return verdict
 
 
 class _Verification:

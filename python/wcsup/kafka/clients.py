@@ -43,7 +43,9 @@ _CONNECT_QUESTIONS = 3
 
 _GATHERED_BYTES = 256 << 10
 
+Isolation = Literal["read_committed", "read_uncommitted"]
 COMMITTED: Final = "read_committed"
+UNCOMMITTED: Final = "read_uncommitted"
 
 _KEPT: Final[dict[str, tuple[str, ...]]] = {
     "acks": ("all", "-1"),
@@ -335,7 +337,7 @@ def _assigned(config: Config, isolation: str) -> Settings:
     )
 
 
-def assigned_consumer(config: Config, isolation: Literal["read_committed", "read_uncommitted"] = COMMITTED) -> Consumer:
+def assigned_consumer(config: Config, isolation: Isolation = COMMITTED) -> Consumer:
     """Return a consumer that reads by `assign()`, and neither joins its group nor commits.
 
     It has to name a group all the same, since librdkafka looks for the group's coordinator: here the reducers' group,
@@ -385,9 +387,7 @@ def restoring_reader(config: Config) -> Reader:
 
 
 @lru_cache(maxsize=4)
-def offsets_reader(
-    config: Config, group: str, isolation: Literal["read_committed", "read_uncommitted"] = "read_uncommitted"
-) -> Consumer:
+def offsets_reader(config: Config, group: str, isolation: Isolation = UNCOMMITTED) -> Consumer:
     """Return a consumer to ask for the committed offsets of a group that it never joins.
 
     With `read_committed` it waits for pending transactions. An admin client is not used: its requests to a coordinator

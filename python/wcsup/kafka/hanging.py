@@ -63,7 +63,8 @@ PASSING = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 }
 """Errors that brokers answer while leaders and coordinators move."""
-_REFUSED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+REFUSED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}
+"""Errors that brokers answer where a right is missing."""
 RIGHTS = "it takes READ on __transaction_state and __consumer_offsets, and ALTER on the cluster"
 
 
@@ -139,7 +140,7 @@ class Examination:
             return []
         producers = {one.producer for one in found}
         names = self._brokers.names(self._layout, producers) if name is None else {}
-        self._strangers = [one for one in names.values() if not self._is_own(one)]
+        self._strangers = [one for one in names.values() if not is_own(self._config, one)]
         transactions = self._transactions([name] if name else self._own(names))
         forgotten = producers - names.keys() if name is None else set()
         suspects = [one for one in found if one.producer in forgotten or _is_over(one, transactions.get(one.producer))]
@@ -172,7 +173,7 @@ class Examination:
 
         Raises `ConfigurationError` for a name that is not the application's.
         """
-        if not self._is_own(name):
+        if not is_own(self._config, name):
             raise ConfigurationError(f"{name!r} is no transactional.id of application {self._config.app_id}")
         return self._brokers.transaction(self._brokers.layout([]), name)
 
@@ -198,7 +199,7 @@ class Examination:
             try:
                 self._brokers.end(self._layout, [one.open for one in chosen], commit=commit)
             except KafkaException as error:
-                if error.args[0].code() in _REFUSED:
+                if error.args[0].code() in REFUSED:
                     raise ConfigurationError(f"{told(chosen)[0]}; this user may not either: {RIGHTS}") from error
                 raise
             for sentence in told(chosen):
@@ -226,12 +227,7 @@ class Examination:
 
     def _own(self, names: dict[int, str]) -> list[str]:
         """Return the names that belong to this application."""
-        return [name for name in names.values() if self._is_own(name)]
-
-    def _is_own(self, name: str) -> bool:
-        """Return whether a name is one that `StateDirectory.name` makes for this application."""
-        own = rf"{re.escape(self._config.app_id)}-[0-9a-f]{{8}}-(map|reduce)-.+"
-        return re.fullmatch(own, name) is not None
+        return [name for name in names.values() if is_own(self._config, name)]
 
     def _judged(self, lasting: list[Open], transactions: dict[int, Transaction]) -> list[Hanging]:
         """Return which of the lasting open transactions hang, each with its decision."""
@@ -271,7 +267,7 @@ class Examination:
         try:
             return outcomes.read(self._config, name, self._count(outcomes.STATES), self._alive)
         except KafkaException as error:
-            if error.args[0].code() not in _REFUSED:
+            if error.args[0].code() not in REFUSED:
                 raise
             return []
 
@@ -292,6 +288,12 @@ class Examination:
                     found[place] = _First(message.timestamp()[1], message.key() or b"")
                     consumer.incremental_unassign([TopicPartition(*place)])
         return found
+
+
+def is_own(config: Config, name: str) -> bool:
+    """Return whether a `transactional.id` is one that `StateDirectory.name` makes for this application."""
+    own = rf"{re.escape(config.app_id)}-[0-9a-f]{{8}}-(map|reduce)-.+"
+    return re.fullmatch(own, name) is not None
 
 
 def _is_over(one: Open, of: Transaction | None) -> bool:

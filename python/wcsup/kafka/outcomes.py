@@ -16,7 +16,7 @@ from wcsup.kafka.encoding import Answer
 from wcsup.kafka.requests import Open, Place
 
 STATES = "__transaction_state"
-_PREPARE_COMMIT, _PREPARE_ABORT = 2, 3
+_EMPTY, _PREPARE_COMMIT, _PREPARE_ABORT, _COMPLETE_COMMIT, _COMPLETE_ABORT = 0, 2, 3, 4, 5
 _BATCH_RECORDS = 10_000
 _WAIT_SECONDS = 0.2
 
@@ -32,6 +32,38 @@ class Decision:
     """The partitions that were to get its marker."""
     at: int
     """When it was decided, by the coordinator's clock, in milliseconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A record of the topic: a step of a transaction, as its coordinator takes it."""
+
+    name: str
+    """The `transactional.id`."""
+    producer: int
+    epoch: int
+    state: int
+    """As Kafka numbers states (`TransactionState`)."""
+    places: frozenset[Place]
+    at: int
+    """When it was taken, as in `Decision`."""
+
+    @property
+    def began(self) -> bool:
+        """Whether a producer started under the name here, with no transaction yet."""
+        return self.state == _EMPTY
+
+    @property
+    def over(self) -> bool:
+        """Whether no transaction is under way: all partitions have its marker."""
+        return self.state in {_EMPTY, _COMPLETE_COMMIT, _COMPLETE_ABORT}
+
+    @property
+    def decision(self) -> Decision | None:
+        """The decision, if the step is one."""
+        if self.state not in {_PREPARE_COMMIT, _PREPARE_ABORT}:
+            return None
+        return Decision(self.producer, self.epoch, self.state == _PREPARE_COMMIT, self.places, self.at)
 
 
 def read(config: Config, name: str, partitions: int, alive: Callable[[], None] = lambda: None) -> list[Decision]:
@@ -93,18 +125,17 @@ def partition_of(name: str, partitions: int) -> int:
     return abs(number - (1 << 32) if number >> 31 else number) % partitions
 
 
-def _decision(name: str, key: bytes | None, value: bytes | None) -> Decision | None:
-    """Read a record (`TransactionLogKey`, `TransactionLogValue` of Kafka); none where it is no decision on `name`."""
+def step(key: bytes | None, value: bytes | None) -> Step | None:
+    """Read a record (`TransactionLogKey`, `TransactionLogValue` of Kafka); none where it is not about a transaction."""
     if key is None or value is None:
         return None
     answer = Answer(key)
-    if answer.number("h") != 0 or answer.string() != name:
+    if answer.number("h") != 0:
         return None
+    name = answer.string()
     answer = Answer(value)
     flexible = answer.number("h") > 0
     producer, epoch, _, state = answer.take("qhib")
-    if state not in {_PREPARE_COMMIT, _PREPARE_ABORT}:
-        return None
     places: set[Place] = set()
     for _ in answer.compact_items() if flexible else answer.items():
         topic = answer.compact_string() if flexible else answer.string()
@@ -112,4 +143,10 @@ def _decision(name: str, key: bytes | None, value: bytes | None) -> Decision | N
         places |= {(topic, answer.number("i")) for _ in numbers}
         if flexible:
             answer.tags()
-    return Decision(producer, epoch, state == _PREPARE_COMMIT, frozenset(places), answer.number("q"))
+    return Step(name, producer, epoch, state, frozenset(places), answer.number("q"))
+
+
+def _decision(name: str, key: bytes | None, value: bytes | None) -> Decision | None:
+    """Read a record; none where it is no decision on `name`."""
+    read = step(key, value)
+    return read.decision if read is not None and read.name == name else None

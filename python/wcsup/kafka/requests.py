@@ -2,7 +2,8 @@
 
 Topics are deleted by id (KIP-516), since librdkafka deletes them by name only. Two more requests, for topic ids and for
 the members of a group, are here since librdkafka's calls for them cost too much to be made once a second. librdkafka
-has no call by which one member leaves in place of another one, and none for what a topic takes on the brokers' disks.
+has no call by which one member leaves in place of another one, none for what a topic takes on the brokers' disks, and
+none that tells who wrote a record.
 
 Layouts are from the Kafka protocol guide. Versions are the lowest that Kafka 4 takes. The requests of KIP-664 exist
 since Kafka 3.0; an older broker is refused with an error that says so.
@@ -23,7 +24,7 @@ from wcsup.kafka.connection import ANSWER_SECONDS, Connection, Given
 from wcsup.kafka.encoding import NO_TAGS, Answer, array, compact_array, compact_string, string
 from wcsup.kafka.trust import unsupported
 
-_METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _DESCRIBE_GROUPS = 3, 9, 10, 15
+_FETCH, _METADATA, _OFFSET_FETCH, _FIND_COORDINATOR, _DESCRIBE_GROUPS = 1, 3, 9, 10, 15
 _API_VERSIONS, _DELETE_TOPICS, _ADD_PARTITIONS_TO_TXN = 18, 20, 24
 _WRITE_TXN_MARKERS, _DESCRIBE_LOG_DIRS = 27, 35
 _DESCRIBE_PRODUCERS, _DESCRIBE_TRANSACTIONS, _LIST_TRANSACTIONS = 61, 65, 66
@@ -31,6 +32,7 @@ _CONSUMER_GROUP_HEARTBEAT = 68
 _GROUP, _TRANSACTION = b"\x00", b"\x01"
 _STABLE = b"\x01"
 _NO = _NULL = b"\0"
+_FETCH_WAIT_MS, _FETCH_BYTES = 500, 4_000_000
 _LEAVING = -1
 """The epoch in a heartbeat by which a dynamic member leaves (KIP-848)."""
 _ANY_ID = bytes(16)
@@ -343,6 +345,28 @@ class Brokers:
                         answer.tags()
                     answer.tags()
                 answer.tags()
+
+    def fetch(self, layout: Layout, place: Place, offset: int) -> tuple[int, bytes]:
+        """Return a partition's high watermark, and its record batches from the one with that offset on.
+
+        The batches are as the broker keeps them, of all transactions, whatever became of these. The last one may be cut
+        off. There are none where nothing is left up to the high watermark.
+        """
+        topic, partition = place
+        where = array([struct.pack(">iqi", partition, offset, _FETCH_BYTES)])
+        body = struct.pack(">iiii?", -1, _FETCH_WAIT_MS, 1, _FETCH_BYTES, False) + array([string(topic) + where])
+        answer = Answer(self._at(layout, layout.leaders.get(place, -1)).ask(_FETCH, 4, body))
+        answer.take("i")
+        end, data = 0, b""
+        for _ in answer.items():
+            answer.string()
+            for _ in answer.items():
+                _, code, end, _ = answer.take("ihqq")
+                for _ in answer.items():  # aborted transactions, which only a reader of committed records is told
+                    answer.take("qq")
+                data = answer.data()
+                _check(code, f"{topic}, partition {partition}")
+        return end, data
 
     def unstable(self, layout: Layout, group: str, topic: str) -> list[int]:
         """Return the partitions for which a pending transaction has an offset of the group (KIP-447)."""

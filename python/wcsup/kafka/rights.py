@@ -126,6 +126,10 @@ def by_purpose(config: Config) -> dict[str, list[Right]]:
             see,
             *(Right("group", one.name, "DESCRIBE") for one in groups),
         ],
+        "wcsup verify --history, which also reads what coordinators wrote down": [
+            *(Right("topic", one, "READ") for one in ("__consumer_offsets", "__transaction_state")),
+            Right("transactional-id", f"{config.app_id}-", "DESCRIBE", prefix=True),
+        ],
         "wcsup status --all, for which each run tells of itself": [
             Right("topic", config.hosts_topic, operation) for operation in ("CREATE", "READ", "WRITE")
         ],
