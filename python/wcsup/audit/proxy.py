@@ -289,8 +289,8 @@ class Proxy:
                 return
             connection.asked[correlation] = api
             self._pace()
+            self.requests[api] += 1  # first: who has the answer finds its request counted
             connection.broker.sendall(frame.size + frame.body)
-            self.requests[api] += 1
 
     def _hold_request(self, connection: _Link, frame: Frame, trap: Trap) -> None:
         with self._lock:
