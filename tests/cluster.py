@@ -31,6 +31,7 @@ from confluent_kafka.admin import AdminClient
 from wcsup.broker import jars, java, ports, process, readiness, settings, wire
 from wcsup.broker.process import Kafka, decisive
 from wcsup.config import Config
+from wcsup.errors import WcsupError
 from wcsup.kafka import clients
 from wcsup.kafka.requests import _GROUP, _TRANSACTION, Brokers
 
@@ -231,6 +232,14 @@ class Cluster:
         with closing(Brokers(Config(bootstrap_servers=self.address))) as brokers:
             kinds = ((groups, _GROUP), (names, _TRANSACTION))
             return {brokers._coordinator(name, kind) for wanted, kind in kinds for name in wanted}
+
+    def coordinated(self, names: Collection[str]) -> bool:
+        """Tell whether the coordinators of the transactions of these `transactional.id`s are there."""
+        try:
+            nodes = [self.nodes.get(number) for number in self.coordinators((), names)]
+        except (KafkaException, WcsupError):
+            return False
+        return all(node is not None and node.runs and not node.stopped for node in nodes)
 
     def wait_live(self, count: int) -> None:
         """Wait until each running node that is not stopped has `count` brokers in its metadata."""

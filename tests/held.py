@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -22,11 +22,15 @@ class Held(threading.Thread):
     """Asks all the time where readers may read to, and where the records end.
 
     A partition is held back while its last stable offset stands still before its end: a transaction is open there. The
-    time counts only while the partition has a leader that answers: nobody can read a partition without one.
+    time counts only while the partition has a leader that answers: nobody can read a partition without one. And the
+    time counts only while transactions have coordinators: nobody can end a transaction without its coordinator, and
+    Kafka takes its time to name another one after the death of a broker.
     """
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, coordinated: Callable[[], bool] = lambda: True) -> None:
+        """`coordinated` tells whether the coordinators of the application's transactions are there."""
         super().__init__(daemon=True)
+        self._coordinated = coordinated
         config = application.config
         self._places = [
             TopicPartition(config.topic(name), p) for name in ("words", "counts") for p in range(config.partitions)
@@ -38,6 +42,8 @@ class Held(threading.Thread):
         self._counts = True
         self.longest = 0.0
         """Seconds of the longest time that a partition was held back."""
+        self.excused = 0.0
+        """Seconds of all times in which a partition was held back and a transaction had no coordinator."""
         self.looks = 0
         """How often the partitions were looked at."""
 
@@ -60,12 +66,17 @@ class Held(threading.Thread):
             self._counts = True
 
     def run(self) -> None:
+        looked = time.monotonic()
         while not self._over.wait(_ASK_SECONDS):
-            stable, ends, now = dict(self._told(stable=True)), dict(self._told(stable=False)), time.monotonic()
+            stable, ends = dict(self._told(stable=True)), dict(self._told(stable=False))
+            held = {place: offset for place, offset in stable.items() if offset < ends.get(place, -1)}
+            excused = bool(held) and not self._coordinated()
+            before_this, looked = looked, time.monotonic()
+            self.excused += looked - before_this if excused else 0.0
             if not self._counts:
                 continue
             self.looks += bool(stable and ends)
-            held = {place: offset for place, offset in stable.items() if offset < ends.get(place, -1)}
+            now = looked - self.excused
             before, self._since = self._since, {}
             for place, offset in held.items():
                 last, since = before.get(place, (offset, now))
