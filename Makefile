@@ -11,7 +11,7 @@ demo: .stamps/build
 
 # The tests of Kafka and of faults wait most of their time. Each side has a broker of its own, and takes a file at a time;
 # tests/conftest.py gives all tests with three brokers to one side.
-SIDE_BY_SIDE := -n 3 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 test: .stamps/build
 	cargo test --locked --quiet

@@ -17,6 +17,8 @@ from fixtures import (
 )
 from mocked import mock
 from secured import secured
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 __all__ = [
     "app",
@@ -37,18 +39,31 @@ __all__ = [
 ]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests go to one process of `pytest -n`: those of a file, and all that have three brokers of their own.
+THREE_BROKERS = {
+    "tests/faults/test_brokers.py",
+    "tests/faults/test_embedded_cluster.py",
+    "tests/faults/test_moves_on_brokers.py",
+    "tests/kafka/test_cluster.py",
+    "tests/kafka/test_lookout.py",
+    "tests/kafka/test_replication.py",
+}
+"""Files with tests that have three brokers of their own. The tests' machine has room for three Java processes once."""
 
-    Three brokers are three Java processes. The tests' machine has room for them once, and they take long: they begin
-    first.
-    """
-    many = {
-        item.path
-        for item in items
-        if "cluster" in getattr(item, "fixturenames", ()) or item.get_closest_marker("three_brokers")
-    }
-    items.sort(key=lambda item: item.path not in many)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("three brokers" if item.path in many else item.path.stem))
+
+class Sides(LoadFileScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives each file to one of the processes of `pytest -n`, and all files with three brokers to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "three brokers" if file in THREE_BROKERS else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sides:
+    return Sides(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests with three brokers first, since they take long."""
+    files = {item.nodeid.partition("::")[0] for item in items if "cluster" in getattr(item, "fixturenames", ())}
+    assert files <= THREE_BROKERS, f"to be named in THREE_BROKERS: {files - THREE_BROKERS}"
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in THREE_BROKERS)

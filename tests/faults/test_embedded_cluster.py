@@ -20,8 +20,6 @@ from wcsup.config import Config
 from wcsup.errors import ConfigurationError, ExitStatus, UsageError
 from wcsup.kafka import topics
 
-pytestmark = pytest.mark.three_brokers
-
 
 @pytest.fixture
 def data(tmp_path: Path) -> Iterator[Path]:
