@@ -234,12 +234,18 @@ class Cluster:
             return {brokers._coordinator(name, kind) for wanted, kind in kinds for name in wanted}
 
     def coordinated(self, names: Collection[str]) -> bool:
-        """Tell whether the coordinators of the transactions of these `transactional.id`s are there."""
+        """Tell whether the coordinators of these `transactional.id`s are there, and know of their transactions."""
         try:
-            nodes = [self.nodes.get(number) for number in self.coordinators((), names)]
-        except (KafkaException, WcsupError):
+            nodes = [self.nodes[number] for number in self.coordinators((), names)]
+            if not all(node.runs and not node.stopped for node in nodes):
+                return False
+            with closing(Brokers(Config(bootstrap_servers=self.address))) as brokers:
+                layout = brokers.layout(())
+                for name in names:
+                    brokers.transaction(layout, name)  # an error where the coordinator has not read its log yet
+        except (KafkaException, WcsupError, KeyError):
             return False
-        return all(node is not None and node.runs and not node.stopped for node in nodes)
+        return True
 
     def wait_live(self, count: int) -> None:
         """Wait until each running node that is not stopped has `count` brokers in its metadata."""

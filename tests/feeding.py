@@ -17,9 +17,17 @@ FAILOVER_SECONDS = 300.0
 
 
 def committed(application: Application, group: str, topic: str) -> int:
-    """Return the sum of a group's committed offsets."""
+    """Return the sum of a group's committed offsets, as soon as its coordinator tells them."""
     config = application.config
-    return sum(groups.committed(config, group, config.topic(topic), config.partitions).values())
+    found: list[int] = []
+
+    def told() -> bool:
+        with suppress(KafkaException):  # a broker that has just started does not coordinate the group yet
+            found.append(sum(groups.committed(config, group, config.topic(topic), config.partitions).values()))
+        return bool(found)
+
+    wait_for(f"the offsets of {group} are told", told)
+    return found[0]
 
 
 @contextmanager
