@@ -25,7 +25,13 @@ def application(mortal: TestBroker, tmp_path: Path) -> Iterator[Application]:
     under_test.stop()
 
 
-@pytest.mark.parametrize("time_outs", [2.0, 20.0], ids=["sessions-and-transactions-end", "they-go-on"])
+@pytest.mark.parametrize(
+    "time_outs",
+    [
+        pytest.param(2.0, id="sessions-and-transactions-end"),
+        pytest.param(20.0, id="they-go-on", marks=pytest.mark.long),
+    ],
+)
 def test_counting_goes_on_by_itself_when_the_broker_is_back(
     application: Application, mortal: TestBroker, seed: int, time_outs: float
 ) -> None:

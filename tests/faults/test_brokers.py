@@ -102,6 +102,7 @@ def test_counting_goes_on_while_the_brokers_are_restarted_one_after_the_other(
         cluster.restart()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_counting_rests_while_two_brokers_of_three_are_gone_and_goes_on_with_them(
     clustered: Shell, cluster: Cluster, seed: int

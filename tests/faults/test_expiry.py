@@ -64,7 +64,7 @@ def test_a_worker_whose_name_kafka_forgot_while_there_were_no_lines_counts_on(
 
 
 @pytest.mark.parametrize("role", ["map", "reduce"])
-@pytest.mark.parametrize("step", ["after-produce", "after-send-offsets"])
+@pytest.mark.parametrize("step", [pytest.param("after-produce", marks=pytest.mark.long), "after-send-offsets"])
 def test_a_worker_that_stood_still_until_its_successor_was_forgotten_writes_nothing(
     application: Application, tools: Tools, seed: int, role: Role, step: str
 ) -> None:

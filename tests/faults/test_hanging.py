@@ -227,6 +227,7 @@ def test_the_next_transaction_does_not_end_what_hangs(pair: Pair, application: A
     finish(application, lines, "map")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("waits", ["map", "reduce"])
 def test_what_hangs_of_a_name_that_is_gone_is_ended_by_who_waits_for_it(
     pair: Pair, application: Application, seed: int, waits: Role

@@ -39,7 +39,9 @@ def of_workers(log: Path) -> list[dict[str, Any]]:
     return [line for line in lines if line["slot"].startswith(("map", "reduce"))]
 
 
-@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+@pytest.mark.parametrize(
+    "busy", [pytest.param(False, id="idle"), pytest.param(True, id="busy", marks=pytest.mark.long)]
+)
 def test_a_run_whose_broker_is_gone_rests_and_says_so(mortal: TestBroker, wcsup: Shell, seed: int, busy: bool) -> None:
     # Given a run at work
     application = wcsup.application

@@ -271,6 +271,7 @@ def guard(secured: SecuredBroker, tmp_path: Path) -> Iterator[Callable[[str], Gu
         yield make
 
 
+@pytest.mark.long
 def test_a_right_that_is_given_back_in_time_is_waited_for(guard: Callable[[str], Guarded]) -> None:
     guarded = {name: guard(f"back{number}") for number, name in enumerate(CASES)}
 
