@@ -64,6 +64,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sides:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests with three brokers first, since they take long."""
-    files = {item.nodeid.partition("::")[0] for item in items if "cluster" in getattr(item, "fixturenames", ())}
+
+    def file(item: pytest.Item) -> str:
+        return item.nodeid.partition("::")[0]
+
+    files = {file(item) for item in items if "cluster" in getattr(item, "fixturenames", ())}
     assert files <= THREE_BROKERS, f"to be named in THREE_BROKERS: {files - THREE_BROKERS}"
-    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in THREE_BROKERS)
+    items.sort(key=lambda item: file(item) not in THREE_BROKERS)

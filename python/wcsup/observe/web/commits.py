@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -25,7 +25,7 @@ _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
 class _Strip:
     """The strip of one slot."""
 
-    number: int
+    number: int = 0
     """Of the newest transaction that was taken."""
     transactions: deque[tuple[float, int, Ended]] = field(default_factory=lambda: deque(maxlen=_MOST))
     """Each with the time at which it was taken, and its number."""
@@ -53,7 +53,7 @@ class CommitStrips:
         with self._lock:
             for worker in snapshot.workers:
                 newest = worker.ended[-1][0] if worker.ended else 0
-                strip = self._strips.setdefault(worker.slot, _Strip(0))
+                strip = self._strips.setdefault(worker.slot, _Strip())
                 if newest < strip.number:  # the slot was removed, and made again
                     strip.number = 0
                 strip.transactions.extend((now, number, one) for number, one in worker.ended if number > strip.number)
@@ -76,15 +76,7 @@ class CommitStrips:
             return {
                 slot: {
                     "transactions": [
-                        {
-                            "number": number,
-                            "at": one.at,
-                            "seconds": one.seconds,
-                            "records": one.records,
-                            "error": one.error,
-                        }
-                        for taken, number, one in strip.transactions
-                        if taken > at
+                        {"number": number, **asdict(one)} for taken, number, one in strip.transactions if taken > at
                     ],
                     "away": [[round(since, 3), round(until, 3)] for since, until in strip.away if until > at],
                 }
